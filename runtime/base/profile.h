@@ -1,0 +1,50 @@
+// The profile: what planning knows about speed. Built-in defaults describe a two-core server; a measured profile can
+// replace them. Times are seconds, sizes bytes, rates per second.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/base/id.h"
+
+namespace troupe {
+
+struct Link {
+  double bytes_per_s = 0;
+  double latency_s = 0;
+  bool operator==(const Link&) const = default;
+};
+
+// Where two devices meet: in one device, under one switch, in one host, or over the network. Traffic and cost are
+// counted per kind.
+enum class LinkKind : uint8_t { local, within_switch, within_host, between_hosts };
+constexpr int kLinkKinds = 4;
+const char* name_of(LinkKind kind);
+
+// Where each device of the plan's device table stands.
+struct Topology {
+  struct Place {
+    int host = 0;
+    int switch_in_host = 0;
+    bool operator==(const Place&) const = default;
+  };
+  std::vector<Place> places;  // by DeviceId
+  Link links[kLinkKinds] = {{12e9, 0}, {10e9, 1e-6}, {10e9, 1e-6}, {3e9, 5e-6}};
+
+  // All devices in one host under one switch.
+  static Topology one_host(int devices);
+  LinkKind between(DeviceId a, DeviceId b) const;
+  const Link& link(DeviceId a, DeviceId b) const { return links[static_cast<int>(between(a, b))]; }
+  bool operator==(const Topology&) const = default;
+};
+
+struct Profile {
+  double matmul_flops_per_s = 130e9;  // one CPU device, float32
+  double memory_bytes_per_s = 12e9;   // one CPU device, streaming
+  double firing_s = 1e-6;             // cost of one firing that does nothing
+  int cores = 2;                      // executors that run at the same time
+  bool operator==(const Profile&) const = default;
+};
+
+}  // namespace troupe
