@@ -1,0 +1,48 @@
+// Everything that is decided about a plan and not computed: one value. `compile` is a pure function of the graph, the
+// choices and the profile.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/base/profile.h"
+#include "sbp/boxing.h"
+#include "sbp/layout.h"
+
+namespace troupe {
+
+struct Choices {
+  std::string name = "plan";               // of the plan: "train", "evaluate"
+  Mesh mesh;                               // DeviceIds index `devices`
+  std::vector<std::string> devices;        // "cpu:0", ...
+  int64_t memory_bytes = 0;                // per device; 0: no limit
+  std::vector<std::string> data_axes;      // axes that split the batch dim of the sources
+  int batch_shards = 1;                    // fixed for a run
+  int pieces_per_shard = 1;
+  int source_slots = 2;                    // pieces that a source may read ahead, at least 1
+  uint64_t seed = 0;
+  uint64_t epoch = 0;
+  // Layouts and addresses of variables that other plans of this epoch fixed already, by name.
+  struct BoundVariable {
+    Layout layout;
+    std::vector<int64_t> offsets;  // in the variables arena, by position in the mesh
+  };
+  std::map<std::string, BoundVariable> variables;
+  std::vector<int64_t> variables_end;      // by device: where the variables arena is free; empty: at 0
+  Topology topology;                       // empty places: one host
+
+  // The size of the data axes together: how many pieces a round holds.
+  int data_parallel_size() const;
+  // How many firings of the piece rate a step has: the pieces of the busiest device.
+  int rounds() const;
+};
+
+// The batch shards [first, first + count) that the data-parallel rank `rank` of `ranks` works on.
+struct ShardRange {
+  int first = 0;
+  int count = 0;
+};
+ShardRange shards_of(int batch_shards, int ranks, int rank);
+
+}  // namespace troupe
