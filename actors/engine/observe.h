@@ -1,0 +1,61 @@
+// What can be recorded about firings, and how it reads. Off by default, so that it costs nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/base/id.h"
+
+namespace troupe {
+
+struct Observe {
+  bool counts = false;      // firings and messages
+  bool times = false;       // busy time per task
+  bool live_bytes = false;  // high-water mark of live slots per device
+  bool finite = false;      // scan every float output for values that are not finite
+  int64_t trace = 0;        // room for so many firings per executor; the first ones are kept
+
+  bool any() const { return counts || times || live_bytes || finite || trace > 0; }
+};
+
+struct TaskObservation {
+  int64_t firings = 0;  // with a kernel; empty ones not counted
+  double busy_s = 0;
+};
+
+struct TracedFiring {
+  TaskId task;
+  int64_t step = 0;
+  int32_t round = 0;
+  double begin_s = 0;  // by the engine's clock
+  double end_s = 0;
+};
+
+// The first value that was not finite. "First" is where it was born: a task whose inputs were all finite comes before
+// one that passed on what it got; then by step, round, place in the stream's sequence, name of the task.
+struct NonFinite {
+  bool born = false;
+  int64_t step = 0;
+  int32_t round = 0;
+  int32_t shard = 0;
+  int32_t piece = 0;
+  int64_t position = 0;  // in the stream's sequence of one step
+  TaskId task;
+  RegisterId reg;        // the output
+  int64_t element = 0;   // of this device's part
+  double value = 0;
+  RegisterId input;      // when passed on: the input it came from
+};
+
+struct Observations {
+  std::vector<TaskObservation> tasks;  // by TaskId
+  int64_t messages = 0;                // ready and freed, all together
+  int64_t crossing = 0;                // those between executors
+  std::vector<int64_t> peak_bytes;     // per device: slots in the workspace and io arenas that were live together
+  std::vector<TracedFiring> trace;     // by begin
+  std::optional<NonFinite> nonfinite;
+};
+
+}  // namespace troupe
