@@ -1,0 +1,155 @@
+// Vectors of 64 bytes for the kernels of this folder, as GCC vector extensions.
+//
+// Internal to ops/cpu: files that include this must be compiled with the same architecture flags, or inline functions of
+// different machine code would share a name.
+//
+// Every element-wise kernel runs its tail through the same vector code as its body, on a zero-padded copy. So the bits of
+// an element never depend on its position, on the length or on the alignment: a shard computes what the whole computes.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace troupe::cpu {
+
+template <typename T>
+struct SimdTypes;
+
+template <>
+struct SimdTypes<float> {
+  typedef float Vector __attribute__((vector_size(64)));
+  typedef int32_t Mask __attribute__((vector_size(64)));
+};
+
+template <>
+struct SimdTypes<double> {
+  typedef double Vector __attribute__((vector_size(64)));
+  typedef int64_t Mask __attribute__((vector_size(64)));
+};
+
+template <typename T>
+using Vec = typename SimdTypes<T>::Vector;
+
+template <typename T>
+using VecMask = typename SimdTypes<T>::Mask;
+
+template <typename T>
+inline constexpr int64_t kLanes = 64 / static_cast<int64_t>(sizeof(T));
+
+template <typename T>
+inline Vec<T> load(const T* from) {
+  Vec<T> v;
+  std::memcpy(&v, from, sizeof(v));
+  return v;
+}
+
+template <typename T>
+inline void store(T* to, Vec<T> v) {
+  std::memcpy(to, &v, sizeof(v));
+}
+
+template <typename T>
+inline Vec<T> splat(T value) {
+  return value - Vec<T>{};
+}
+
+// The first `count` lanes; the others are `fill`.
+template <typename T>
+inline Vec<T> load_part(const T* from, int64_t count, T fill = T(0)) {
+  Vec<T> v = splat(fill);
+  std::memcpy(&v, from, static_cast<size_t>(count) * sizeof(T));
+  return v;
+}
+
+template <typename T>
+inline void store_part(T* to, Vec<T> v, int64_t count) {
+  std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(T));
+}
+
+// out[i] = f(in0[i], in1[i], ...), with f on vectors. `out` may be one of the inputs.
+template <typename T, typename F, typename... In>
+inline void map(int64_t n, T* out, F f, const In*... in) {
+  int64_t i = 0;
+  for (; i + 2 * kLanes<T> <= n; i += 2 * kLanes<T>) {
+    const Vec<T> first = f(load(in + i)...);
+    const Vec<T> second = f(load(in + i + kLanes<T>)...);
+    store(out + i, first);
+    store(out + i + kLanes<T>, second);
+  }
+  for (; i + kLanes<T> <= n; i += kLanes<T>) store(out + i, f(load(in + i)...));
+  if (i < n) store_part(out + i, f(load_part(in + i, n - i)...), n - i);
+}
+
+// The lanes as doubles, in order: `part` 0 and, for float, 1.
+template <typename T>
+inline Vec<double> widen(Vec<T> v, int part);
+
+template <>
+inline Vec<double> widen<double>(Vec<double> v, int) {
+  return v;
+}
+
+template <>
+inline Vec<double> widen<float>(Vec<float> v, int part) {
+  typedef float Half __attribute__((vector_size(32)));
+  Half half;
+  std::memcpy(&half, reinterpret_cast<const char*>(&v) + 32 * part, sizeof(half));
+  return __builtin_convertvector(half, Vec<double>);
+}
+
+template <typename T>
+inline constexpr int kWideParts = static_cast<int>(sizeof(double) / sizeof(T));
+
+// Sum, maximum and minimum over lanes, always along the same tree.
+template <typename T>
+inline T lanes_sum(Vec<T> v) {
+  T lane[kLanes<T>];
+  std::memcpy(lane, &v, sizeof(v));
+  for (int64_t width = kLanes<T> / 2; width > 0; width /= 2) {
+    for (int64_t i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+template <typename T>
+inline T lanes_max(Vec<T> v) {
+  T best = v[0];
+  for (int64_t i = 1; i < kLanes<T>; ++i) best = v[i] > best || v[i] != v[i] ? v[i] : best;
+  return best;
+}
+
+// lanes x lanes elements in place: tile[i][j] and tile[j][i] change places. Each of the log2(lanes) rounds interleaves
+// the two halves of the tile.
+template <typename T>
+inline void transpose(Vec<T> (&tile)[kLanes<T>]);
+
+template <>
+inline void transpose<float>(Vec<float> (&tile)[16]) {
+  for (int round = 0; round < 4; ++round) {
+    Vec<float> next[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      next[2 * i] = __builtin_shufflevector(tile[i], tile[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * i + 1] =
+          __builtin_shufflevector(tile[i], tile[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) tile[i] = next[i];
+  }
+}
+
+template <>
+inline void transpose<double>(Vec<double> (&tile)[8]) {
+  for (int round = 0; round < 3; ++round) {
+    Vec<double> next[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      next[2 * i] = __builtin_shufflevector(tile[i], tile[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+      next[2 * i + 1] = __builtin_shufflevector(tile[i], tile[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) tile[i] = next[i];
+  }
+}
+
+}  // namespace troupe::cpu
