@@ -26,7 +26,9 @@ std::string name_at(const Entries& entries, IdType id) {
   return id.valid() && id.index() < entries.size() ? entries[id.index()].name : "?";
 }
 
-std::string task_text(const Plan& plan, TaskId id) { return number(id.value) + " " + name_at(plan.tasks, id); }
+std::string task_text(const Plan& plan, TaskId id) {
+  return number(id.value) + " " + name_at(plan.tasks, id);
+}
 
 std::string register_text(const Plan& plan, RegisterId id) {
   return name_at(plan.registers, id) + "#" + number(id.value);
@@ -39,7 +41,8 @@ bool is_control(const Plan& plan, RegisterId id) {
 std::string device_text(const PlanDevice& device) {
   std::string text = device.name + ":";
   for (int i = 0; i < kArenaKinds; ++i) {
-    text += std::string(i == 0 ? " " : ", ") + name_of(static_cast<ArenaKind>(i)) + " " + number(device.arena_bytes[i]);
+    text += std::string(i == 0 ? " " : ", ") + name_of(static_cast<ArenaKind>(i)) + " " +
+            number(device.arena_bytes[i]);
   }
   return text;
 }
@@ -49,8 +52,8 @@ std::string stream_text(const Plan& plan, const PlanStream& stream) {
     return number(segment.repeat) + " x (" +
            join(segment.tasks, ", ", [&](TaskId id) { return task_text(plan, id); }) + ")";
   });
-  return stream.name + ", device " + number(stream.device.value) + (stream.runs_ahead ? ", runs ahead" : "") + ": " +
-         order;
+  return stream.name + ", device " + number(stream.device.value) + (stream.runs_ahead ? ", runs ahead" : "") +
+         ": " + order;
 }
 
 std::string inputs_text(const Plan& plan, const PlanTask& task) {
@@ -61,13 +64,13 @@ std::string inputs_text(const Plan& plan, const PlanTask& task) {
 }
 
 std::string outputs_text(const Plan& plan, const PlanTask& task) {
-  return join(task.outputs, ", ", [&](RegisterId id) {
-    return (is_control(plan, id) ? "then " : "") + register_text(plan, id);
-  });
+  return join(task.outputs, ", ",
+              [&](RegisterId id) { return (is_control(plan, id) ? "then " : "") + register_text(plan, id); });
 }
 
 std::string pieces_text(const PlanTask& task) {
-  std::string text = "; shards " + number(task.first_shard) + ".." + number(int64_t{task.first_shard} + task.shards - 1);
+  std::string text =
+      "; shards " + number(task.first_shard) + ".." + number(int64_t{task.first_shard} + task.shards - 1);
   if (task.pieces_per_shard != 1) text += " of " + number(task.pieces_per_shard) + " pieces";
   return text;
 }
@@ -95,8 +98,9 @@ std::string register_line(const Plan& plan, const PlanRegister& reg) {
   if (reg.is_control()) {
     text += "control, " + number(reg.slot_count) + (reg.slot_count == 1 ? " credit" : " credits");
   } else {
-    text += type_text(reg.dtype, reg.shape) + " at [" + reg.offset.str() + "] of [" + reg.logical.str() + "], " +
-            name_of(reg.arena) + " " + join(reg.slots, " ", number) + ", " + number(reg.bytes) + " bytes";
+    text += type_text(reg.dtype, reg.shape) + " at [" + reg.offset.str() + "] of [" + reg.logical.str() +
+            "], " + name_of(reg.arena) + " " + join(reg.slots, " ", number) + ", " + number(reg.bytes) +
+            " bytes";
   }
   text += reg.producer.valid() ? "; by " + task_text(plan, reg.producer) : std::string("; never written");
   if (reg.every != 1) text += " every " + number(reg.every);
@@ -115,8 +119,8 @@ std::string tensor_line(const Plan& plan, const Tensor& tensor) {
 }
 
 std::string traffic_line(const PlanTraffic& traffic) {
-  return traffic.kind + " on " + traffic.axis + ": " + number(traffic.count) + " per step, " + number(traffic.bytes) +
-         " bytes, " + number(traffic.messages) + " messages";
+  return traffic.kind + " on " + traffic.axis + ": " + number(traffic.count) + " per step, " +
+         number(traffic.bytes) + " bytes, " + number(traffic.messages) + " messages";
 }
 
 template <class Entries, class LineOf>

@@ -29,7 +29,8 @@ std::string_view view_of(capnp::Text::Reader text) { return {text.begin(), text.
 template <class To, class Wire>
 To enum_of(Wire value, To last, const char* what) {
   if (static_cast<uint16_t>(value) > static_cast<uint16_t>(last)) {
-    throw Malformed{std::string(what) + " " + std::to_string(static_cast<uint16_t>(value)) + " does not exist"};
+    throw Malformed{std::string(what) + " " + std::to_string(static_cast<uint16_t>(value)) +
+                    " does not exist"};
   }
   return static_cast<To>(value);
 }
@@ -38,8 +39,8 @@ DType dtype_of_wire(wire::DType dtype) { return enum_of(dtype, DType::b8, "dtype
 
 Dims dims_of(capnp::List<int64_t>::Reader list) {
   if (list.size() > static_cast<unsigned>(kMaxRank)) {
-    throw Malformed{"a tensor has " + std::to_string(list.size()) + " dims; at most " + std::to_string(kMaxRank) +
-                    " are possible"};
+    throw Malformed{"a tensor has " + std::to_string(list.size()) + " dims; at most " +
+                    std::to_string(kMaxRank) + " are possible"};
   }
   Dims dims;
   for (int64_t size : list) dims.push_back(size);
@@ -154,7 +155,8 @@ Tensor tensor_of(wire::Tensor::Reader in) {
   tensor.dtype = dtype_of_wire(in.getDtype());
   tensor.shape = dims_of(in.getShape());
   tensor.parts = list_of(in.getParts(), [](wire::Part::Reader part) {
-    return PlanPart{RegisterId(part.getRegister()), {dims_of(part.getOffset()), dims_of(part.getExtent())},
+    return PlanPart{RegisterId(part.getRegister()),
+                    {dims_of(part.getOffset()), dims_of(part.getExtent())},
                     part.getPiece()};
   });
   return tensor;
@@ -188,8 +190,8 @@ Plan plan_of(wire::Plan::Reader in) {
   return plan;
 }
 
-// Calls fn(root) with a reader made for this one pass: the limit on what a reader may traverse is cumulative, and its
-// count is not thread-safe.
+// Calls fn(root) with a reader made for this one pass: the limit on what a reader may traverse is cumulative,
+// and its count is not thread-safe.
 template <class Fn>
 auto with_root(kj::ArrayPtr<const capnp::word> body, const std::string& origin, Fn fn) {
   std::string failure;
@@ -317,9 +319,10 @@ PlanTask MappedPlan::task(TaskId id) const {
 PlanTaskHead MappedPlan::task_head(TaskId id) const {
   return mapping_->read([id](Root plan) {
     const auto task = entry(plan.getTasks(), id);
-    return PlanTaskHead{view_of(task.getName()), enum_of(task.getKind(), TaskKind::source, "task kind"),
-                        view_of(task.getKernel()), DeviceId(task.getDevice()), StreamId(task.getStream()),
-                        task.getFiringsPerStep(), task.getPredictedSeconds()};
+    return PlanTaskHead{view_of(task.getName()),    enum_of(task.getKind(), TaskKind::source, "task kind"),
+                        view_of(task.getKernel()),  DeviceId(task.getDevice()),
+                        StreamId(task.getStream()), task.getFiringsPerStep(),
+                        task.getPredictedSeconds()};
   });
 }
 

@@ -1,7 +1,7 @@
 // Reading a plan. The format is described in plan.capnp.
 //
-// Bytes that are not a plan of this version, or are damaged, are a FaultError that names the file, what was found and
-// what was expected. What is read is well-formed, not yet sensible: validate.h checks that.
+// Bytes that are not a plan of this version, or are damaged, are a FaultError that names the file, what was
+// found and what was expected. What is read is well-formed, not yet sensible: validate.h checks that.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ struct PlanTaskHead {
 };
 
 // A plan in a file, mapped: one entry can be looked at without reading the others. Moved only. All reads are
-// thread-safe and each stands alone. An id outside the plan is a bug of the caller. The file must not be cut short
-// while it is mapped; write_plan never does that.
+// thread-safe and each stands alone. An id outside the plan is a bug of the caller. The file must not be cut
+// short while it is mapped; write_plan never does that.
 class MappedPlan {
  public:
   explicit MappedPlan(const std::string& path);

@@ -22,8 +22,8 @@ std::string file_name(const std::string& name) {
 }
 
 void write_bytes(const std::string& path, std::span<const std::byte> bytes) {
-  std::ofstream(path, std::ios::binary).write(reinterpret_cast<const char*>(bytes.data()),
-                                              static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
 template <class Fn>
@@ -69,10 +69,14 @@ TEST(ReadPlan, ReadsFromBytesThatStartBetweenTwoWords) {
 
 TEST(ReadPlan, NamesAFileOfAnotherProgram) {
   std::vector<std::byte> bytes = serialize(small_plan());
-  std::memcpy(bytes.data(), "\x7f" "ELF\x02\x01\x01\0", 8);
-  EXPECT_EQ(error_of([&] { read_plan(bytes, "plan file 'a.out'"); }),
-            "plan file 'a.out' cannot be read: it starts with '\\x7fELF\\x02\\x01\\x01\\x00'; a plan starts with "
-            "'TroupePl'");
+  std::memcpy(bytes.data(),
+              "\x7f"
+              "ELF\x02\x01\x01\0",
+              8);
+  EXPECT_EQ(
+      error_of([&] { read_plan(bytes, "plan file 'a.out'"); }),
+      "plan file 'a.out' cannot be read: it starts with '\\x7fELF\\x02\\x01\\x01\\x00'; a plan starts with "
+      "'TroupePl'");
 }
 
 TEST(ReadPlan, NamesBothVersionsWhenTheyDiffer) {
@@ -97,7 +101,8 @@ TEST(ReadPlan, SaysWhatIsWrongWithTheSize) {
 
 TEST(ReadPlan, NoticesADamagedHeaderAndADamagedContent) {
   const std::vector<std::byte> bytes = serialize(small_plan());
-  EXPECT_NE(error_of_bytes(with(bytes, offsetof(PlanHeader, zero), '\1')).find("header is damaged"), std::string::npos);
+  EXPECT_NE(error_of_bytes(with(bytes, offsetof(PlanHeader, zero), '\1')).find("header is damaged"),
+            std::string::npos);
   EXPECT_NE(error_of_bytes(with(bytes, bytes.size() / 2, '\x5a')).find("the checksum of its content is"),
             std::string::npos);
 }
@@ -158,11 +163,14 @@ TEST(MappedPlan, NamesTheFileThatCannotBeRead) {
             "plan file '" + ::testing::TempDir() + "' cannot be read: it is not a file");
   const std::string damaged = file_name("damaged.plan");
   write_bytes(damaged, {});
-  EXPECT_EQ(error_of([&] { MappedPlan plan(damaged); }),
-            "plan file '" + damaged + "' cannot be read: it is empty; a plan starts with a header of 32 bytes");
+  EXPECT_EQ(
+      error_of([&] { MappedPlan plan(damaged); }),
+      "plan file '" + damaged + "' cannot be read: it is empty; a plan starts with a header of 32 bytes");
   std::vector<std::byte> bytes = serialize(small_plan());
   write_bytes(damaged, with(bytes, bytes.size() / 2, '\x5a'));
-  EXPECT_NE(error_of([&] { MappedPlan plan(damaged); }).find("plan file '" + damaged + "' cannot be read: it is damaged"),
+  EXPECT_NE(error_of([&] {
+              MappedPlan plan(damaged);
+            }).find("plan file '" + damaged + "' cannot be read: it is damaged"),
             std::string::npos);
   std::filesystem::remove(damaged);
 }
@@ -183,10 +191,12 @@ TEST(MappedPlan, ReadsAPlanOfAHundredThousandTasks) {
   const Plan read = mapped.plan();
   const auto copied = now();
   EXPECT_TRUE(read == plan);
-  std::printf("%zu tasks, %.1f MB: write %.0f ms, map and check %.0f ms, every task's head %.0f ms, copy all %.0f ms\n",
-              plan.tasks.size(), static_cast<double>(std::filesystem::file_size(path)) / 1e6,
-              Seconds(written - start).count() * 1e3, Seconds(opened - written).count() * 1e3,
-              Seconds(walked - opened).count() * 1e3, Seconds(copied - walked).count() * 1e3);
+  std::printf(
+      "%zu tasks, %.1f MB: write %.0f ms, map and check %.0f ms, every task's head %.0f ms, copy all %.0f "
+      "ms\n",
+      plan.tasks.size(), static_cast<double>(std::filesystem::file_size(path)) / 1e6,
+      Seconds(written - start).count() * 1e3, Seconds(opened - written).count() * 1e3,
+      Seconds(walked - opened).count() * 1e3, Seconds(copied - walked).count() * 1e3);
   std::filesystem::remove(path);
 }
 

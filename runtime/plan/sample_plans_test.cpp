@@ -9,7 +9,8 @@ namespace {
 
 int64_t aligned_64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// Builds a plan from the front: every register gets memory at the end of its arena, every task joins its stream.
+// Builds a plan from the front: every register gets memory at the end of its arena, every task joins its
+// stream.
 class Builder {
  public:
   explicit Builder(int32_t rounds) { plan.rounds = rounds; }
@@ -29,7 +30,8 @@ class Builder {
     return StreamId(static_cast<int64_t>(plan.streams.size()) - 1);
   }
 
-  RegisterId reg(DeviceId device, const std::string& name, DType dtype, Shape shape, ArenaKind arena, int slots = 1) {
+  RegisterId reg(DeviceId device, const std::string& name, DType dtype, Shape shape, ArenaKind arena,
+                 int slots = 1) {
     PlanRegister reg;
     reg.name = name;
     reg.dtype = dtype;
@@ -55,8 +57,8 @@ class Builder {
     return add(reg);
   }
 
-  PlanTask& task(StreamId stream, const std::string& name, const std::string& kernel, std::vector<PlanRead> inputs,
-                 std::vector<RegisterId> outputs, bool once = false) {
+  PlanTask& task(StreamId stream, const std::string& name, const std::string& kernel,
+                 std::vector<PlanRead> inputs, std::vector<RegisterId> outputs, bool once = false) {
     PlanTask task;
     task.name = name;
     task.kernel = kernel;
@@ -155,7 +157,8 @@ Plan random_plan(uint64_t seed, int tasks) {
       b.at(w).initial = 1;
       b.at(w).offset = {rows * d, 0};
       b.at(w).logical = {rows * devices, 3};
-      const RegisterId y = b.reg(device, name + ".y", DType::f32, {2, 1, rows, 4, 1, 1, 1, 1}, ArenaKind::workspace, 3);
+      const RegisterId y =
+          b.reg(device, name + ".y", DType::f32, {2, 1, rows, 4, 1, 1, 1, 1}, ArenaKind::workspace, 3);
       const RegisterId dw = b.reg(device, name + ".dw", DType::f64, {rows, 3}, ArenaKind::workspace);
       b.at(dw).every = rounds;
       const RegisterId free = b.control(name + ".free", 2, 2);

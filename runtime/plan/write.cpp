@@ -59,11 +59,12 @@ void write_stream(const PlanStream& stream, wire::Stream::Builder out) {
   out.setName(text_of(stream.name));
   out.setDevice(stream.device.value);
   out.setRunsAhead(stream.runs_ahead);
-  write_list(stream.segments, [&](unsigned n) { return out.initSegments(n); },
-             [](const PlanSegment& segment, wire::Segment::Builder to) {
-               to.setRepeat(segment.repeat);
-               write_ids(segment.tasks, [&](unsigned n) { return to.initTasks(n); });
-             });
+  write_list(
+      stream.segments, [&](unsigned n) { return out.initSegments(n); },
+      [](const PlanSegment& segment, wire::Segment::Builder to) {
+        to.setRepeat(segment.repeat);
+        write_ids(segment.tasks, [&](unsigned n) { return to.initTasks(n); });
+      });
 }
 
 void write_register(const PlanRegister& reg, wire::Register::Builder out) {
@@ -101,11 +102,12 @@ void write_task(const PlanTask& task, wire::Task::Builder out) {
   out.setKernel(text_of(task.kernel));
   out.setDevice(task.device.value);
   out.setStream(task.stream.value);
-  write_list(task.inputs, [&](unsigned n) { return out.initInputs(n); },
-             [](const PlanRead& read, wire::Read::Builder to) {
-               to.setRegister(read.reg.value);
-               to.setEvery(read.every);
-             });
+  write_list(
+      task.inputs, [&](unsigned n) { return out.initInputs(n); },
+      [](const PlanRead& read, wire::Read::Builder to) {
+        to.setRegister(read.reg.value);
+        to.setEvery(read.every);
+      });
   write_ids(task.outputs, [&](unsigned n) { return out.initOutputs(n); });
   write_list(task.attrs.entries(), [&](unsigned n) { return out.initAttrs(n); }, write_attr);
   out.setKey(task.key);
@@ -126,24 +128,26 @@ void write_tensor(const Tensor& tensor, wire::Tensor::Builder out) {
   out.setName(text_of(tensor.name));
   out.setDtype(wire_of(tensor.dtype));
   write_numbers(tensor.shape, [&](unsigned n) { return out.initShape(n); });
-  write_list(tensor.parts, [&](unsigned n) { return out.initParts(n); },
-             [](const PlanPart& part, wire::Part::Builder to) {
-               to.setRegister(part.reg.value);
-               write_numbers(part.box.offset, [&](unsigned n) { return to.initOffset(n); });
-               write_numbers(part.box.extent, [&](unsigned n) { return to.initExtent(n); });
-               to.setPiece(part.piece);
-             });
+  write_list(
+      tensor.parts, [&](unsigned n) { return out.initParts(n); },
+      [](const PlanPart& part, wire::Part::Builder to) {
+        to.setRegister(part.reg.value);
+        write_numbers(part.box.offset, [&](unsigned n) { return to.initOffset(n); });
+        write_numbers(part.box.extent, [&](unsigned n) { return to.initExtent(n); });
+        to.setPiece(part.piece);
+      });
 }
 
 void write_promise(const PlanPromise& promise, wire::Promise::Builder out) {
-  write_list(promise.traffic, [&](unsigned n) { return out.initTraffic(n); },
-             [](const PlanTraffic& traffic, wire::Traffic::Builder to) {
-               to.setKind(text_of(traffic.kind));
-               to.setAxis(text_of(traffic.axis));
-               to.setCount(traffic.count);
-               to.setBytes(traffic.bytes);
-               to.setMessages(traffic.messages);
-             });
+  write_list(
+      promise.traffic, [&](unsigned n) { return out.initTraffic(n); },
+      [](const PlanTraffic& traffic, wire::Traffic::Builder to) {
+        to.setKind(text_of(traffic.kind));
+        to.setAxis(text_of(traffic.axis));
+        to.setCount(traffic.count);
+        to.setBytes(traffic.bytes);
+        to.setMessages(traffic.messages);
+      });
   out.setStepSeconds(promise.step_s);
   out.setCritical(text_of(promise.critical));
   write_numbers(promise.peak, [&](unsigned n) { return out.initPeak(n); });
