@@ -1,0 +1,213 @@
+#include "planner/pieces.h"
+
+#include <map>
+
+#include "runtime/base/check.h"
+
+namespace troupe {
+namespace {
+
+
+bool updates_variable(const Graph& graph, const Variable& variable) {
+  if (!variable.next.valid()) return false;
+  const Value& next = graph.value(variable.next);
+  const Node& node = graph.node(next.producer);
+  for (const auto& [output, input] : node.op->updates) {
+    if (output == next.output && node.inputs.at(static_cast<size_t>(input)) == variable.value) return true;
+  }
+  return false;
+}
+
+// Nodes that a variable's next version or an output depends on.
+std::vector<bool> needed_nodes(const Graph& graph) {
+  std::vector<bool> needed(graph.nodes().size(), false);
+  const auto mark = [&](ValueId value) { needed[graph.value(value).producer.index()] = true; };
+  for (const Variable& variable : graph.variables()) {
+    mark(variable.value);
+    if (variable.next.valid()) mark(variable.next);
+  }
+  for (const OutputValue& output : graph.outputs()) mark(output.value);
+  for (size_t n = graph.nodes().size(); n-- > 0;) {
+    if (!needed[n]) continue;
+    for (ValueId input : graph.nodes()[n].inputs) mark(input);
+  }
+  return needed;
+}
+
+std::vector<Rate> rates_of(const Graph& graph) {
+  std::vector<Rate> rates(graph.values().size(), Rate::step);
+  for (const Node& node : graph.nodes()) {
+    Rate rate = node.op->name == "source" ? Rate::piece : Rate::step;
+    if (node.role != Role::update) {
+      for (ValueId input : node.inputs) {
+        if (rates[input.index()] == Rate::piece) rate = Rate::piece;
+      }
+    }
+    for (ValueId output : node.outputs) rates[output.index()] = rate;
+  }
+  return rates;
+}
+
+class PiecesStage {
+ public:
+  PiecesStage(const Graph& graph, const Choices& choices)
+      : graph_(graph), choices_(choices), rates_(rates_of(graph)), needed_(needed_nodes(graph)),
+        copied_(graph.values().size()), total_(graph.values().size()) {}
+
+  Program run() {
+    find_accumulated();
+    for (size_t n = 0; n < graph_.nodes().size(); ++n) {
+      if (needed_[n] && !hoisted_[n]) copy(graph_.nodes()[n]);
+    }
+    for (const Variable& variable : graph_.variables()) finish_variable(variable);
+    for (const OutputValue& output : graph_.outputs()) fetch(output);
+    for (const Pin& pin : graph_.pins()) {
+      if (!copied_[pin.value.index()].valid()) continue;
+      Pin copied = pin;
+      copied.value = copied_[pin.value.index()];
+      program_.pins.push_back(copied);
+    }
+    for (const SourceValue& source : graph_.sources()) {
+      if (!copied_[source.value.index()].valid()) continue;
+      program_.sources.push_back({source.name, copied_[source.value.index()], source.batched});
+    }
+    return std::move(program_);
+  }
+
+ private:
+  // Which values an update needs as totals over the step. A sum over the uses of a shared variable that only updates
+  // read moves behind the accumulators of its parts.
+  void find_accumulated() {
+    accumulated_.assign(graph_.values().size(), false);
+    hoisted_.assign(graph_.nodes().size(), false);
+    std::vector<bool> read_by_piece(graph_.values().size(), false);
+    for (size_t n = 0; n < graph_.nodes().size(); ++n) {
+      if (!needed_[n]) continue;
+      const Node& node = graph_.nodes()[n];
+      for (ValueId input : node.inputs) {
+        if (rates_[input.index()] != Rate::piece) continue;
+        (node.role == Role::update ? accumulated_ : read_by_piece)[input.index()] = true;
+      }
+    }
+    for (size_t n = graph_.nodes().size(); n-- > 0;) {
+      const Node& node = graph_.nodes()[n];
+      if (node.op->name != "add_n" || node.role != Role::backward) continue;
+      const ValueId sum = node.outputs.front();
+      if (!accumulated_[sum.index()] || read_by_piece[sum.index()]) continue;
+      bool all_pieces = true;
+      for (ValueId input : node.inputs) all_pieces = all_pieces && rates_[input.index()] == Rate::piece;
+      if (!all_pieces) continue;
+      hoisted_[n] = true;
+      accumulated_[sum.index()] = false;
+      for (ValueId input : node.inputs) accumulated_[input.index()] = true;
+    }
+  }
+
+  static NodeKind kind_of(const Node& node) {
+    if (node.op->name == "variable") return NodeKind::variable;
+    if (node.op->name == "source") return NodeKind::source;
+    return NodeKind::compute;
+  }
+
+  void copy(const Node& node) {
+    ProgramNode copied{kind_of(node), node.op, {}, {}, node.attrs, node.path, node.line, node.role, Rate::step, {}};
+    for (ValueId input : node.inputs) {
+      copied.inputs.push_back(node.role == Role::update ? total(input) : copied_[input.index()]);
+      CHECK(copied.inputs.back().valid(), node.text);
+    }
+    copied.rate = rates_[node.outputs.front().index()];
+    for (ValueId output : node.outputs) {
+      copied_[output.index()] = program_.add_value({graph_.value(output).name, graph_.value(output).type, {}, {}, {}});
+      copied.outputs.push_back(copied_[output.index()]);
+    }
+    program_.add_node(std::move(copied));
+    for (ValueId output : node.outputs) {
+      if (accumulated_[output.index()]) total_[output.index()] = accumulate(node, copied_[output.index()]);
+    }
+  }
+
+  ValueId accumulate(const Node& producer, ValueId value) {
+    const OpDef* op = find_op("accumulate");
+    const ProgramValue source = program_.value(value);
+    const ValueId sum = program_.add_value({source.name + ".total", source.type, {}, {}, {}});
+    program_.add_node({NodeKind::accumulate, op, {value}, {sum}, {}, source.name + ".total", producer.line,
+                       producer.role, Rate::piece, {}});
+    program_.value(sum).rate = Rate::step;
+    return sum;
+  }
+
+  // The value as an update reads it: summed over the step where it has the piece rate.
+  ValueId total(ValueId value) {
+    if (rates_[value.index()] == Rate::step) return copied_[value.index()];
+    ValueId& sum = total_[value.index()];
+    if (!sum.valid()) {  // a hoisted sum over uses
+      const Node& node = graph_.node(graph_.value(value).producer);
+      CHECK(hoisted_[graph_.value(value).producer.index()], node.text);
+      ProgramNode add{NodeKind::compute, node.op, {}, {}, node.attrs, node.path, node.line, node.role, Rate::step, {}};
+      for (ValueId input : node.inputs) add.inputs.push_back(total(input));
+      sum = program_.add_value({graph_.value(value).name, graph_.value(value).type, {}, {}, {}});
+      add.outputs = {sum};
+      program_.add_node(std::move(add));
+    }
+    return sum;
+  }
+
+  void finish_variable(const Variable& variable) {
+    ProgramVariable result{variable.name, copied_[variable.value.index()], {}, 0, false};
+    for (const Node& node : graph_.nodes()) {
+      if (node.role == Role::update) continue;
+      for (ValueId input : node.inputs) result.trained = result.trained || input == variable.value;
+    }
+    if (variable.next.valid() && variable.next != variable.value) {
+      if (updates_variable(graph_, variable)) {
+        const ValueId next = copied_[variable.next.index()];
+        result.update = program_.value(next).producer;
+        result.update_output = graph_.value(variable.next).output;
+      } else {
+        // Computed aside (a counter): copied over the old version at the end of the step.
+        const Node& producer = graph_.node(graph_.value(variable.next).producer);
+        const ValueId next = total_or_step(variable.next);
+        const ValueId value = program_.add_value({variable.name + ".next", program_.value(next).type, {}, {}, {}});
+        result.update = program_.add_node({NodeKind::compute, find_op("assign"), {next, result.value}, {value}, {},
+                                           variable.name + ".assign", producer.line, Role::update, Rate::step, {}});
+      }
+    }
+    program_.variables.push_back(result);
+  }
+
+  ValueId total_or_step(ValueId value) {
+    const Node& producer = graph_.node(graph_.value(value).producer);
+    if (rates_[value.index()] == Rate::piece) {
+      throw PlanError(producer.op->name, producer.path,
+                      "a variable's next value must be computed once per step, but this one is computed per piece",
+                      producer.line);
+    }
+    return copied_[value.index()];
+  }
+
+  void fetch(const OutputValue& output) {
+    const ValueId value = copied_[output.value.index()];
+    const Node& producer = graph_.node(graph_.value(output.value).producer);
+    CHECK(value.valid(), output.name);
+    const ValueId fetched = program_.add_value({output.name, program_.value(value).type, {}, {}, {}});
+    program_.add_node({NodeKind::fetch, find_op("to_layout"), {value}, {fetched}, {}, "fetch." + output.name,
+                       producer.line, Role::update, program_.value(value).rate, {}});
+    program_.outputs.emplace_back(output.name, fetched);
+  }
+
+  const Graph& graph_;
+  const Choices& choices_;
+  std::vector<Rate> rates_;
+  std::vector<bool> needed_;
+  std::vector<bool> accumulated_;
+  std::vector<bool> hoisted_;
+  std::vector<ValueId> copied_;  // by value of the graph
+  std::vector<ValueId> total_;   // its sum over the step
+  Program program_;
+};
+
+}  // namespace
+
+Program pieces(const Graph& graph, const Choices& choices) { return PiecesStage(graph, choices).run(); }
+
+}  // namespace troupe

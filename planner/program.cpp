@@ -1,0 +1,45 @@
+#include "planner/program.h"
+
+#include "runtime/base/text.h"
+
+namespace troupe {
+
+const char* name_of(Rate rate) { return rate == Rate::piece ? "piece" : "step"; }
+
+ValueId Program::add_value(ProgramValue value) {
+  values.push_back(std::move(value));
+  return ValueId(static_cast<int64_t>(values.size()) - 1);
+}
+
+NodeId Program::add_node(ProgramNode node) {
+  const NodeId id(static_cast<int64_t>(nodes.size()));
+  for (ValueId output : node.outputs) {
+    value(output).producer = id;
+    value(output).rate = node.rate;
+  }
+  nodes.push_back(std::move(node));
+  return id;
+}
+
+std::vector<TensorType> Program::input_types(const ProgramNode& node) const {
+  std::vector<TensorType> types;
+  for (ValueId input : node.inputs) types.push_back(value(input).type);
+  return types;
+}
+
+std::string Program::str() const {
+  return join(nodes, "", [this](const ProgramNode& node) {
+    const auto name = [this](ValueId id) { return value(id).name; };
+    const auto typed = [this](ValueId id) {
+      const ProgramValue& v = value(id);
+      return v.name + ": " + v.type.str() + (v.layout ? " " + v.layout->str() : "");
+    };
+    std::string text = std::string(name_of(node.rate)) + " " + join(node.outputs, ", ", typed) + " = ";
+    text += node.boxing ? node.boxing->str() : node.op->name;
+    text += "(" + join(node.inputs, ", ", name) + ")";
+    if (!node.attrs.empty()) text += " {" + node.attrs.str() + "}";
+    return text + "\n";
+  });
+}
+
+}  // namespace troupe
