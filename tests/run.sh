@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test. The last line is "N passed, N failed, N skipped"; the exit
+# code is not zero when something failed.
+#   --fast   without the sanitizer builds
+# TROUPE_PEER_PYTHON names a Python that has PyTorch, for the tests that compare with it (.ci/run makes one).
+set -u
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+fast=0
+for argument in "$@"; do
+  case "$argument" in
+    --fast) fast=1 ;;
+    *)
+      complain "usage: tests/run.sh [--fast]"
+      exit 2
+      ;;
+  esac
+done
+cd "$ROOT" || exit 1
+if [ -z "${TROUPE_PEER_PYTHON:-}" ] && [ -x .venv-peer/bin/python ]; then
+  export TROUPE_PEER_PYTHON="$ROOT/.venv-peer/bin/python"
+fi
+REPORTS="$BUILD/reports"
+passed=0 failed=0 skipped=0
+
+begin() {
+  phase="$1"
+  started="$(date +%s)"
+  say "" "== $phase"
+}
+end() { say "-- $phase: $(($(date +%s) - started)) s"; }
+finish() {
+  say "" "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" -eq 0 ]
+  exit
+}
+pass() { passed=$((passed + 1)); }
+fail() {
+  failed=$((failed + 1))
+  say "FAILED: $*"
+}
+skip() {
+  skipped=$((skipped + 1))
+  say "skipped: $*"
+}
+# Adds the counts of a JUnit file, and names what failed or was skipped; counts one failure when the phase left none.
+add_report() { # <file> <exit status of the phase>
+  local counts
+  if ! counts="$("$VENV/bin/python" tests/count.py "$1" "$REPORTS/lines")"; then
+    fail "$phase left no report (exit status $2)"
+    return
+  fi
+  cat "$REPORTS/lines"
+  local p f s
+  read -r p f s <<<"$counts"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  if [ "$2" -ne 0 ] && [ "$f" -eq 0 ]; then fail "$phase ended with exit status $2"; fi
+}
+
+begin "system and Python packages"
+if ! { install_system_packages && make_venv; }; then
+  fail "$phase"
+  end
+  finish
+fi
+end
+mkdir -p "$REPORTS"
+rm -f "$REPORTS"/*
+
+begin "build"
+package=0
+if build_package; then
+  pass
+  package=1
+else
+  fail "the Python package does not build"
+fi
+built=0
+if [ ! -f "$BUILD/build.ninja" ]; then
+  with_system_tools quiet cmake -S . -B "$BUILD" -G Ninja -DTROUPE_TESTS=ON
+fi
+if with_system_tools quiet ninja -k 0 -C "$BUILD"; then
+  pass
+  built=1
+else
+  fail "C++ does not build"
+fi
+end
+
+begin "C++ tests"
+if [ "$built" -eq 1 ] || compgen -G "$BUILD/*_test" >/dev/null; then
+  with_system_tools timeout -k 10 1500 ctest --test-dir "$BUILD" -j 2 --output-on-failure --progress \
+    --output-junit "$REPORTS/cpp.xml" </dev/null >"$REPORTS/cpp.log" 2>&1
+  status=$?
+  [ "$status" -eq 0 ] || tail -n 200 "$REPORTS/cpp.log"
+  add_report "$REPORTS/cpp.xml" "$status"
+else
+  fail "$phase: nothing was built"
+fi
+end
+
+begin "layers"
+timeout -k 10 120 "$VENV/bin/python" -m pytest -q --junitxml "$REPORTS/layers.xml" tests/layering_test.py </dev/null
+add_report "$REPORTS/layers.xml" $?
+end
+
+begin "formatting"
+if tests/format.sh; then pass; else fail "formatting: tests/format.sh --fix corrects it"; fi
+end
+
+begin "Python tests"
+if [ "$package" -eq 1 ]; then
+  timeout -k 10 1500 "$VENV/bin/python" -m pytest -q --junitxml "$REPORTS/python.xml" tests python \
+    --ignore tests/layering_test.py </dev/null
+  add_report "$REPORTS/python.xml" $?
+else
+  fail "$phase: there is no package to import"
+fi
+end
+
+# Builds the folders that need no CAF with a sanitizer, and runs their tests.
+sanitize() { # <name> <sanitizers>
+  begin "$1 sanitizer"
+  local tree="$ROOT/build-$1" status
+  # The thread sanitizer of g++ 12 aborts where address space layout is random over 32 bits; setarch -R turns that off.
+  local run=(timeout -k 10 1500)
+  if setarch -R true 2>/dev/null; then run+=(setarch -R); fi
+  if with_system_tools quiet cmake -S . -B "$tree" -G Ninja -DTROUPE_CORE_ONLY=ON "-DTROUPE_SANITIZE=$2" &&
+    with_system_tools quiet "${run[@]}" ninja -k 0 -C "$tree"; then
+    pass
+    UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1 \
+      LSAN_OPTIONS="suppressions=$ROOT/tests/lsan.supp:print_suppressions=0" \
+      TSAN_OPTIONS="suppressions=$ROOT/tests/tsan.supp" \
+      with_system_tools "${run[@]}" ctest --test-dir "$tree" -j 2 --output-on-failure --progress \
+      --output-junit "$REPORTS/$1.xml" </dev/null >"$REPORTS/$1.log" 2>&1
+    status=$?
+    [ "$status" -eq 0 ] || tail -n 200 "$REPORTS/$1.log"
+    add_report "$REPORTS/$1.xml" "$status"
+  else
+    fail "the build with -fsanitize=$2"
+  fi
+  end
+}
+if [ "$fast" -eq 1 ]; then
+  phase="sanitizers"
+  skip "address and undefined-behaviour sanitizer (--fast)"
+  skip "thread sanitizer (--fast)"
+else
+  sanitize address address,undefined
+  sanitize thread thread
+fi
+finish
