@@ -1,0 +1,384 @@
+#include "planner/deduce.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "planner/min_sum.h"
+#include "planner/pins.h"
+#include "runtime/base/check.h"
+#include "runtime/base/text.h"
+
+namespace troupe {
+namespace {
+
+using ShapeOf = std::vector<Shape>;  // by value: what one device holds under the axes decided so far
+
+Layout layout_of(const Mesh& mesh, const std::vector<Signature>& by_axis, bool output, int operand) {
+  std::vector<Sbp> sbp;
+  for (const Signature& signature : by_axis) {
+    sbp.push_back((output ? signature.outputs : signature.inputs).at(static_cast<size_t>(operand)));
+  }
+  return Layout(mesh, std::move(sbp));
+}
+
+void cut(Shape& shape, Sbp sbp, int parts) {
+  if (sbp.is_split()) shape[sbp.dim] = part_of(shape[sbp.dim], parts, 0).size;
+}
+
+// Every split of the dims, and whole.
+std::vector<Sbp> stored_forms(int rank) {
+  std::vector<Sbp> forms = {B};
+  for (int d = 0; d < rank; ++d) forms.push_back(S(d));
+  return forms;
+}
+
+// The price of taking a tensor from one SBP to another along one axis.
+class BoxingPrices {
+ public:
+  BoxingPrices(const Mesh& group, Topology topology) : group_(group), topology_(std::move(topology)) {}
+
+  double seconds(Sbp from, Sbp to, const Shape& shape, DType dtype) {
+    if (from == to) return 0;
+    const auto key = std::tuple(from, to, shape.vector(), dtype);
+    const auto it = known_.find(key);
+    if (it != known_.end()) return it->second;
+    const std::vector<BoxingStep> steps =
+        boxing(Layout(group_, {from}), Layout(group_, {to}), shape, dtype, topology_);
+    const double price = cost_of(steps, shape, dtype, topology_).seconds;
+    known_.emplace(key, price);
+    return price;
+  }
+
+ private:
+  Mesh group_;  // one axis
+  Topology topology_;
+  std::map<std::tuple<Sbp, Sbp, std::vector<int64_t>, DType>, double> known_;
+};
+
+// The decision along one axis: one choice of signature per node, one of common form per value that needs one.
+class AxisProblem {
+ public:
+  AxisProblem(const Program& program, const Choices& choices, const Profile& profile, const Demands& demands, int axis,
+              const std::vector<int>& split_before, const ShapeOf& shapes)
+      : program_(program), choices_(choices), profile_(profile), demands_(demands), axis_(axis),
+        parts_(choices.mesh.axis(axis).size), split_before_(split_before), shapes_(shapes),
+        prices_(group_mesh(choices.mesh, axis), choices.topology),
+        data_axis_(std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
+                   choices.data_axes.end()) {
+    for (const ProgramNode& node : program.nodes) trains_ = trains_ || node.kind == NodeKind::accumulate;
+  }
+
+  void solve(Deduced& result) {
+    for (size_t n = 0; n < program_.nodes.size(); ++n) add_node(NodeId(static_cast<int64_t>(n)));
+    count_readers();
+    for (size_t v = 0; v < program_.values.size(); ++v) add_common(ValueId(static_cast<int64_t>(v)));
+    for (size_t n = 0; n < program_.nodes.size(); ++n) add_edges(NodeId(static_cast<int64_t>(n)));
+    const std::vector<int> assignment = problem_.solve();
+    if (problem_.cost(assignment) >= kImpossible) explain(assignment);
+    for (size_t n = 0; n < program_.nodes.size(); ++n) {
+      result.signatures[n].push_back(candidates_[n][static_cast<size_t>(assignment[n])]);
+    }
+    for (size_t v = 0; v < program_.values.size(); ++v) {
+      if (common_variable_[v] >= 0) {
+        result.common[v].push_back(
+            common_forms_[v][static_cast<size_t>(assignment[static_cast<size_t>(common_variable_[v])])]);
+      } else {
+        const ProgramValue& value = program_.values[v];
+        const ProgramNode& node = program_.node(value.producer);
+        const size_t output = static_cast<size_t>(
+            std::find(node.outputs.begin(), node.outputs.end(), ValueId(static_cast<int64_t>(v))) -
+            node.outputs.begin());
+        result.common[v].push_back(result.signatures[value.producer.index()].back().outputs[output]);
+      }
+    }
+  }
+
+ private:
+  static Mesh group_mesh(const Mesh& mesh, int axis) {
+    std::vector<DeviceId> devices;
+    for (int position : mesh.group(0, axis)) devices.push_back(mesh.device(position));
+    return Mesh({mesh.axis(axis)}, devices);
+  }
+
+  const TensorType& type(ValueId value) const { return program_.value(value).type; }
+  double firings(Rate rate) const { return rate == Rate::piece ? choices_.rounds() : 1; }
+
+  std::vector<Signature> all_signatures(const ProgramNode& node) const {
+    switch (node.kind) {
+      case NodeKind::variable:
+      case NodeKind::source: {
+        std::vector<Signature> list;
+        for (Sbp form : stored_forms(type(node.outputs.front()).shape.rank())) list.push_back({{}, {form}});
+        return list;
+      }
+      case NodeKind::fetch: {
+        std::vector<Signature> list;
+        for (Sbp form : stored_forms(type(node.inputs.front()).shape.rank())) list.push_back({{form}, {form}});
+        return list;
+      }
+      default: {
+        const std::vector<TensorType> types = program_.input_types(node);
+        // A dim that several axes split must be cut evenly by all of them together where an op asks for it.
+        int parts = parts_;
+        for (ValueId input : node.inputs) parts = std::max(parts, parts_ * split_before_[input.index()]);
+        return signatures_of(*node.op, {types, node.attrs}, parts);
+      }
+    }
+  }
+
+  bool allowed(const ProgramNode& node, const Signature& signature) const {
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const std::optional<Sbp> demand = demands_.of(node.outputs[i], axis_);
+      const bool stored = node.kind == NodeKind::variable || node.kind == NodeKind::source;
+      if (stored && demand && signature.outputs[i] != *demand) return false;
+    }
+    if (node.op != nullptr && node.kind == NodeKind::compute) {
+      for (const auto& [output, input] : node.op->updates) {
+        if (signature.outputs[static_cast<size_t>(output)] != signature.inputs[static_cast<size_t>(input)]) {
+          return false;
+        }
+      }
+    }
+    // A variable's state is not cut into more parts than it has rows: parts may be empty, but only where asked for.
+    if (node.kind == NodeKind::variable) {
+      const Sbp form = signature.outputs.front();
+      if (form.is_split() && type(node.outputs.front()).shape[form.dim] < parts_) {
+        return demands_.of(node.outputs.front(), axis_).has_value();
+      }
+    }
+    return true;
+  }
+
+  void add_node(NodeId id) {
+    const ProgramNode& node = program_.node(id);
+    std::vector<Signature> list;
+    for (Signature& signature : all_signatures(node)) {
+      if (allowed(node, signature)) list.push_back(std::move(signature));
+    }
+    CHECK(!list.empty(), node.text());
+    std::vector<double> unary;
+    for (const Signature& signature : list) unary.push_back(compute_seconds(node, signature));
+    candidates_.push_back(std::move(list));
+    problem_.add_variable(std::move(unary));
+  }
+
+  // Time of one step's firings on one device: the work or the memory traffic, whichever takes longer.
+  double compute_seconds(const ProgramNode& node, const Signature& signature) const {
+    double bytes = 0;
+    std::vector<TensorType> local = program_.input_types(node);
+    for (size_t i = 0; i < local.size(); ++i) {
+      local[i].shape = shapes_[node.inputs[i].index()];
+      cut(local[i].shape, signature.inputs[i], parts_);
+      bytes += static_cast<double>(local[i].shape.elements() * size_of(local[i].dtype));
+    }
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      Shape shape = shapes_[node.outputs[i].index()];
+      cut(shape, signature.outputs[i], parts_);
+      bytes += static_cast<double>(shape.elements() * size_of(type(node.outputs[i]).dtype));
+    }
+    // Variables cost no time by themselves, but of two equal plans the one that stores less is better.
+    if (node.kind == NodeKind::variable) return 1e-3 * bytes / profile_.memory_bytes_per_s;
+    double seconds = bytes / profile_.memory_bytes_per_s;
+    if (node.op->flops != nullptr) {
+      seconds = std::max(seconds, node.op->flops({local, node.attrs}) / profile_.matmul_flops_per_s);
+    }
+    return seconds * firings(node.rate);
+  }
+
+  void count_readers() {
+    readers_.assign(program_.values.size(), 0);
+    for (const ProgramNode& node : program_.nodes) {
+      for (ValueId input : node.inputs) ++readers_[input.index()];
+    }
+  }
+
+  void add_common(ValueId value) {
+    common_variable_.push_back(-1);
+    common_forms_.emplace_back();
+    const ProgramNode& producer = program_.node(program_.value(value).producer);
+    const bool stored = producer.kind == NodeKind::variable || producer.kind == NodeKind::source;
+    const std::optional<Sbp> demand = stored ? std::nullopt : demands_.of(value, axis_);
+    if (!demand && readers_[value.index()] < 2) return;
+    std::vector<Sbp>& forms = common_forms_.back();
+    if (demand) {
+      forms = {*demand};
+    } else {
+      forms = stored_forms(type(value).shape.rank());
+      const size_t output = static_cast<size_t>(
+          std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+      for (const Signature& signature : candidates_[program_.value(value).producer.index()]) {
+        const Sbp form = signature.outputs[output];
+        if (std::find(forms.begin(), forms.end(), form) == forms.end()) forms.push_back(form);
+      }
+    }
+    const int common = problem_.add_variable(std::vector<double>(forms.size(), 0));
+    common_variable_.back() = common;
+    const size_t output = static_cast<size_t>(
+        std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+    std::vector<double> table;
+    for (const Signature& signature : candidates_[program_.value(value).producer.index()]) {
+      for (Sbp form : forms) table.push_back(price(value, signature.outputs[output], form));
+    }
+    problem_.add_pair(static_cast<int>(program_.value(value).producer.index()), common, std::move(table));
+  }
+
+  void add_edges(NodeId id) {
+    const ProgramNode& node = program_.node(id);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId value = node.inputs[i];
+      const ProgramNode& producer = program_.node(program_.value(value).producer);
+      const size_t from = program_.value(value).producer.index();
+      const bool in_place = overwrites(node, static_cast<int>(i));
+      std::vector<double> table;
+      if (common_variable_[value.index()] >= 0 && !in_place) {
+        for (Sbp form : common_forms_[value.index()]) {
+          for (const Signature& to : candidates_[id.index()]) table.push_back(price(value, form, to.inputs[i]));
+        }
+        problem_.add_pair(common_variable_[value.index()], static_cast<int>(id.index()), std::move(table));
+        continue;
+      }
+      const size_t output = static_cast<size_t>(
+          std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+      for (const Signature& left : candidates_[from]) {
+        for (const Signature& to : candidates_[id.index()]) {
+          const bool same = left.outputs[output] == to.inputs[i];
+          table.push_back(in_place && !same ? kImpossible : price(value, left.outputs[output], to.inputs[i]));
+        }
+      }
+      problem_.add_pair(static_cast<int>(from), static_cast<int>(id.index()), std::move(table));
+    }
+  }
+
+  static bool overwrites(const ProgramNode& node, int input) {
+    if (node.kind != NodeKind::compute) return false;
+    return std::any_of(node.op->updates.begin(), node.op->updates.end(),
+                       [&](const auto& update) { return update.second == input; });
+  }
+
+  double price(ValueId value, Sbp from, Sbp to) {
+    if (from == to) return 0;
+    const ProgramValue& v = program_.value(value);
+    // Between pieces of a training step nothing is exchanged: sums over samples are made by accumulators alone, in an
+    // order that does not depend on the number of devices.
+    if (data_axis_ && v.rate == Rate::piece && (trains_ || choices_.rounds() > 1)) return kImpossible;
+    return prices_.seconds(from, to, shapes_[value.index()], v.type.dtype) * firings(v.rate);
+  }
+
+  // Names the first edge that cannot be bridged.
+  [[noreturn]] void explain(const std::vector<int>& assignment) {
+    const std::string& axis = choices_.mesh.axis(axis_).name;
+    for (size_t n = 0; n < program_.nodes.size(); ++n) {
+      const ProgramNode& node = program_.nodes[n];
+      const Signature& signature = candidates_[n][static_cast<size_t>(assignment[n])];
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        const ValueId value = node.inputs[i];
+        const ProgramNode& producer = program_.node(program_.value(value).producer);
+        const size_t output = static_cast<size_t>(
+            std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+        Sbp from = candidates_[program_.value(value).producer.index()]
+                              [static_cast<size_t>(assignment[program_.value(value).producer.index()])]
+                                  .outputs[output];
+        const int common = common_variable_[value.index()];
+        const Sbp produced = from;
+        if (common >= 0 && !overwrites(node, static_cast<int>(i))) {
+          from = common_forms_[value.index()][static_cast<size_t>(assignment[static_cast<size_t>(common)])];
+        }
+        const bool broken = (overwrites(node, static_cast<int>(i)) && from != signature.inputs[i]) ||
+                            price(value, produced, from) >= kImpossible ||
+                            price(value, from, signature.inputs[i]) >= kImpossible;
+        if (!broken) continue;
+        throw PlanError(node.op->name, node.path,
+                        program_.value(value).name + " is " + type(value).str() + " " + produced.str() +
+                            " along the data axis '" + axis + "', but the op would need it as " +
+                            signature.inputs[i].str() +
+                            ": it couples samples of different pieces; per-sample ops, or one piece, are possible",
+                        node.line);
+      }
+    }
+    CHECK(false, "an impossible assignment without a broken edge");
+    std::abort();
+  }
+
+  const Program& program_;
+  const Choices& choices_;
+  const Profile& profile_;
+  const Demands& demands_;
+  int axis_;
+  int parts_;
+  const std::vector<int>& split_before_;  // by value: how many parts earlier axes cut it into
+  const ShapeOf& shapes_;
+  BoxingPrices prices_;
+  bool data_axis_;
+  bool trains_ = false;
+  MinSum problem_;
+  std::vector<std::vector<Signature>> candidates_;  // by node
+  std::vector<int> readers_;                        // by value
+  std::vector<int> common_variable_;                // by value; -1: none
+  std::vector<std::vector<Sbp>> common_forms_;      // by value
+};
+
+std::vector<int> axis_order(const Choices& choices) {
+  std::vector<int> data;
+  std::vector<int> other;
+  for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
+    const bool is_data = std::find(choices.data_axes.begin(), choices.data_axes.end(),
+                                   choices.mesh.axis(axis).name) != choices.data_axes.end();
+    (is_data ? data : other).push_back(axis);
+  }
+  data.insert(data.end(), other.begin(), other.end());
+  return data;
+}
+
+}  // namespace
+
+Layout Deduced::input_layout(const Mesh& mesh, NodeId node, int input) const {
+  return layout_of(mesh, signatures[node.index()], false, input);
+}
+
+Layout Deduced::output_layout(const Mesh& mesh, NodeId node, int output) const {
+  return layout_of(mesh, signatures[node.index()], true, output);
+}
+
+std::string Deduced::str(const Program& program, const Mesh& mesh) const {
+  std::string text;
+  for (size_t n = 0; n < program.nodes.size(); ++n) {
+    text += program.nodes[n].text() + ":";
+    for (int axis = 0; axis < mesh.axis_count(); ++axis) {
+      text += (axis == 0 ? " " : "; ") + mesh.axis(axis).name + " " + signatures[n][static_cast<size_t>(axis)].str();
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+Deduced deduce(const Program& program, const Choices& choices, const Profile& profile) {
+  const Demands demands(program, choices);
+  Deduced result;
+  result.signatures.resize(program.nodes.size());
+  result.common.resize(program.values.size());
+  ShapeOf shapes;
+  for (const ProgramValue& value : program.values) shapes.push_back(value.type.shape);
+  std::vector<int> split_before(program.values.size(), 1);
+  const std::vector<int> order = axis_order(choices);
+  for (int axis : order) {
+    AxisProblem(program, choices, profile, demands, axis, split_before, shapes).solve(result);
+    const int parts = choices.mesh.axis(axis).size;
+    for (size_t v = 0; v < program.values.size(); ++v) {
+      const Sbp form = result.common[v].back();
+      cut(shapes[v], form, parts);
+      if (form.is_split()) split_before[v] *= parts;
+    }
+  }
+  // Decided in `order`; kept in mesh order.
+  const auto restore = [&](auto& by_axis) {
+    auto sorted = by_axis;
+    for (size_t i = 0; i < order.size(); ++i) sorted[static_cast<size_t>(order[i])] = by_axis[i];
+    by_axis = sorted;
+  };
+  for (auto& signatures : result.signatures) restore(signatures);
+  for (auto& common : result.common) restore(common);
+  return result;
+}
+
+}  // namespace troupe

@@ -1,0 +1,29 @@
+// The stage `deduce`: a signature for every node, a layout for every value.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "planner/choices.h"
+#include "planner/program.h"
+#include "runtime/base/profile.h"
+
+namespace troupe {
+
+// What deduce decides, in SBPs per mesh axis. A value lies as its producer leaves it; where several nodes read it, or a
+// pin speaks of it, it is also taken to one *common* layout first, from which the readers box on.
+struct Deduced {
+  std::vector<std::vector<Signature>> signatures;    // by node, by axis
+  std::vector<std::vector<Sbp>> common;              // by value; empty: as produced
+  Layout input_layout(const Mesh& mesh, NodeId node, int input) const;
+  Layout output_layout(const Mesh& mesh, NodeId node, int output) const;
+  // A line per node: "matmul 'h': dp S(0), B -> S(0); tp B, S(1) -> S(1)".
+  std::string str(const Program& program, const Mesh& mesh) const;
+};
+
+// Axis by axis (data axes first), minimises the time of boxing plus compute over all nodes together. Pins and layouts
+// of bound variables are honoured; throws PlanError naming the pin when it cannot be.
+Deduced deduce(const Program& program, const Choices& choices, const Profile& profile);
+
+}  // namespace troupe
