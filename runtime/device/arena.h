@@ -4,11 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "runtime/base/align.h"
+
 namespace troupe {
-
-constexpr int64_t kArenaAlignment = 64;  // bytes; every slot starts at a multiple: a cache line, an AVX-512 vector
-
-constexpr int64_t aligned(int64_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; }
 
 // Host memory for a CPU device, zeroed, page-aligned. Neither copied nor shared; moved only.
 class Arena {

@@ -1,0 +1,260 @@
+#include "planner/shard.h"
+
+#include <algorithm>
+#include <map>
+
+#include "ops/accumulate.h"
+#include "ops/pull.h"
+#include "runtime/base/align.h"
+#include "runtime/base/check.h"
+
+namespace troupe {
+namespace {
+
+// Below this an all-reduce is one hop: every member adds all of it. Above, each adds a slice and then joins the slices,
+// which moves 2T(p-1)/p bytes instead of T(p-1). Two members move the same either way, and one hop is one wait less.
+constexpr int64_t kOneHopBytes = 16 << 10;
+
+class ShardStage {
+ public:
+  ShardStage(const Program& program, const Choices& choices, const Profile& profile)
+      : program_(program), choices_(choices), profile_(profile) {
+    graph_.register_of.assign(program.values.size(), -1);
+  }
+
+  TaskGraph run() {
+    find_segments();
+    for (const ProgramVariable& variable : program_.variables) add_variable(variable);
+    for (int segment = 0; segment < kSegments; ++segment) {
+      for (size_t n = 0; n < program_.nodes.size(); ++n) {
+        if (segments_[n] == static_cast<Segment>(segment)) add_node(NodeId(static_cast<int64_t>(n)));
+      }
+    }
+    find_classes();
+    for (ClassRegister& reg : graph_.registers) size_register(reg);
+    for (ClassTask& task : graph_.tasks) size_task(task);
+    return std::move(graph_);
+  }
+
+ private:
+  const ProgramNode& node(NodeId id) const { return program_.node(id); }
+
+  // Nodes of the step rate run before the pieces when a piece reads what they make, else after.
+  void find_segments() {
+    const size_t count = program_.nodes.size();
+    segments_.assign(count, Segment::after);
+    std::vector<bool> after_pieces(program_.values.size(), false);
+    std::vector<bool> read_by_pieces(program_.values.size(), false);
+    for (size_t n = 0; n < count; ++n) {
+      const ProgramNode& here = program_.nodes[n];
+      bool after = here.rate == Rate::piece;
+      for (ValueId input : here.inputs) after = after || after_pieces[input.index()];
+      for (ValueId output : here.outputs) after_pieces[output.index()] = after;
+    }
+    for (size_t n = count; n-- > 0;) {
+      const ProgramNode& here = program_.nodes[n];
+      bool read = here.rate == Rate::piece;
+      for (ValueId output : here.outputs) read = read || read_by_pieces[output.index()];
+      if (here.rate == Rate::piece) {
+        segments_[n] = Segment::piece;
+      } else if (read) {
+        CHECK(here.outputs.empty() || !after_pieces[here.outputs.front().index()], here.text());
+        segments_[n] = Segment::before;
+      }
+      if (!read) continue;
+      for (ValueId input : here.inputs) read_by_pieces[input.index()] = true;
+    }
+  }
+
+  int add_register(const std::string& name, ValueId value, int producer) {
+    ClassRegister reg;
+    reg.name = name;
+    reg.value = value;
+    reg.producer = producer;
+    graph_.registers.push_back(std::move(reg));
+    return static_cast<int>(graph_.registers.size()) - 1;
+  }
+
+  void add_variable(const ProgramVariable& variable) {
+    const int reg = add_register(variable.name, variable.value, -1);
+    graph_.registers[static_cast<size_t>(reg)].arena = ArenaKind::variables;
+    graph_.register_of[variable.value.index()] = reg;
+  }
+
+  int add_task(NodeId id, Operands operands, const std::string& name, const std::string& kernel,
+               std::vector<int> inputs) {
+    const int task = static_cast<int>(graph_.tasks.size());
+    for (int input : inputs) {
+      ClassRegister& reg = graph_.registers[static_cast<size_t>(input)];
+      (operands == Operands::own ? reg.readers : reg.pullers).push_back(task);
+    }
+    graph_.tasks.push_back({id, operands, name, kernel, segments_[id.index()], false, std::move(inputs), {}, {}, {}, {}});
+    return task;
+  }
+
+  void add_node(NodeId id) {
+    const ProgramNode& here = node(id);
+    if (here.kind == NodeKind::variable) return;
+    std::vector<int> inputs;
+    for (ValueId input : here.inputs) inputs.push_back(graph_.register_of[input.index()]);
+    if (here.kind == NodeKind::boxing) return add_boxing(id, inputs.front());
+    const bool source = here.kind == NodeKind::source;
+    const std::string kernel = source ? here.path : here.op->name;
+    const int task = add_task(id, Operands::own, here.path, kernel, std::move(inputs));
+    graph_.tasks.back().on_source_stream = source;
+    for (size_t o = 0; o < here.outputs.size(); ++o) add_output(id, task, static_cast<int>(o));
+  }
+
+  void add_output(NodeId id, int task, int output) {
+    const ProgramNode& here = node(id);
+    const ValueId value = here.outputs[static_cast<size_t>(output)];
+    for (const ProgramVariable& variable : program_.variables) {
+      if (variable.update != id || variable.update_output != output) continue;
+      const int reg = graph_.register_of[variable.value.index()];
+      graph_.registers[static_cast<size_t>(reg)].producer = task;
+      graph_.tasks[static_cast<size_t>(task)].outputs.push_back(reg);
+      graph_.register_of[value.index()] = reg;
+      return;
+    }
+    const int reg = add_register(program_.value(value).name, value, task);
+    ClassRegister& made = graph_.registers[static_cast<size_t>(reg)];
+    made.accumulates = here.kind == NodeKind::accumulate;
+    if (here.kind == NodeKind::source) {
+      made.arena = ArenaKind::io;
+      made.slots = choices_.source_slots;
+    }
+    if (here.kind == NodeKind::fetch) {
+      made.arena = ArenaKind::io;
+      made.slots = here.rate == Rate::piece ? choices_.rounds() : 1;
+    }
+    graph_.tasks[static_cast<size_t>(task)].outputs.push_back(reg);
+    graph_.register_of[value.index()] = reg;
+  }
+
+  void add_boxing(NodeId id, int input) {
+    const ProgramNode& here = node(id);
+    const BoxingStep& step = *here.boxing;
+    const ValueId value = here.outputs.front();
+    int task = 0;
+    if (step.kind == BoxingKind::all_reduce && !one_hop(id)) {
+      const int first = add_task(id, Operands::sliced, here.path + ".slice", "pull", {input});
+      const int slice = add_register(here.path + ".slice", value, first);
+      graph_.registers[static_cast<size_t>(slice)].sliced = true;
+      graph_.tasks.back().outputs.push_back(slice);
+      task = add_task(id, Operands::joined, here.path, "pull", {slice});
+    } else {
+      task = add_task(id, Operands::pulled, here.path, "pull", {input});
+    }
+    const int reg = add_register(program_.value(value).name, value, task);
+    graph_.tasks[static_cast<size_t>(task)].outputs.push_back(reg);
+    graph_.register_of[value.index()] = reg;
+  }
+
+  bool one_hop(NodeId id) const {
+    const BoxingStep& step = *node(id).boxing;
+    const ProgramValue& value = program_.value(node(id).outputs.front());
+    const int members = choices_.mesh.axis(step.axis).size;
+    const int64_t bytes = step.to.local_shape(value.type.shape, 0).elements() * size_of(value.type.dtype);
+    return members == 2 || bytes <= kOneHopBytes;
+  }
+
+  Shape shape_at(const ClassRegister& reg, int position) const {
+    const ProgramValue& value = program_.value(reg.value);
+    const Shape local = value.layout->local_shape(value.type.shape, position);
+    if (!reg.sliced) return local;
+    const ProgramNode& producer = node(graph_.tasks[static_cast<size_t>(reg.producer)].node);
+    const Group group = group_of(choices_.mesh, position, producer.boxing->axis);
+    return {part_of(local.elements(), static_cast<int64_t>(group.positions.size()), group.rank).size};
+  }
+
+  void find_classes() {
+    std::map<std::vector<int64_t>, int> known;
+    for (int position = 0; position < choices_.mesh.size(); ++position) {
+      std::vector<int64_t> sizes = {shards_of(choices_.batch_shards, choices_.data_parallel_size(),
+                                              data_rank(choices_, position)).count};
+      for (const ClassRegister& reg : graph_.registers) {
+        const Shape shape = shape_at(reg, position);
+        sizes.insert(sizes.end(), shape.begin(), shape.end());
+      }
+      const auto [it, added] = known.emplace(std::move(sizes), graph_.classes());
+      if (added) graph_.positions.emplace_back();
+      graph_.positions[static_cast<size_t>(it->second)].push_back(position);
+      graph_.class_of.push_back(it->second);
+    }
+  }
+
+  void size_register(ClassRegister& reg) const {
+    const DType dtype = program_.value(reg.value).type.dtype;
+    for (const std::vector<int>& positions : graph_.positions) {
+      const Shape shape = shape_at(reg, positions.front());
+      int64_t copies = 1;
+      if (reg.accumulates) {
+        // Every device of the class has room for the deepest stack among them.
+        for (int position : positions) {
+          const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(),
+                                             data_rank(choices_, position));
+          copies = std::max<int64_t>(copies, accumulator_depth(range.first, range.count, choices_.batch_shards));
+        }
+      }
+      reg.shapes.push_back(shape);
+      reg.bytes.push_back(shape.elements() * size_of(dtype) * copies);
+      reg.offsets.push_back(0);
+    }
+  }
+
+  void size_task(ClassTask& task) const {
+    const ProgramNode& here = node(task.node);
+    for (size_t c = 0; c < graph_.positions.size(); ++c) {
+      std::vector<TensorType> inputs;
+      double bytes = 0;
+      for (int input : task.inputs) {
+        const ClassRegister& reg = graph_.registers[static_cast<size_t>(input)];
+        inputs.push_back({program_.value(reg.value).type.dtype, reg.shapes[c]});
+        bytes += static_cast<double>(reg.shapes[c].elements() * size_of(inputs.back().dtype));
+      }
+      for (int output : task.outputs) {
+        const ClassRegister& reg = graph_.registers[static_cast<size_t>(output)];
+        bytes += static_cast<double>(reg.shapes[c].elements() * size_of(program_.value(reg.value).type.dtype));
+      }
+      double seconds = bytes / profile_.memory_bytes_per_s;
+      int64_t scratch = 0;
+      if (task.operands == Operands::own && here.kind != NodeKind::source) {
+        if (here.op->scratch_bytes != nullptr) scratch = here.op->scratch_bytes({inputs, here.attrs});
+        if (here.op->flops != nullptr) {
+          seconds = std::max(seconds, here.op->flops({inputs, here.attrs}) / profile_.matmul_flops_per_s);
+        }
+      } else if (here.kind == NodeKind::boxing) {
+        scratch = pull_scratch_bound(here);
+        const ProgramValue& value = program_.value(here.outputs.front());
+        seconds += cost_of(*here.boxing, value.type.shape, value.type.dtype, choices_.topology).seconds;
+      }
+      task.scratch_bytes.push_back(aligned(scratch));
+      task.scratch_offset.push_back(0);
+      task.seconds.push_back(seconds + profile_.firing_s);
+    }
+  }
+
+  // A region adds at most one tensor per device and tree node.
+  int64_t pull_scratch_bound(const ProgramNode& here) const {
+    if (!here.boxing->from.has_partial()) return 0;
+    const size_t sources = static_cast<size_t>(std::max(here.boxing->from.mesh().size(), 2 * choices_.batch_shards));
+    PullRegion region;
+    region.sources.resize(sources);
+    region.program.resize(2 * sources);
+    return pull_scratch_bytes({region});
+  }
+
+  const Program& program_;
+  const Choices& choices_;
+  const Profile& profile_;
+  std::vector<Segment> segments_;  // by node
+  TaskGraph graph_;
+};
+
+}  // namespace
+
+TaskGraph shard(const Program& program, const Choices& choices, const Profile& profile) {
+  return ShardStage(program, choices, profile).run();
+}
+
+}  // namespace troupe

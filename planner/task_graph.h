@@ -1,0 +1,92 @@
+// Tasks: every node cut up for devices. Devices whose parts of all tensors have the same sizes form a class and share
+// one description; peers and boxes are functions of the device, applied when the plan is emitted.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "planner/program.h"
+#include "runtime/plan/plan.h"
+
+namespace troupe {
+
+// When in a step a task runs: before the pieces, with every piece, after them.
+enum class Segment : uint8_t { before, piece, after };
+constexpr int kSegments = 3;
+const char* name_of(Segment segment);
+
+// How a task gets its operands.
+enum class Operands : uint8_t {
+  own,     // registers of its own device
+  pulled,  // parts of its boxing step's input, from the devices that hold them
+  sliced,  // an all-reduce, first half: an even slice of the flat tensor from every member, added
+  joined,  // second half: the slices of all members
+};
+
+// One register on every device of the mesh.
+struct ClassRegister {
+  std::string name;
+  ValueId value;             // what it holds (a slice of it: see `sliced`)
+  bool sliced = false;       // holds this device's even slice of the flat tensor of its group
+  int producer = -1;         // index of the task; -1: a variable nobody updates
+  std::vector<int> readers;  // indices of tasks that read it on the same device
+  std::vector<int> pullers;  // indices of tasks that may read it from any device
+  ArenaKind arena = ArenaKind::workspace;
+  int slots = 1;
+  bool accumulates = false;
+  // By class: what a device holds, and where it lies.
+  std::vector<Shape> shapes;
+  std::vector<int64_t> bytes;
+  std::vector<int64_t> offsets;  // of the first slot; the others follow, aligned. Variables: see below
+  // By position: variables alone, since plans that share them may divide devices into other classes.
+  std::vector<int64_t> variable_offsets;
+};
+
+struct ClassTask {
+  NodeId node;
+  Operands operands = Operands::own;
+  std::string name;
+  std::string kernel;
+  Segment segment = Segment::after;
+  bool on_source_stream = false;
+  std::vector<int> inputs;   // registers, in the order of the node's inputs
+  std::vector<int> outputs;  // registers
+  std::vector<int64_t> scratch_bytes;   // by class
+  std::vector<int64_t> scratch_offset;  // by class
+  std::vector<double> seconds;          // by class: predicted, of one firing
+};
+
+struct TaskGraph {
+  std::vector<int> class_of;               // by position in the mesh
+  std::vector<std::vector<int>> positions;  // by class
+  std::vector<ClassTask> tasks;  // in the order in which every device's streams run them, segment by segment
+  std::vector<ClassRegister> registers;
+  std::vector<int> register_of;            // by value: the register that holds it
+  // By class, by arena kind: how far the arena is used.
+  std::vector<std::vector<int64_t>> arena_bytes;
+
+  int classes() const { return static_cast<int>(positions.size()); }
+  // A line per task: segment, name, kernel, operands; then a line per class with its devices.
+  std::string str(const Program& program) const;
+};
+
+// Where one device's part of a value lies in its round, and the tensor of one piece that offsets are counted in: along
+// data axes a device holds its piece whole.
+struct PieceBox {
+  Box box;        // in the piece
+  Shape logical;  // of the piece
+};
+PieceBox piece_box(const ProgramValue& value, const Choices& choices, int position);
+
+// The data-parallel rank of a device: its coordinates on the data axes, row-major.
+int data_rank(const Choices& choices, int position);
+
+// The members of an all-reduce along `axis` as a mesh of their own, and this device's place in it.
+struct Group {
+  std::vector<int> positions;
+  int rank = 0;
+};
+Group group_of(const Mesh& mesh, int position, int axis);
+
+}  // namespace troupe
