@@ -14,7 +14,8 @@ namespace troupe {
 
 // One SBP per axis of the mesh, and, where several axes split the same dim, their order from major to minor. A value
 // type. The mesh is held by value; two layouts are equal when they place every element alike by construction: same
-// mesh, same SBPs, same order on every shared dim.
+// mesh, same SBPs, same order on every shared dim. Where axes are partial by different reductions, the value is that of
+// reducing the innermost axis first.
 class Layout {
  public:
   Layout() = default;
