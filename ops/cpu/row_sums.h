@@ -29,9 +29,9 @@ class WideSum {
   Vec<double> sums_[4] = {};
 };
 
-// The sum over i of f(in0[i], in1[i], ...), f on vectors; f must give 0 for zeros.
+// The sum over i of f(in0[i], in1[i], ...), f on vectors. Lanes beyond the row read `beyond`, for which f must give 0.
 template <typename T, bool Square = false, typename F, typename... In>
-inline double row_sum(int64_t n, F f, const In*... in) {
+inline double row_sum_padded(int64_t n, T beyond, F f, const In*... in) {
   constexpr int64_t lanes = kLanes<T>;
   WideSum sum;
   int64_t i = 0;
@@ -41,9 +41,15 @@ inline double row_sum(int64_t n, F f, const In*... in) {
   }
   for (int64_t turn = 0; i < n; i += lanes, ++turn) {
     const bool full = i + lanes <= n;
-    sum.add<T, Square>(full ? f(load(in + i)...) : f(load_part(in + i, n - i)...), turn);
+    sum.add<T, Square>(full ? f(load(in + i)...) : f(load_part(in + i, n - i, beyond)...), turn);
   }
   return sum.total();
+}
+
+// The same for f that gives 0 for zeros.
+template <typename T, bool Square = false, typename F, typename... In>
+inline double row_sum(int64_t n, F f, const In*... in) {
+  return row_sum_padded<T, Square>(n, T(0), f, in...);
 }
 
 // -inf for n = 0; NaN if any element is.

@@ -1,0 +1,85 @@
+#include "ops/cpu/optimizer.h"
+
+#include <cmath>
+
+#include "ops/cpu/vector_math.h"
+
+namespace troupe::cpu {
+namespace {
+
+// f(g, vectors...) changes the vectors of the tensors; g is the gradient's. The tail works on zero-padded copies.
+template <typename T, typename F, typename... Tensor>
+void update(int64_t n, const T* grad, F f, Tensor*... tensors) {
+  constexpr int64_t lanes = kLanes<T>;
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    [&](auto... v) {
+      f(load(grad + i), v...);
+      (store(tensors + i, v), ...);
+    }(load(tensors + i)...);
+  }
+  if (i < n) {
+    [&](auto... v) {
+      f(load_part(grad + i, n - i), v...);
+      (store_part(tensors + i, v, n - i), ...);
+    }(load_part(tensors + i, n - i)...);
+  }
+}
+
+}  // namespace
+
+template <typename T>
+void sgd(T* param, T* momentum_buffer, const T* grad, int64_t n, const SgdOptions& options, int64_t step,
+         double grad_scale) {
+  const T lr = static_cast<T>(options.lr);
+  const T decay = static_cast<T>(options.weight_decay);
+  const T scale = static_cast<T>(grad_scale);
+  if (options.momentum == 0.0) {
+    update<T>(n, grad, [=](Vec<T> g, Vec<T>& p) { p = p - lr * (g * scale + decay * p); }, param);
+    return;
+  }
+  const T momentum = step <= 1 ? T(0) : static_cast<T>(options.momentum);
+  const T fresh = step <= 1 ? T(1) : static_cast<T>(1.0 - options.dampening);
+  const T look_ahead = static_cast<T>(options.momentum);
+  // At the first step the buffer may hold anything, also NaN: select rather than multiply by 0.
+  const bool first = step <= 1;
+  const bool nesterov = options.nesterov;
+  update<T>(n, grad, [=](Vec<T> g, Vec<T>& p, Vec<T>& b) {
+    const Vec<T> d = g * scale + decay * p;
+    b = first ? d : momentum * b + fresh * d;
+    p = p - lr * (nesterov ? d + look_ahead * b : b);
+  }, param, momentum_buffer);
+}
+
+template <typename T>
+void adamw(T* param, T* m, T* v, const T* grad, int64_t n, const AdamOptions& options, int64_t step, double grad_scale) {
+  const double t = static_cast<double>(step);
+  const double correction1 = 1.0 - std::pow(options.beta1, t);
+  const double correction2 = 1.0 - std::pow(options.beta2, t);
+  const T step_size = static_cast<T>(options.lr / correction1);
+  const T root_scale = static_cast<T>(1.0 / std::sqrt(correction2));
+  const T eps = static_cast<T>(options.eps);
+  const T beta1 = static_cast<T>(options.beta1);
+  const T rest1 = static_cast<T>(1.0 - options.beta1);
+  const T beta2 = static_cast<T>(options.beta2);
+  const T rest2 = static_cast<T>(1.0 - options.beta2);
+  const T shrink = static_cast<T>(options.decoupled ? 1.0 - options.lr * options.weight_decay : 1.0);
+  const T decay = static_cast<T>(options.decoupled ? 0.0 : options.weight_decay);
+  const T scale = static_cast<T>(grad_scale);
+  update<T>(n, grad, [=](Vec<T> g, Vec<T>& p, Vec<T>& first, Vec<T>& second) {
+    const Vec<T> d = g * scale + decay * p;
+    first = beta1 * first + rest1 * d;
+    second = beta2 * second + rest2 * (d * d);
+    p = p * shrink - step_size * (first / (math::sqrt(second) * root_scale + eps));
+  }, param, m, v);
+}
+
+template <typename T>
+struct OptimizerInstances {
+  static constexpr auto o0 = sgd<T>;
+  static constexpr auto o1 = adamw<T>;
+};
+template struct OptimizerInstances<float>;
+template struct OptimizerInstances<double>;
+
+}  // namespace troupe::cpu
