@@ -147,6 +147,8 @@ class AxisProblem {
         return demands_.of(node.outputs.front(), axis_).has_value();
       }
     }
+    // Devices along a data axis have different pieces: their totals are parts of one sum, never copies of it.
+    if (node.kind == NodeKind::accumulate && data_axis_ && parts_ > 1) return signature.inputs.front().is_partial_sum();
     return true;
   }
 

@@ -1,0 +1,261 @@
+#include "planner/emit.h"
+
+#include <algorithm>
+#include <map>
+
+#include "ops/accumulate.h"
+#include "planner/pulls.h"
+#include "planner/reuse.h"
+#include "runtime/base/align.h"
+#include "runtime/base/check.h"
+#include "runtime/base/random.h"
+
+namespace troupe {
+namespace {
+
+class EmitStage {
+ public:
+  EmitStage(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, const Choices& choices)
+      : graph_(graph), program_(program), memory_(memory), choices_(choices), rounds_(choices.rounds()) {}
+
+  Plan run() {
+    plan_.name = choices_.name;
+    plan_.epoch = choices_.epoch;
+    plan_.seed = choices_.seed;
+    plan_.rounds = rounds_;
+    for (const std::string& name : choices_.devices) plan_.devices.push_back({name, {0, 0, 0}});
+    number();
+    for (int position = 0; position < mesh().size(); ++position) add_device(position);
+    for (int position = 0; position < mesh().size(); ++position) {
+      for (size_t r = 0; r < graph_.registers.size(); ++r) add_register(static_cast<int>(r), position);
+    }
+    for (int position = 0; position < mesh().size(); ++position) {
+      for (size_t t = 0; t < graph_.tasks.size(); ++t) add_task(static_cast<int>(t), position);
+    }
+    for (const ReuseEdge& edge : reuse_edges(graph_, memory_, remote_readers_)) add_control(edge);
+    for (const ProgramVariable& variable : program_.variables) add_variable(variable);
+    for (const auto& [name, value] : program_.outputs) add_output(name, value);
+    return std::move(plan_);
+  }
+
+ private:
+  const Mesh& mesh() const { return choices_.mesh; }
+  size_t class_of(int position) const { return static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)]); }
+  bool of_pieces(int task) const { return graph_.tasks[static_cast<size_t>(task)].segment == Segment::piece; }
+
+  // Device by device, in the order of the task graph.
+  TaskId task_id(TaskAt at) const {
+    return TaskId(static_cast<int64_t>(at.position) * static_cast<int64_t>(graph_.tasks.size()) + at.task);
+  }
+  RegisterId register_id(int reg, int position) const {
+    return RegisterId(static_cast<int64_t>(position) * static_cast<int64_t>(graph_.registers.size()) + reg);
+  }
+
+  void number() {
+    const size_t devices = static_cast<size_t>(mesh().size());
+    plan_.tasks.reserve(graph_.tasks.size() * devices);
+    plan_.registers.reserve(graph_.registers.size() * devices);
+    remote_readers_.assign(graph_.registers.size(), std::vector<std::vector<TaskAt>>(devices));
+  }
+
+  void add_device(int position) {
+    const size_t c = class_of(position);
+    PlanDevice& device = plan_.devices[mesh().device(position).index()];
+    for (int kind = 0; kind < kArenaKinds; ++kind) {
+      device.arena_bytes[kind] = graph_.arena_bytes[c][static_cast<size_t>(kind)];
+    }
+    PlanStream compute{device.name + " compute", mesh().device(position), false, {}};
+    PlanStream sources{device.name + " source", mesh().device(position), true, {}};
+    for (int segment = 0; segment < kSegments; ++segment) {
+      const bool piece = static_cast<Segment>(segment) == Segment::piece;
+      PlanSegment part{piece ? rounds_ : 1, {}};
+      PlanSegment source_part = part;
+      for (size_t t = 0; t < graph_.tasks.size(); ++t) {
+        const ClassTask& task = graph_.tasks[t];
+        if (task.segment != static_cast<Segment>(segment)) continue;
+        (task.on_source_stream ? source_part : part).tasks.push_back(task_id({static_cast<int>(t), position}));
+      }
+      if (!part.tasks.empty()) compute.segments.push_back(std::move(part));
+      if (!source_part.tasks.empty()) sources.segments.push_back(std::move(source_part));
+    }
+    compute_stream_.push_back(StreamId(static_cast<int64_t>(plan_.streams.size())));
+    plan_.streams.push_back(std::move(compute));
+    source_stream_.push_back(StreamId(static_cast<int64_t>(plan_.streams.size())));
+    if (!sources.segments.empty()) plan_.streams.push_back(std::move(sources));
+  }
+
+  void add_register(int r, int position) {
+    const ClassRegister& reg = graph_.registers[static_cast<size_t>(r)];
+    const size_t c = class_of(position);
+    const ProgramValue& value = program_.value(reg.value);
+    PlanRegister made;
+    made.name = reg.name;
+    if (reg.producer >= 0) made.producer = task_id({reg.producer, position});
+    made.dtype = value.type.dtype;
+    made.shape = reg.shapes[c];
+    if (reg.sliced) {
+      const int64_t elements = value.layout->local_shape(value.type.shape, position).elements();
+      const ClassTask& producer = graph_.tasks[static_cast<size_t>(reg.producer)];
+      const Group group = group_of(mesh(), position, program_.node(producer.node).boxing->axis);
+      made.offset = {part_of(elements, static_cast<int64_t>(group.positions.size()), group.rank).offset};
+      made.logical = {elements};
+    } else {
+      const PieceBox box = piece_box(value, choices_, position);
+      made.offset = box.box.offset;
+      made.logical = box.logical;
+    }
+    made.bytes = reg.bytes[c];
+    made.arena = reg.arena;
+    const bool variable = reg.arena == ArenaKind::variables;
+    const int64_t first = variable ? reg.variable_offsets[static_cast<size_t>(position)] : reg.offsets[c];
+    for (int slot = 0; slot < reg.slots; ++slot) made.slots.push_back(first + slot * aligned(reg.bytes[c]));
+    made.slot_count = reg.slots;
+    made.every = reg.accumulates ? rounds_ : 1;
+    made.initial = variable ? 1 : 0;
+    plan_.registers.push_back(std::move(made));
+  }
+
+  void add_task(int t, int position) {
+    const ClassTask& task = graph_.tasks[static_cast<size_t>(t)];
+    const ProgramNode& node = program_.node(task.node);
+    const size_t c = class_of(position);
+    PlanTask made;
+    made.name = task.name;
+    made.kind = task.on_source_stream ? TaskKind::source : TaskKind::compute;
+    made.kernel = task.kernel;
+    made.device = mesh().device(position);
+    made.stream = (task.on_source_stream ? source_stream_ : compute_stream_)[static_cast<size_t>(position)];
+    made.attrs = node.attrs;
+    made.key = hash_path(node.path);
+    made.scratch_offset = task.scratch_offset[c];
+    made.scratch_bytes = task.scratch_bytes[c];
+    made.firings_per_step = of_pieces(t) ? rounds_ : 1;
+    made.line = node.line;
+    made.predicted_s = task.seconds[c];
+    if (of_pieces(t)) {
+      const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
+      made.first_shard = range.first;
+      made.shards = range.count;
+      made.pieces_per_shard = choices_.pieces_per_shard;
+    }
+    if (node.kind == NodeKind::accumulate) {
+      made.attrs = {{"first_shard", made.first_shard},
+                    {"shards", made.shards},
+                    {"pieces_per_shard", made.pieces_per_shard},
+                    {"total_shards", choices_.batch_shards}};
+    }
+    if (task.operands == Operands::own) {
+      for (int input : task.inputs) made.inputs.push_back(read_of(t, input, position));
+    } else {
+      const DevicePull pull = device_pull(graph_, program_, choices_, task, position);
+      made.attrs = pull_attrs(pull.regions, pull.flat, pull.filled, static_cast<int>(pull.reduction));
+      CHECK(pull_scratch_bytes(pull.regions) <= made.scratch_bytes, made.name);
+      const int input = task.inputs.front();
+      for (int source : pull.sources) {
+        made.inputs.push_back(read_of(t, input, source));
+        if (source != position) {
+          remote_readers_[static_cast<size_t>(input)][static_cast<size_t>(source)].push_back({t, position});
+        }
+      }
+    }
+    for (int output : task.outputs) made.outputs.push_back(register_id(output, position));
+    plan_.tasks.push_back(std::move(made));
+  }
+
+  // A task of the piece rate holds what is made once per step for all pieces.
+  PlanRead read_of(int t, int reg, int position) const {
+    const int producer = graph_.registers[static_cast<size_t>(reg)].producer;
+    const bool accumulates = graph_.registers[static_cast<size_t>(reg)].accumulates;
+    const bool made_per_piece = producer >= 0 && of_pieces(producer) && !accumulates;
+    return {register_id(reg, position), of_pieces(t) && !made_per_piece ? rounds_ : 1};
+  }
+
+  void add_control(const ReuseEdge& edge) {
+    const bool reader_pieces = of_pieces(edge.reader.task);
+    const bool writer_pieces = of_pieces(edge.writer.task);
+    PlanTask& reader = plan_.tasks[task_id(edge.reader).index()];
+    PlanTask& writer = plan_.tasks[task_id(edge.writer).index()];
+    PlanRegister control;
+    control.name = "reuse after " + reader.name;
+    control.producer = task_id(edge.reader);
+    control.every = reader_pieces && !writer_pieces ? rounds_ : 1;
+    control.initial = edge.tokens;
+    control.slot_count = edge.tokens + 2;  // never the tighter bound: the registers' own credits are
+    const RegisterId id(static_cast<int64_t>(plan_.registers.size()));
+    plan_.registers.push_back(std::move(control));
+    reader.outputs.push_back(id);
+    writer.inputs.push_back({id, writer_pieces && !reader_pieces ? rounds_ : 1});
+  }
+
+  void add_variable(const ProgramVariable& variable) {
+    const ProgramValue& value = program_.value(variable.value);
+    PlanVariable made{variable.name, value.type.dtype, value.type.shape, {}};
+    const int reg = graph_.register_of[variable.value.index()];
+    for (int position = 0; position < mesh().size(); ++position) {
+      made.parts.push_back({register_id(reg, position), value.layout->box(value.type.shape, position), -1});
+    }
+    plan_.variables.push_back(std::move(made));
+  }
+
+  // The parts that together hold the value once: of copies, the first.
+  void add_output(const std::string& name, ValueId id) {
+    const ProgramValue& value = program_.value(id);
+    PlanOutput made{name, value.type.dtype, value.type.shape, {}};
+    const int batch_dim = value.rate == Rate::piece ? find_batch_dim(value) : -1;
+    if (batch_dim >= 0) {
+      made.shape[batch_dim] = value.type.shape[batch_dim] / choices_.data_parallel_size() * choices_.batch_shards *
+                              choices_.pieces_per_shard;
+    }
+    for (int position = 0; position < mesh().size(); ++position) {
+      if (!value.layout->is_first_copy(position)) continue;
+      const RegisterId reg = register_id(graph_.register_of[id.index()], position);
+      if (batch_dim < 0) {
+        made.parts.push_back({reg, value.layout->box(value.type.shape, position), -1});
+        continue;
+      }
+      const PieceBox piece = piece_box(value, choices_, position);
+      const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
+      for (int firing = 0; firing < range.count * choices_.pieces_per_shard; ++firing) {
+        Box box = piece.box;
+        const int64_t number = static_cast<int64_t>(range.first) * choices_.pieces_per_shard + firing;
+        box.offset[batch_dim] += number * piece.logical[batch_dim];
+        made.parts.push_back({reg, box, firing});
+      }
+    }
+    plan_.outputs.push_back(std::move(made));
+  }
+
+  // The dim along which a value of the piece rate holds different samples: the one that data axes split; without data
+  // axes dim 0, which is the sources' batch dim. -1 when the value is one for all pieces of the only round.
+  int find_batch_dim(const ProgramValue& value) const {
+    for (const std::string& name : choices_.data_axes) {
+      const int axis = mesh().find_axis(name);
+      if (axis >= 0 && value.layout->sbp(axis).is_split()) return value.layout->sbp(axis).dim;
+    }
+    if (rounds_ == 1) return -1;
+    if (value.type.shape.rank() > 0 && choices_.data_parallel_size() == 1) return 0;
+    const ProgramNode& node = program_.node(value.producer);
+    throw PlanError("output", value.name,
+                    "is computed per piece and has no batch dim, so a step has no one value of it; fetch its sum or mean over "
+                    "the step instead",
+                    node.line);
+  }
+
+  const TaskGraph& graph_;
+  const Program& program_;
+  const MemoryPlan& memory_;
+  const Choices& choices_;
+  int rounds_;
+  std::vector<StreamId> compute_stream_;  // by position
+  std::vector<StreamId> source_stream_;
+  std::vector<std::vector<std::vector<TaskAt>>> remote_readers_;  // by register, by position
+  Plan plan_;
+};
+
+}  // namespace
+
+Plan emit(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, const Choices& choices) {
+  return EmitStage(graph, program, memory, choices).run();
+}
+
+}  // namespace troupe

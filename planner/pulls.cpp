@@ -1,0 +1,127 @@
+#include "planner/pulls.h"
+
+#include <algorithm>
+
+#include "ops/accumulate.h"
+#include "runtime/base/check.h"
+
+namespace troupe {
+namespace {
+
+class PullStage {
+ public:
+  PullStage(const TaskGraph& graph, const Program& program, const Choices& choices, const ClassTask& task, int position)
+      : program_(program), choices_(choices), task_(task), position_(position),
+        input_(graph.registers[static_cast<size_t>(task.inputs.front())]),
+        step_(*program.node(task.node).boxing), shape_(program.value(input_.value).type.shape) {}
+
+  DevicePull run() {
+    switch (task_.operands) {
+      case Operands::sliced:
+        return slice();
+      case Operands::joined:
+        return join();
+      default:
+        return regions();
+    }
+  }
+
+ private:
+  int input_of(int source) {
+    const auto found = std::find(pull_.sources.begin(), pull_.sources.end(), source);
+    if (found != pull_.sources.end()) return static_cast<int>(found - pull_.sources.begin());
+    pull_.sources.push_back(source);
+    return static_cast<int>(pull_.sources.size()) - 1;
+  }
+
+  // Lists the sources of a region: a tensor of each, or, of an accumulator, each tree node it ended up with, and the
+  // program that adds them along the one tree over all batch shards.
+  void add_sources(PullRegion& region, const std::vector<int>& sources, const auto& offset_in) {
+    std::vector<TreeNode> nodes;
+    for (int source : sources) {
+      if (!input_.accumulates) {
+        nodes.push_back({static_cast<int64_t>(nodes.size()), static_cast<int64_t>(nodes.size()) + 1});
+        region.sources.push_back({input_of(source), 0, offset_in(source)});
+        continue;
+      }
+      const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, source));
+      const int64_t elements = step_.from.local_shape(shape_, source).elements();
+      int64_t held = 0;
+      for (const TreeNode& node : final_nodes(range.first, range.count, choices_.batch_shards)) {
+        nodes.push_back(node);
+        region.sources.push_back({input_of(source), elements * held++, offset_in(source)});
+      }
+    }
+    const int64_t total = input_.accumulates ? choices_.batch_shards : static_cast<int64_t>(nodes.size());
+    int64_t leaves = 0;
+    for (const TreeNode& node : nodes) leaves += node.end - node.begin;
+    CHECK(leaves == total, task_.name, leaves, total);
+    region.program = tree_program(nodes, total);
+  }
+
+  DevicePull regions() {
+    const Pull pull = pull_of(step_.from, step_.to, shape_, position_, choices_.topology);
+    int64_t covered = 0;
+    for (const Pull::Region& from : pull.regions) {
+      PullRegion region{minus(from.box.offset, pull.out.offset), from.box.extent, {}, {}};
+      add_sources(region, from.sources, [&](int source) {
+        return minus(from.box.offset, step_.from.box(shape_, source).offset);
+      });
+      covered += from.box.elements();
+      pull_.regions.push_back(std::move(region));
+    }
+    pull_.filled = covered < pull.out.elements();
+    pull_.reduction = pull.reduction;
+    return std::move(pull_);
+  }
+
+  DevicePull slice() {
+    const Group group = group_of(choices_.mesh, position_, step_.axis);
+    const Part part = member_part(group, group.rank);
+    PullRegion region{{0}, {part.size}, {}, {}};
+    add_sources(region, group.positions, [&](int) { return Dims{part.offset}; });
+    pull_.regions.push_back(std::move(region));
+    pull_.flat = true;
+    pull_.reduction = step_.from.sbp(step_.axis).reduction;
+    return std::move(pull_);
+  }
+
+  DevicePull join() {
+    const Group group = group_of(choices_.mesh, position_, step_.axis);
+    for (size_t member = 0; member < group.positions.size(); ++member) {
+      const Part part = member_part(group, static_cast<int>(member));
+      pull_.regions.push_back({{part.offset}, {part.size}, {{input_of(group.positions[member]), 0, {0}}}, {0}});
+    }
+    pull_.flat = true;
+    return std::move(pull_);
+  }
+
+  Part member_part(const Group& group, int rank) const {
+    const int64_t elements = step_.from.local_shape(shape_, position_).elements();
+    return part_of(elements, static_cast<int64_t>(group.positions.size()), rank);
+  }
+
+  static Dims minus(const Dims& a, const Dims& b) {
+    Dims result = a;
+    for (int d = 0; d < a.rank(); ++d) result[d] -= b[d];
+    return result;
+  }
+
+  const Program& program_;
+  const Choices& choices_;
+  const ClassTask& task_;
+  int position_;
+  const ClassRegister& input_;
+  const BoxingStep& step_;
+  const Shape& shape_;
+  DevicePull pull_;
+};
+
+}  // namespace
+
+DevicePull device_pull(const TaskGraph& graph, const Program& program, const Choices& choices, const ClassTask& task,
+                       int position) {
+  return PullStage(graph, program, choices, task, position).run();
+}
+
+}  // namespace troupe

@@ -1,0 +1,32 @@
+// Control edges for memory that registers share.
+#pragma once
+
+#include <vector>
+
+#include "planner/memory.h"
+#include "planner/task_graph.h"
+
+namespace troupe {
+
+// A task on a device: an index into TaskGraph::tasks and a position in the mesh.
+struct TaskAt {
+  int task = 0;
+  int position = 0;
+  auto operator<=>(const TaskAt&) const = default;
+};
+
+// The writer waits for the reader: in the same round or step (tokens 0), or one later (tokens 1).
+struct ReuseEdge {
+  TaskAt reader;
+  TaskAt writer;
+  int tokens = 0;
+  bool operator==(const ReuseEdge&) const = default;
+};
+
+// On one device the stream's order keeps a later slot from overwriting an earlier one that is still read. A reader on
+// another device is in no such order: the next writers of those bytes wait for it by a control edge. `remote_readers`:
+// by register and position, the tasks of other devices that pull from it.
+std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& memory,
+                                   const std::vector<std::vector<std::vector<TaskAt>>>& remote_readers);
+
+}  // namespace troupe
