@@ -1,0 +1,91 @@
+#include "runtime/files/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "runtime/base/error.h"
+
+namespace troupe {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, const std::string& path, const char* doing,
+                         const std::string& reason) {
+  Fault fault;
+  fault.what = what + " '" + path + "' cannot be " + doing + ": " + reason;
+  throw FaultError(std::move(fault));
+}
+
+// Closes an open file whichever way the scope is left.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  // Some file systems report a full disk only here.
+  int close() { return ::close(std::exchange(fd_, -1)); }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+void refuse_read(const std::string& what, const std::string& path, const std::string& reason) {
+  refuse(what, path, "read", reason);
+}
+
+void refuse_write(const std::string& what, const std::string& path, const std::string& reason) {
+  refuse(what, path, "written", reason);
+}
+
+MappedFile::MappedFile(const std::string& what, const std::string& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) refuse_read(what, path, std::strerror(errno));
+  struct stat status;
+  if (::fstat(file.get(), &status) != 0) refuse_read(what, path, std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) refuse_read(what, path, "it is not a file");
+  const auto size = static_cast<size_t>(status.st_size);
+  if (size == 0) return;
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED) refuse_read(what, path, std::strerror(errno));
+  bytes_ = {static_cast<const std::byte*>(data), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+void write_file(const std::string& what, const std::string& path,
+                std::span<const std::span<const std::byte>> parts) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) refuse_write(what, path, std::strerror(errno));
+  for (std::span<const std::byte> part : parts) {
+    while (!part.empty()) {
+      const ssize_t written = ::write(file.get(), part.data(), part.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) refuse_write(what, path, std::strerror(errno));
+      part = part.subspan(static_cast<size_t>(written));
+    }
+  }
+  if (file.close() != 0) refuse_write(what, path, std::strerror(errno));
+}
+
+}  // namespace troupe
