@@ -36,13 +36,13 @@ struct OpArgs {
 // An operand may be absent only at the end of the list (a bias); `xs...` as the last name takes any number.
 struct OpDef {
   std::string name;
-  std::vector<std::string> inputs;
-  std::vector<std::string> outputs;
-  std::string doc;  // one sentence with the formula; becomes the docstring in Python
+  std::vector<std::string> inputs = {};
+  std::vector<std::string> outputs = {};
+  std::string doc = {};  // one sentence with the formula; becomes the docstring in Python
 
   // The splits that need no communication: a fixed rule, or one made from ranks and attributes, or signatures listed
   // for a use whose axis has `parts` devices (where a rule cannot say it). Exactly one of the three. See sbp/rule.h.
-  std::string rule;
+  std::string rule = {};
   std::string (*rule_of)(const OpArgs&) = nullptr;
   std::vector<Signature> (*signatures)(const OpArgs&, int parts) = nullptr;
 
@@ -66,11 +66,12 @@ struct OpDef {
   // Floating-point operations on operands of these types; nullptr: bound by memory traffic.
   double (*flops)(const OpArgs&) = nullptr;
 
-  // (output, input): the output may take the input's memory when nobody reads the input later.
-  std::vector<std::pair<int, int>> in_place;
+  // (output, input): the output may take the input's memory when nobody reads the input later and both have the same
+  // local type (an operand that broadcasts is smaller).
+  std::vector<std::pair<int, int>> in_place = {};
 
   // (output, input): the output is the next version of the variable that is this input; it always takes its memory.
-  std::vector<std::pair<int, int>> updates;
+  std::vector<std::pair<int, int>> updates = {};
 };
 
 // Every op, in a fixed order. The list is built on first use and never changes; reading is thread-safe.
