@@ -1,7 +1,7 @@
 # The serialized plan: everything a worker needs to run and nothing it has to decide.
 #
-# File. A plan is a header of 32 bytes followed by one Cap'n Proto message of one segment in canonical form, whose
-# root is a `Plan`. All numbers are little-endian. The header:
+# File. A plan is a header of 32 bytes followed by one Cap'n Proto message of one segment in canonical form,
+# whose root is a `Plan`. All numbers are little-endian. The header:
 #
 #   bytes  0..7   magic: the letters "TroupePl"
 #   bytes  8..11  version of this format, as UInt32 (kPlanVersion in format.h)
@@ -9,27 +9,29 @@
 #   bytes 16..23  size of what follows the header in bytes, as UInt64; a multiple of 8
 #   bytes 24..31  checksum of what follows the header, as UInt64 (plan_checksum in format.h)
 #
-# A reader checks all five before it looks at the message, so that a file of another program, of another version, one
-# cut short and a damaged one are four different errors. Without the header the rest is an ordinary message:
+# A reader checks all five before it looks at the message, so that a file of another program, of another
+# version, one cut short and a damaged one are four different errors. Without the header the rest is an
+# ordinary message:
 #   tail -c +33 FILE | capnp decode runtime/plan/plan.capnp Plan
 # The canonical form makes the bytes a function of the plan alone: equal plans have equal bytes.
 #
-# Units. Sizes and offsets are bytes unless a field says elements; shapes and boxes count elements; times are seconds.
+# Units. Sizes and offsets are bytes unless a field says elements; shapes and boxes count elements; times are
+# seconds.
 #
-# Ids. A device, stream, register or task is named by its index in the list of the plan; -1 is "none", allowed only
-# where a field says so. Indices never refer outside the plan: a plan needs no other file.
+# Ids. A device, stream, register or task is named by its index in the list of the plan; -1 is "none", allowed
+# only where a field says so. Indices never refer outside the plan: a plan needs no other file.
 #
 # Invariants (validate.h checks them, the reader of the bytes does not):
-#   - a register is an output of its producer and of no other task; a read says how many firings hold a version;
+#   - a register is an output of its producer and of no other task;
 #   - the slots of a register lie in one arena of the producer's device, at multiples of 64 bytes;
-#   - per step, the segments of a stream name each of its tasks exactly as often as that task fires, and a task is
-#     in no other stream;
+#   - per step, the segments of a stream name each of its tasks exactly as often as that task fires, and a task
+#     is in no other stream;
 #   - per step, a register's producer completes as many versions as each of its readers consumes;
 #   - parts of variables and outputs are boxes inside the logical shape.
 #
-# Versions. A driver and its workers come from one build, so a reader accepts exactly its own version and names both
-# numbers when it finds another. Whoever changes the meaning or the layout of anything here raises kPlanVersion, and
-# appends fields with the next free number so that old plans can still be decoded by hand.
+# Versions. A driver and its workers come from one build, so a reader accepts exactly its own version and
+# names both numbers when it finds another. Whoever changes the meaning or the layout of anything here raises
+# kPlanVersion, and appends fields with the next free number so that old plans can still be decoded by hand.
 
 @0xf9946982e40bc495;
 
