@@ -7,6 +7,30 @@
 namespace troupe::plan_checks {
 namespace {
 
+// The slot of a part that belongs to one piece: the piece is one of the producer's, and the step does not
+// write the slot again.
+template <class Where>
+void check_piece(const Plan& plan, const Where& where, const PlanPart& part) {
+  const PlanRegister& reg = plan.reg(part.reg);
+  const auto place = place_in("register", plan.registers, part.reg.index());
+  require(part.piece >= -1, where, [&] { return "a part is of piece " + number(part.piece); });
+  if (part.piece < 0 || !reg.producer.valid()) return;
+  const PlanTask& task = plan.task(reg.producer);
+  const int64_t first = task.shards == 0 ? 0 : int64_t{task.first_shard} * task.pieces_per_shard;
+  const int64_t pieces =
+      task.shards == 0 ? task.firings_per_step : int64_t{task.shards} * task.pieces_per_shard;
+  require(part.piece >= first && part.piece < first + pieces, where, [&] {
+    return "a part is of piece " + number(part.piece) + " of the step's batch; " + place() +
+           " holds pieces " + number(first) + " to " + number(first + pieces - 1);
+  });
+  const int64_t version = (part.piece - first) / reg.every;
+  const int64_t versions = task.firings_per_step / reg.every;
+  require(versions - version <= reg.slot_count, where, [&] {
+    return "piece " + number(part.piece) + " is overwritten within the step: " + place() + " has " +
+           number(reg.slot_count) + " slots for " + number(versions) + " versions";
+  });
+}
+
 // What variables and outputs have in common.
 template <class Tensors, class CheckPart>
 void check_list(const Plan& plan, const char* kind, const Tensors& tensors, const CheckPart& check_part) {
@@ -35,7 +59,7 @@ void check_list(const Plan& plan, const char* kind, const Tensors& tensors, cons
         return "its part has shape [" + part.box.extent.str() + "], " + place() + " has [" + reg.shape.str() +
                "]";
       });
-      require(part.piece >= -1, where, [&] { return "a part is of piece " + number(part.piece); });
+      check_piece(plan, where, part);
       check_part(where, tensor, part);
     }
   }

@@ -233,6 +233,19 @@ TEST(ValidatePlan, PartsOfAnOutputHoldItOnce) {
             "output 0 'y': a part is of piece -2");
 }
 
+TEST(ValidatePlan, APartOfAPieceIsStillThereAfterTheStep) {
+  EXPECT_EQ(flaw_after([](Plan& p) { p.outputs[0].parts[0].piece = 2; }),
+            "output 0 'y': a part is of piece 2 of the step's batch; register 2 'y' holds pieces 0 to 1");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].first_shard = 1; }),
+            "output 0 'y': a part is of piece 0 of the step's batch; register 2 'y' holds pieces 1 to 2");
+  EXPECT_EQ(
+      flaw_after([](Plan& p) {
+        p.registers[2].slots.pop_back();
+        p.registers[2].slot_count = 1;
+      }),
+      "output 0 'y': piece 0 is overwritten within the step: register 2 'y' has 1 slots for 2 versions");
+}
+
 TEST(ValidatePlan, PromisesAreNumbers) {
   EXPECT_EQ(flaw_after([](Plan& p) { p.promise.step_s = std::numeric_limits<double>::quiet_NaN(); }),
             "promise: the step takes nan s");
