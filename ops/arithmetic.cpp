@@ -135,9 +135,10 @@ OpDef pair(const char* name, const char* doc, std::string (*rule_of)(const OpArg
           .in_place = {{0, 0}, {0, 1}}};
 }
 
-std::string any_split(const OpArgs& args) { return broadcast_rule(args); }
 std::string additive(const OpArgs& args) { return broadcast_rule(args, "additive"); }
 std::string linear_in_each(const OpArgs& args) { return broadcast_rule(args, "linear"); }
+// Against a whole operand the smaller (larger) of two is an increasing function of the other.
+std::string increasing_in_each(const OpArgs& args) { return broadcast_rule(args, "increasing(0), increasing(1)"); }
 std::string linear_in_first(const OpArgs& args) { return broadcast_rule(args, "linear(0)"); }
 
 }  // namespace
@@ -161,13 +162,13 @@ OpDef div() {
 }
 
 OpDef minimum() {
-  return pair("minimum", "y = the smaller of a and b, broadcasting.", any_split, pair_cpu<cpu::BinaryOp::kMin>,
-              minimum_gradient);
+  return pair("minimum", "y = the smaller of a and b, broadcasting.", increasing_in_each,
+              pair_cpu<cpu::BinaryOp::kMin>, minimum_gradient);
 }
 
 OpDef maximum() {
-  return pair("maximum", "y = the larger of a and b, broadcasting.", any_split, pair_cpu<cpu::BinaryOp::kMax>,
-              maximum_gradient);
+  return pair("maximum", "y = the larger of a and b, broadcasting.", increasing_in_each,
+              pair_cpu<cpu::BinaryOp::kMax>, maximum_gradient);
 }
 
 }  // namespace troupe::define

@@ -59,16 +59,10 @@ std::vector<TensorType> infer_expand(const OpArgs& args) {
   return {{args.inputs[0].dtype, shape}};
 }
 
-// Every device may make its own part of a dim along which x is repeated.
-std::vector<Signature> expand_signatures(const OpArgs& args, int) {
-  const Shape shape = shape_attr(args.attrs);
-  const Names names = names_of(args.shape(0), shape);
-  std::vector<Signature> result = signatures_from(names.small + " -> " + names.large + "; movement");
-  const int missing = shape.rank() - args.rank(0);
-  for (int d = 0; d < shape.rank(); ++d) {
-    if (d < missing || args.shape(0)[d - missing] != shape[d]) result.push_back({{B}, {S(d)}});
-  }
-  return result;
+// A dim along which x is repeated is new in y: every device may make its own part of it.
+std::string expand_rule(const OpArgs& args) {
+  const Names names = names_of(args.shape(0), shape_attr(args.attrs));
+  return names.small + " -> " + names.large + "; movement";
 }
 
 void sum_to_cpu(const KernelArgs& args, Stream&) {
@@ -115,7 +109,7 @@ OpDef expand() {
           .inputs = {"x"},
           .outputs = {"y"},
           .doc = "y has the attribute shape: x repeated along dims that it lacks or where its size is one.",
-          .signatures = expand_signatures,
+          .rule_of = expand_rule,
           .infer = infer_expand,
           .gradient =
               [](GradientBuilder& g) { return std::vector{g.add("sum_to", {g.gradient()}, {{"shape", input_shape(g)}})}; },

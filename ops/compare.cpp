@@ -57,14 +57,7 @@ std::vector<TensorType> infer_where(const OpArgs& args) {
 }
 
 // Where the condition is whole, the choice is the same on every device: it only moves elements of x and y.
-std::vector<Signature> where_signatures(const OpArgs& args, int) {
-  std::vector<Signature> result = signatures_from(broadcast_rule(args));
-  for (Reduction reduction : {Reduction::sum, Reduction::max, Reduction::min}) {
-    const Sbp partial = P_of(reduction);
-    result.push_back({{B, partial, partial}, {partial}});
-  }
-  return result;
-}
+std::string where_rule(const OpArgs& args) { return broadcast_rule(args, "movement(1 2)"); }
 
 std::vector<ValueId> where_gradient(GradientBuilder& g) {
   const Attrs scalar = {{"value", 0.0},
@@ -111,7 +104,7 @@ OpDef where() {
           .inputs = {"condition", "x", "y"},
           .outputs = {"z"},
           .doc = "z = x where the condition holds, else y, broadcasting.",
-          .signatures = where_signatures,
+          .rule_of = where_rule,
           .infer = infer_where,
           .gradient = where_gradient,
           .cpu = where_cpu,

@@ -66,13 +66,10 @@ std::vector<TensorType> infer_gradient(const OpArgs& args) {
   return {{args.inputs[1].dtype, {args.attrs.integer("rows"), args.shape(1).back()}}};
 }
 
-// Whole ids and dy give any shard of the rows: those ids that lie in it.
-std::vector<Signature> gradient_signatures(const OpArgs& args, int) {
-  const std::string ids = dim_names(args.rank(0), "i");
-  std::vector<Signature> result =
-      signatures_from(ids + ", " + dim_names_and(args.rank(1), "d", "i") + " -> 1 d; linear(1)");
-  result.push_back({{B, B}, {S(0)}});
-  return result;
+// Every id adds to the table, so a split of ids leaves it partial. From whole ids and dy a device can make any shard of
+// the rows: those ids that lie in it.
+std::string gradient_rule(const OpArgs& args) {
+  return dim_names(args.rank(0), "i") + ", " + dim_names_and(args.rank(1), "d", "i") + " -> r d; linear(1)";
 }
 
 void gradient_cpu(const KernelArgs& args, Stream&) {
@@ -107,7 +104,7 @@ OpDef embedding_gradient() {
           .inputs = {"ids", "dy"},
           .outputs = {"dtable"},
           .doc = "dtable[r, d] = the sum of dy[.., d] over the places where ids is r, in order; `rows` rows.",
-          .signatures = gradient_signatures,
+          .rule_of = gradient_rule,
           .infer = infer_gradient,
           .cpu = gradient_cpu};
 }

@@ -57,11 +57,10 @@ std::vector<TensorType> infer_gradient(const OpArgs& args) {
 }
 
 // Every row adds to dscale and dshift, so a split of the rows leaves them partial.
-std::vector<Signature> gradient_signatures(const OpArgs& args, int) {
-  std::vector<Signature> result = {{{B, B, B, B, B}, {B, B, B}}};
-  for (int d = 0; d < args.rank(1) - 1; ++d) result.push_back({{S(d), S(d), B, S(d), S(d)}, {S(d), P, P}});
-  result.push_back({{P, B, B, B, B}, {P, P, P}});
-  return result;
+std::string gradient_rule(const OpArgs& args) {
+  const std::string x = dim_names_and(args.rank(1), "n");
+  const std::string rows = dim_names(args.rank(1) - 1);
+  return x + ", " + x + ", n, " + rows + ", " + rows + " -> " + x + ", n, n; !n, linear(0)";
 }
 
 // dscale and dshift first: dx may have the memory of dy.
@@ -101,7 +100,7 @@ OpDef layer_norm_gradient() {
           .outputs = {"dx", "dscale", "dshift"},
           .doc = "With h = (x - mean) rstd and g = dy scale: dx = rstd (g - mean(g) - h mean(g h)), dscale = sum of dy "
                  "h, dshift = sum of dy.",
-          .signatures = gradient_signatures,
+          .rule_of = gradient_rule,
           .infer = infer_gradient,
           .cpu = gradient_cpu,
           .in_place = {{0, 0}}};

@@ -52,18 +52,10 @@ std::vector<TensorType> infer_linear(const OpArgs& args) {
 }
 
 // The bias is added once: where the product is partial it must be partial too.
-std::vector<Signature> linear_signatures(const OpArgs& args, int) {
-  const int rank = args.rank(0);
-  const std::string product = dim_names_and(rank, "in") + ", out in";
-  const std::string y = " -> " + dim_names_and(rank, "out");
-  if (args.inputs.size() == 2) return signatures_from(product + y + "; linear");
-  std::vector<Signature> result = {{{B, B, B}, {B}}};
-  for (int d = 0; d < rank - 1; ++d) result.push_back({{S(d), B, B}, {S(d)}});
-  result.push_back({{B, S(0), S(0)}, {S(rank - 1)}});
-  result.push_back({{S(rank - 1), S(1), P}, {P}});
-  result.push_back({{P, B, P}, {P}});
-  result.push_back({{B, P, P}, {P}});
-  return result;
+std::string linear_rule(const OpArgs& args) {
+  const std::string product = dim_names_and(args.rank(0), "in") + ", out in";
+  const std::string y = " -> " + dim_names_and(args.rank(0), "out");
+  return args.inputs.size() == 2 ? product + y + "; linear" : product + ", out" + y + "; linear, added(2)";
 }
 
 std::vector<ValueId> linear_gradient(GradientBuilder& g) {
@@ -165,7 +157,7 @@ OpDef linear() {
           .inputs = {"x", "w", "b"},
           .outputs = {"y"},
           .doc = "y[.., out] = sum over in of x[.., in] * w[out, in], plus b[out] where given.",
-          .signatures = linear_signatures,
+          .rule_of = linear_rule,
           .infer = infer_linear,
           .gradient = linear_gradient,
           .cpu = linear_cpu,

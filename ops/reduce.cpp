@@ -54,12 +54,8 @@ std::string rule_without_notes(const OpArgs& args) {
 
 std::string additive(const OpArgs& args) { return rule_without_notes(args) + "; additive"; }
 
-// A maximum of maxima is the maximum; a minimum of maxima is not.
-std::vector<Signature> extreme_signatures(const OpArgs& args, Reduction reduction, const char* note) {
-  std::vector<Signature> result = signatures_from(rule_without_notes(args) + "; " + note);
-  result.push_back({{P_of(reduction)}, {P_of(reduction)}});
-  return result;
-}
+std::string largest(const OpArgs& args) { return rule_without_notes(args) + "; max"; }
+std::string smallest(const OpArgs& args) { return rule_without_notes(args) + "; min"; }
 
 template <cpu::ReduceOp op>
 void reduce_cpu(const KernelArgs& args, Stream&) {
@@ -141,14 +137,14 @@ OpDef reduce_mean() {
 OpDef reduce_max() {
   OpDef op = reduction("reduce_max", "y = the largest element of x over dims; equal ones share the gradient.",
                        reduce_cpu<cpu::ReduceOp::kMax>, extreme_gradient);
-  op.signatures = [](const OpArgs& args, int) { return extreme_signatures(args, Reduction::max, "max"); };
+  op.rule_of = largest;
   return op;
 }
 
 OpDef reduce_min() {
   OpDef op = reduction("reduce_min", "y = the smallest element of x over dims; equal ones share the gradient.",
                        reduce_cpu<cpu::ReduceOp::kMin>, extreme_gradient);
-  op.signatures = [](const OpArgs& args, int) { return extreme_signatures(args, Reduction::min, "min"); };
+  op.rule_of = smallest;
   return op;
 }
 

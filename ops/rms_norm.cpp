@@ -48,11 +48,9 @@ std::vector<TensorType> infer_gradient(const OpArgs& args) {
 }
 
 // Every row adds to dscale, so a split of the rows leaves it partial.
-std::vector<Signature> gradient_signatures(const OpArgs& args, int) {
-  std::vector<Signature> result = {{{B, B, B, B}, {B, B}}};
-  for (int d = 0; d < args.rank(1) - 1; ++d) result.push_back({{S(d), S(d), B, S(d)}, {S(d), P}});
-  result.push_back({{P, B, B, B}, {P, P}});
-  return result;
+std::string gradient_rule(const OpArgs& args) {
+  const std::string x = dim_names_and(args.rank(1), "n");
+  return x + ", " + x + ", n, " + dim_names(args.rank(1) - 1) + " -> " + x + ", n; !n, linear(0)";
 }
 
 // dscale first: dx may have the memory of dy.
@@ -88,7 +86,7 @@ OpDef rms_norm_gradient() {
           .inputs = {"dy", "x", "scale", "rstd"},
           .outputs = {"dx", "dscale"},
           .doc = "With g = dy scale: dx = rstd (g - x rstd^2 mean(g x)), dscale = sum of dy x rstd.",
-          .signatures = gradient_signatures,
+          .rule_of = gradient_rule,
           .infer = infer_gradient,
           .cpu = gradient_cpu,
           .in_place = {{0, 0}}};
