@@ -79,11 +79,12 @@ class Search {
   }
 
   std::vector<BoxingStep> between_meshes(const Layout& from, const Layout& to) {
-    // Before: partial axes may be reduced, whole ones cut, so that less has to cross. After: parts may be gathered.
+    // Before the exchange partial axes may be reduced, after it whole ones gathered, so that less has to
+    // cross. To cut whole axes before it would gain nothing: an exchange chooses among all holders.
     Values values;
     for (int axis = 0; axis < from.mesh().axis_count(); ++axis) {
       values.push_back({from.sbp(axis)});
-      if (from.sbp(axis).is_split() || from.mesh().axis(axis).size == 1) continue;
+      if (!from.sbp(axis).is_partial()) continue;
       values.back().push_back(B);
       for (int dim : dims_to_cut(to)) values.back().push_back(S(dim));
     }
@@ -102,8 +103,8 @@ class Search {
     return std::llround(cost_of(step, shape_, dtype_, links_).seconds * 1e12);
   }
 
-  // Of partial axes with different reductions the innermost is reduced first: that is what such a layout means. Where
-  // all are sums, the outermost is added first (SumOrder::tree).
+  // Of partial axes with different reductions the innermost is reduced first: that is what such a layout
+  // means. Where all are sums, the outermost is added first (SumOrder::tree).
   bool may_reduce(const Layout& layout, int axis, const Layout* to) const {
     const Reduction reduction = layout.sbp(axis).reduction;
     bool mixed = false;
@@ -121,7 +122,7 @@ class Search {
     return !later || mixed || order_ == SumOrder::any || reduction != Reduction::sum;
   }
 
-  // Dijkstra's algorithm over the layouts that single steps reach, in order of time. Ends when it reaches `to`.
+  // Dijkstra's algorithm over the layouts that single steps reach, in order of time, up to `to`.
   std::vector<Path> paths_from(const Layout& from, const Values& values, const Layout* to) {
     std::vector<Path> open = {{from, 0, {}, false}};
     std::vector<Path> done;
@@ -197,7 +198,7 @@ class Search {
     // Kinds of partial convert through B.
     if (!axes.made_by.empty() && axes.made_by != axes.reduced_by) return false;
     if (order_ == SumOrder::any || axes.reduced_by[0] != Reduction::sum) return true;
-    // The tree over all members is the tree along each axis in turn only where whole axes fill its lower levels.
+    // The tree over all members is one along each axis in turn only where whole axes fill its lower levels.
     return std::all_of(axes.reduced.begin(), axes.reduced.end() - 1,
                        [&](int axis) { return is_power_of_two(from.mesh().axis(axis).size); });
   }
@@ -208,18 +209,22 @@ class Search {
     const Box out = to.box(shape_, 0);
     const int own = from.mesh().position_of(to.mesh().device(0));
     const int64_t held = own < 0 ? 0 : intersect(out, from.box(shape_, own)).elements();
-    if (held == out.elements()) return 0;
+    int64_t addends = 1;
+    for (int axis : partial_axes(from, to).reduced) addends *= from.mesh().axis(axis).size;
+    const int64_t lacking = addends * out.elements() - held;
+    if (lacking == 0) return 0;
+    const auto bytes = static_cast<double>(lacking * size_of(dtype_));
+    const auto messages = static_cast<double>(std::max<int64_t>(addends - 1, 1));
     double seconds = std::numeric_limits<double>::max();
     for (size_t kind = 1; kind < kLinkKinds; ++kind) {
       const Link& link = topology_.links[kind];
-      const auto bytes = static_cast<double>((out.elements() - held) * size_of(dtype_));
-      seconds = std::min(seconds, bytes / link.bytes_per_s + link.latency_s);
+      seconds = std::min(seconds, bytes / link.bytes_per_s + messages * link.latency_s);
     }
     return std::llround(seconds * 1e12);
   }
 
-  // Keeps path `first`, an exchange and path `rest` when they are strictly better than the best so far. What one
-  // collective does is never exchanged: a partial sum made whole is an all-reduce, however small.
+  // Keeps path `first`, an exchange and path `rest` when they are strictly better than the best so far. What
+  // one collective does is never exchanged: a partial sum made whole is an all-reduce, however small.
   void try_exchange(const Path& first, const Path& rest) {
     if (first.end == rest.end || !may_exchange(first.end, rest.end)) return;
     if (first.end.mesh() == rest.end.mesh() && one_step(first.end, rest.end)) return;
@@ -248,11 +253,13 @@ void refuse_misfit(const Layout& layout, const Shape& shape, DType dtype) {
     const Sbp sbp = layout.sbp(axis);
     if (!sbp.is_split() || sbp.dim < shape.rank()) continue;
     std::string possible;
-    for (int dim = 0; dim < shape.rank(); ++dim) possible += S(dim).str() + (dim + 1 < shape.rank() ? ", " : " or ");
-    throw PlanError("layout " + layout.str() + " has " + sbp.str() + " on axis '" + layout.mesh().axis(axis).name +
-                    "', but the tensor is " + type +
-                    (shape.rank() == 0 ? " without dims" : " with dims 0.." + std::to_string(shape.rank() - 1)) + "; " +
-                    possible + (shape.rank() == 0 ? "B is possible" : "B are possible"));
+    for (int dim = 0; dim < shape.rank(); ++dim)
+      possible += S(dim).str() + (dim + 1 < shape.rank() ? ", " : " or ");
+    throw PlanError(
+        "layout " + layout.str() + " has " + sbp.str() + " on axis '" + layout.mesh().axis(axis).name +
+        "', but the tensor is " + type +
+        (shape.rank() == 0 ? " without dims" : " with dims 0.." + std::to_string(shape.rank() - 1)) + "; " +
+        possible + (shape.rank() == 0 ? "B is possible" : "B are possible"));
   }
 }
 
@@ -263,7 +270,7 @@ std::vector<BoxingStep> boxing(const Layout& from, const Layout& to, const Shape
   refuse_misfit(from, shape, dtype);
   refuse_misfit(to, shape, dtype);
   if (same_parts(from, to, shape)) return {};
-  // Axes of size 1 cost nothing and mean the same under every SBP; the first and the last step say them as asked.
+  // Axes of size 1 mean the same under every SBP; only the first and the last step say them as asked.
   const Layout start = without_trivial_axes(from);
   const Layout end = without_trivial_axes(to);
   const bool one_mesh = from.mesh() == to.mesh();
@@ -273,7 +280,8 @@ std::vector<BoxingStep> boxing(const Layout& from, const Layout& to, const Shape
   refuse_unplaced(from.mesh(), topology);
   refuse_unplaced(to.mesh(), topology);
   Search search(shape, dtype, topology, order);
-  std::vector<BoxingStep> steps = one_mesh ? search.on_one_mesh(start, end) : search.between_meshes(start, end);
+  std::vector<BoxingStep> steps =
+      one_mesh ? search.on_one_mesh(start, end) : search.between_meshes(start, end);
   steps.front().from = from;
   steps.back().to = to;
   return steps;

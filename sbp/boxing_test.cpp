@@ -43,15 +43,18 @@ const Topology& sixteen() {
   return topology;
 }
 
-std::string steps_text(const Layout& from, const Layout& to, const Shape& shape, SumOrder order = SumOrder::tree) {
-  return join(boxing(from, to, shape, DType::f32, sixteen(), order), "; ", [](const BoxingStep& s) { return s.str(); });
+std::string steps_text(const Layout& from, const Layout& to, const Shape& shape,
+                       SumOrder order = SumOrder::tree) {
+  return join(boxing(from, to, shape, DType::f32, sixteen(), order), "; ",
+              [](const BoxingStep& s) { return s.str(); });
 }
 
-// The law: the chain leads from `from` to `to`, every step yields shards that represent the tensor, and what devices
-// pull is what the step's cost says.
-void expect_law(const Layout& from, const Layout& to, const Shape& shape, const Topology& topology = sixteen()) {
-  const std::string pair = from.mesh().str() + " " + from.str() + " -> " + to.mesh().str() + " " + to.str() + " of " +
-                           type_text(DType::f32, shape);
+// The law: the chain leads from `from` to `to`, every step yields shards that represent the tensor, and what
+// devices pull is what the step's cost says.
+void expect_law(const Layout& from, const Layout& to, const Shape& shape,
+                const Topology& topology = sixteen()) {
+  const std::string pair = from.mesh().str() + " " + from.str() + " -> " + to.mesh().str() + " " + to.str() +
+                           " of " + type_text(DType::f32, shape);
   const std::vector<double> values = logical_values(shape);
   const std::vector<BoxingStep> steps = boxing(from, to, shape, DType::f32, topology);
   Shards shards = scattered(values, shape, from);
@@ -108,8 +111,9 @@ TEST(Boxing, IndependentAxesTakeOneCollectiveEach) {
   const Shape shape = {64, 64};
   EXPECT_EQ(steps_text(Layout(mesh, {S(0), S(1)}), Layout(mesh, {B, B}), shape),
             "all_gather(axis=dp, dim=0): S(0),S(1) -> B,S(1); all_gather(axis=tp, dim=1): B,S(1) -> B,B");
-  EXPECT_EQ(steps_text(Layout(mesh, {P, S(1)}), Layout(mesh, {S(0), B}), shape),
-            "reduce_scatter(axis=dp, dim=0): P,S(1) -> S(0),S(1); all_gather(axis=tp, dim=1): S(0),S(1) -> S(0),B");
+  EXPECT_EQ(
+      steps_text(Layout(mesh, {P, S(1)}), Layout(mesh, {S(0), B}), shape),
+      "reduce_scatter(axis=dp, dim=0): P,S(1) -> S(0),S(1); all_gather(axis=tp, dim=1): S(0),S(1) -> S(0),B");
   EXPECT_EQ(steps_text(Layout(mesh, {S(0), B}), Layout(mesh, {B, S(1)}), shape),
             "slice(axis=tp, dim=1): S(0),B -> S(0),S(1); all_gather(axis=dp, dim=0): S(0),S(1) -> B,S(1)");
 }
@@ -117,7 +121,8 @@ TEST(Boxing, IndependentAxesTakeOneCollectiveEach) {
 TEST(Boxing, TwoPartialAxesGoByCost) {
   const Mesh mesh = grid(2, 2);
   const Layout p(mesh, {P, P}), b(mesh, {B, B});
-  EXPECT_EQ(steps_text(p, b, {1024, 1024}), "all_reduce(axis=dp): P,P -> B,P; all_reduce(axis=tp): B,P -> B,B");
+  EXPECT_EQ(steps_text(p, b, {1024, 1024}),
+            "all_reduce(axis=dp): P,P -> B,P; all_reduce(axis=tp): B,P -> B,B");
   EXPECT_EQ(steps_text(p, b, {2}), "exchange: P,P -> B,B");
 }
 
@@ -128,7 +133,7 @@ TEST(Boxing, SumsAreAddedOutermostFirstUnlessTheOrderIsFree) {
             "all_reduce(axis=dp): P,P -> B,P; reduce_scatter(axis=tp, dim=0): B,P -> B,S(0)");
   EXPECT_EQ(steps_text(p, scattered_on_tp, {1024, 1024}, SumOrder::any),
             "reduce_scatter(axis=tp, dim=0): P,P -> P,S(0); all_reduce(axis=dp): P,S(0) -> B,S(0)");
-  // The tree over three times two devices is not a tree of three in a tree of two: no exchange, however small.
+  // The tree over three times two devices is no tree of three in a tree of two: never an exchange.
   EXPECT_EQ(steps_text(p, Layout(mesh, {B, B}), {2}),
             "all_reduce(axis=dp): P,P -> B,P; all_reduce(axis=tp): B,P -> B,B");
 }
@@ -158,7 +163,8 @@ TEST(Boxing, BetweenMeshesOneExchangeDoesOnEqualLinks) {
 TEST(Boxing, SlowLinksAreCrossedOnce) {
   Topology two_hosts = Topology::one_host(8);
   for (size_t device = 4; device < 8; ++device) two_hosts.places[device].host = 1;
-  const auto steps = boxing(Layout(line(4), {B}), Layout(line(4, 4), {B}), {1024, 1024}, DType::f32, two_hosts);
+  const auto steps =
+      boxing(Layout(line(4), {B}), Layout(line(4, 4), {B}), {1024, 1024}, DType::f32, two_hosts);
   EXPECT_EQ(join(steps, "; ", [](const BoxingStep& s) { return s.str(); }),
             "exchange: mesh x=4 B -> mesh x=4 S(0); all_gather(axis=x, dim=0): S(0) -> B");
 }
@@ -174,12 +180,14 @@ TEST(Boxing, RefusesALayoutThatDoesNotFit) {
     boxing(Layout(line(2), {S(2)}), Layout(line(2), {B}), {8, 8}, DType::f32, sixteen());
     FAIL();
   } catch (const PlanError& error) {
-    EXPECT_STREQ(error.what(),
-                 "layout S(2) has S(2) on axis 'x', but the tensor is f32[8,8] with dims 0..1; S(0), S(1) or B are "
-                 "possible");
+    EXPECT_STREQ(
+        error.what(),
+        "layout S(2) has S(2) on axis 'x', but the tensor is f32[8,8] with dims 0..1; S(0), S(1) or B are "
+        "possible");
   }
   EXPECT_THROW(boxing(Layout(line(2), {S(0)}), Layout(line(2), {B}), {}, DType::f32, sixteen()), PlanError);
-  EXPECT_THROW(boxing(Layout(line(2, 15), {S(0)}), Layout(line(2), {B}), {8}, DType::f32, sixteen()), PlanError);
+  EXPECT_THROW(boxing(Layout(line(2, 15), {S(0)}), Layout(line(2), {B}), {8}, DType::f32, sixteen()),
+               PlanError);
 }
 
 TEST(BoxingLaw, HoldsForEveryPairOnOneAxis) {
@@ -213,7 +221,8 @@ TEST(BoxingLaw, HoldsBetweenOneAndTwoAxes) {
 }
 
 TEST(BoxingLaw, HoldsForSameDisjointOverlappingAndNestedDevices) {
-  for (const Mesh& other : {line(4), line(4, 4), line(4, 2), line(2, 1), line(8), grid(2, 2, 3), grid(2, 4)}) {
+  for (const Mesh& other :
+       {line(4), line(4, 4), line(4, 2), line(2, 1), line(8), grid(2, 2, 3), grid(2, 4)}) {
     for (const Layout& from : layouts_on(line(4), kFour)) {
       for (const Layout& to : layouts_on(other, kFour)) {
         expect_law(from, to, {5, 7});

@@ -1,6 +1,6 @@
-// What steps cost. Collectives have closed forms: the parts of a dim partition it, so the elements that all devices of
-// a layout hold together are those of the tensor times the sizes of the axes that do not split, however uneven the
-// parts are. No cost looks at pairs of devices; an exchange is counted from its pulls.
+// What steps cost. Collectives have closed forms: the parts of a dim partition it, so the elements that all
+// devices of a layout hold together are those of the tensor times the sizes of the axes that do not split,
+// however uneven the parts are. No cost looks at pairs of devices; an exchange is counted from its pulls.
 
 #include <algorithm>
 #include <map>
@@ -101,8 +101,8 @@ Received all_to_all(const BoxingStep& step, const Shape& shape, int64_t p) {
   return {copies(step.from) * (shape.elements() - kept * other_dims), most};
 }
 
-// Every member of a group receives from every other, `messages` times. Where links of several kinds meet in a group
-// and parts are uneven, bytes are shared out by the number of pairs; their sum is exact.
+// Every member of a group receives from every other, `messages` times. Where links of several kinds meet in a
+// group and parts are uneven, bytes are shared out by the number of pairs; their sum is exact.
 BoxingCost cost_in_groups(const Received& received, int64_t messages, const AxisLinks& links, int64_t p,
                           int64_t element_size, const Topology& topology) {
   BoxingCost cost;
@@ -114,7 +114,9 @@ BoxingCost cost_in_groups(const Received& received, int64_t messages, const Axis
   for (size_t kind = 0; kind < links.pairs.size(); ++kind) {
     if (links.pairs[kind] == 0) continue;
     const bool all = links.pairs[kind] == pairs_left;
-    const int64_t share = all ? left : left / pairs_left * links.pairs[kind] + left % pairs_left * links.pairs[kind] / pairs_left;
+    const int64_t share =
+        all ? left
+            : left / pairs_left * links.pairs[kind] + left % pairs_left * links.pairs[kind] / pairs_left;
     cost.bytes[kind].value = share;
     cost.messages[kind] = messages * links.pairs[kind];
     left -= share;
@@ -184,7 +186,8 @@ TotalBytes BoxingCost::total() const {
 
 BoxingCost cost_of(const BoxingStep& step, const Shape& shape, DType dtype, AxisLinksCache& links) {
   if (step.kind == BoxingKind::slice || step.kind == BoxingKind::zero_fill) return {};
-  if (step.kind == BoxingKind::exchange) return cost_of_exchange(step, shape, size_of(dtype), links.topology());
+  if (step.kind == BoxingKind::exchange)
+    return cost_of_exchange(step, shape, size_of(dtype), links.topology());
   const int64_t p = step.from.mesh().axis(step.axis).size;
   if (p == 1) return {};
   const auto in_groups = [&](const Received& received, int64_t messages) {
@@ -202,7 +205,8 @@ BoxingCost cost_of(const BoxingStep& step, const Shape& shape, DType dtype, cons
   return cost_of(step, shape, dtype, links);
 }
 
-BoxingCost cost_of(const std::vector<BoxingStep>& steps, const Shape& shape, DType dtype, const Topology& topology) {
+BoxingCost cost_of(const std::vector<BoxingStep>& steps, const Shape& shape, DType dtype,
+                   const Topology& topology) {
   BoxingCost sum;
   AxisLinksCache links(topology);
   for (const BoxingStep& step : steps) {

@@ -12,16 +12,16 @@
 
 namespace troupe {
 
-// One SBP per axis of the mesh, and, where several axes split the same dim, their order from major to minor. A value
-// type. The mesh is held by value; two layouts are equal when they place every element alike by construction: same
-// mesh, same SBPs, same order on every shared dim. Where axes are partial by different reductions, the value is that of
-// reducing the innermost axis first.
+// One SBP per axis of the mesh, and, where several axes split the same dim, their order from major to minor.
+// A value type. The mesh is held by value; two layouts are equal when they place every element alike by
+// construction: same mesh, same SBPs, same order on every shared dim. Where axes are partial by different
+// reductions, the value is that of reducing the innermost axis first.
 class Layout {
  public:
   Layout() = default;
-  // `order` lists the axes from major to minor, for all axes or only for those that share a dim; axes not named come
-  // in mesh order after those that are. Empty: mesh order. Throws PlanError when the number of SBPs is not the number
-  // of axes or `order` names an axis twice or one that does not exist.
+  // `order` lists the axes from major to minor, for all axes or only for those that share a dim; axes not
+  // named come in mesh order after those that are. Empty: mesh order. Throws PlanError when the number of
+  // SBPs is not the number of axes or `order` names an axis twice or one that does not exist.
   Layout(Mesh mesh, std::vector<Sbp> sbp, std::vector<int> order = {});
   static Layout broadcast(const Mesh& mesh);
 
@@ -33,7 +33,7 @@ class Layout {
   std::vector<int> axes_on(int dim) const;
   bool has_partial() const;
 
-  // What the device at `position` of the mesh holds, in logical coordinates. For a partial axis: the whole extent.
+  // What the device at `position` of the mesh holds, in logical coordinates; all of it on a partial axis.
   Box box(const Shape& shape, int position) const;
   Shape local_shape(const Shape& shape, int position) const { return box(shape, position).extent; }
   // True when every split dim exists in a tensor of this rank.
@@ -48,7 +48,8 @@ class Layout {
  private:
   Mesh mesh_;
   std::vector<Sbp> sbp_;
-  std::vector<int> order_;  // normalised: only where it differs from mesh order for axes that share a dim, else empty
+  // Normalised: only where it differs from mesh order for axes that share a dim, else empty.
+  std::vector<int> order_;
 };
 
 }  // namespace troupe

@@ -16,13 +16,13 @@ struct Axis {
   bool operator==(const Axis&) const = default;
 };
 
-// A value: compared by content. Copies share the (immutable) list of devices, because layouts hold their mesh by value
-// and a plan has many layouts over thousands of devices.
+// A value: compared by content. Copies share the (immutable) list of devices, because layouts hold their mesh
+// by value and a plan has many layouts over thousands of devices.
 class Mesh {
  public:
   Mesh();
-  // devices in row-major order of the axes. Throws PlanError when the counts differ, a name or a device repeats or an
-  // axis has size < 1.
+  // devices in row-major order of the axes. Throws PlanError when the counts differ, a name or a device
+  // repeats or an axis has size < 1.
   Mesh(std::vector<Axis> axes, std::vector<DeviceId> devices);
   // Devices 0..n-1.
   explicit Mesh(std::vector<Axis> axes);
@@ -53,7 +53,7 @@ class Mesh {
   struct Content {
     std::vector<Axis> axes;
     std::vector<DeviceId> devices;
-    std::vector<int> strides;                          // by axis
+    std::vector<int> strides;                         // by axis
     std::vector<std::pair<DeviceId, int>> positions;  // sorted by device
   };
   std::shared_ptr<const Content> content_;  // never null

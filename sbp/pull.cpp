@@ -7,21 +7,26 @@
 namespace troupe {
 namespace {
 
-// A stretch of one dim that one part of `from` covers, and where the devices that hold it are: the sum of coordinate
-// times stride over the axes that cut the dim.
+// A stretch of one dim that one part of `from` covers, and where the devices that hold it are: the sum of
+// coordinate times stride over the axes that cut the dim.
 struct Stretch {
   int64_t offset;
   int64_t size;
   int position;
 };
 
-// Works out one device's pull. The devices of `from` that hold a given element are told apart by the axes that do not
-// split: a carried axis and one that stays apart have the device's own coordinate, a reduced axis has every
-// coordinate, on any other axis one holder is chosen.
+// Works out one device's pull. The devices of `from` that hold a given element are told apart by the axes
+// that do not split: a carried axis and one that stays apart have the device's own coordinate, a reduced axis
+// has every coordinate, on any other axis one holder is chosen.
 class Puller {
  public:
   Puller(const Layout& from, const Layout& to, const Shape& shape, int position, const Topology& topology)
-      : from_(from), to_(to), shape_(shape), position_(position), topology_(topology), axes_(partial_axes(from, to)) {
+      : from_(from),
+        to_(to),
+        shape_(shape),
+        position_(position),
+        topology_(topology),
+        axes_(partial_axes(from, to)) {
     CHECK(can_pull(from, to), from.str(), to.str());
     CHECK(position >= 0 && position < to.mesh().size(), position, to.mesh().str());
     own_ = from.mesh().position_of(to.mesh().device(position));
@@ -52,8 +57,9 @@ class Puller {
   }
 
  private:
-  // Each device keeps its part of a newly partial tensor and fills the rest, when `from` is split on the axis. That
-  // needs one reduction throughout, because a pull fills with the neutral element of the one by which it reduces.
+  // Each device keeps its part of a newly partial tensor and fills the rest, when `from` is split on the
+  // axis. That needs one reduction throughout, because a pull fills with the neutral element of the one by
+  // which it reduces.
   bool stays_apart(int axis) const {
     return same_axes(from_.mesh(), to_.mesh()) && from_.sbp(axis).is_split() && axes_.made_by.size() == 1 &&
            (axes_.reduced_by.empty() || axes_.reduced_by == axes_.made_by);
@@ -62,7 +68,8 @@ class Puller {
   // False on the devices that hold nothing but zeros of a newly made partial sum.
   bool keeps_a_value() const {
     return std::all_of(axes_.made.begin(), axes_.made.end(), [&](int axis) {
-      return !to_.sbp(axis).is_partial_sum() || stays_apart(axis) || to_.mesh().coordinate(position_, axis) == 0;
+      return !to_.sbp(axis).is_partial_sum() || stays_apart(axis) ||
+             to_.mesh().coordinate(position_, axis) == 0;
     });
   }
 
@@ -72,7 +79,8 @@ class Puller {
     };
     const Mesh& mesh = from_.mesh();
     for (int axis = 0; axis < mesh.axis_count(); ++axis) {
-      const int own_offset = same_axes(mesh, to_.mesh()) ? to_.mesh().coordinate(position_, axis) * mesh.stride(axis) : 0;
+      const int own_offset =
+          same_axes(mesh, to_.mesh()) ? to_.mesh().coordinate(position_, axis) * mesh.stride(axis) : 0;
       if (contains(axes_.carried, axis)) {
         fixed_ += own_offset;
       } else if (contains(axes_.reduced, axis)) {
@@ -128,8 +136,8 @@ class Puller {
     }
   }
 
-  // One holder for every combination of coordinates on the reduced axes, the outermost axis fastest: the tree over
-  // the list then adds along the outermost axis first (whole, when its size is a power of two).
+  // One holder for every combination of coordinates on the reduced axes, the outermost axis fastest: the tree
+  // over the list then adds along the outermost axis first (whole, when its size is a power of two).
   std::vector<int> sources_at(int position) const {
     std::vector<int> positions = {position};
     for (auto axis = axes_.reduced.rbegin(); axis != axes_.reduced.rend(); ++axis) {
@@ -143,12 +151,13 @@ class Puller {
   std::vector<int> spread_along(const std::vector<int>& positions, int axis) const {
     std::vector<int> all;
     for (int position : positions) {
-      for (int i = 0; i < from_.mesh().axis(axis).size; ++i) all.push_back(position + i * from_.mesh().stride(axis));
+      for (int i = 0; i < from_.mesh().axis(axis).size; ++i)
+        all.push_back(position + i * from_.mesh().stride(axis));
     }
     return all;
   }
 
-  // Of the devices that differ from `position` only on the free axes: itself, else the nearest, else spread evenly.
+  // Of the devices that differ from `position` only on the free axes: itself, else the nearest, in turn.
   int holder_at(int position) const {
     if (free_.empty()) return position;
     if (own_ >= 0) {
@@ -169,8 +178,8 @@ class Puller {
     return candidates[static_cast<size_t>(turn()) % candidates.size()];
   }
 
-  // Numbers the devices of `to` so that those with the same part are consecutive: taking turns by this number spreads
-  // both the copies of one part and the parts over the holders.
+  // Numbers the devices of `to` so that those with the same part are consecutive: taking turns by this number
+  // spreads both the copies of one part and the parts over the holders.
   int turn() const {
     const Mesh& mesh = to_.mesh();
     int part = 0, copy = 0, copies = 1;
@@ -197,7 +206,8 @@ class Puller {
 
 }  // namespace
 
-Pull pull_of(const Layout& from, const Layout& to, const Shape& shape, int position, const Topology& topology) {
+Pull pull_of(const Layout& from, const Layout& to, const Shape& shape, int position,
+             const Topology& topology) {
   return Puller(from, to, shape, position, topology).pull();
 }
 

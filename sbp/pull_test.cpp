@@ -21,7 +21,8 @@ std::string pulls(const Layout& from, const Layout& to, const Shape& shape, cons
     text += (position == 0 ? "" : "; ") + std::to_string(position) + ":";
     for (const Pull::Region& region : pull_of(from, to, shape, position, topology).regions) {
       text += " " + region.box.str() + "<";
-      for (size_t i = 0; i < region.sources.size(); ++i) text += (i ? "+" : "") + std::to_string(region.sources[i]);
+      for (size_t i = 0; i < region.sources.size(); ++i)
+        text += (i ? "+" : "") + std::to_string(region.sources[i]);
     }
   }
   return text;
@@ -83,8 +84,10 @@ TEST(Pull, AScalarHasOneRegion) {
 
 TEST(Pull, CopiesAreTakenFromItselfElseTheNearestElseInTurn) {
   const Layout from = Layout::broadcast(line(4));
-  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 2)), {4}), "0: [0:4]<2; 1: [0:4]<3; 2: [0:4]<2; 3: [0:4]<3");
-  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 4)), {4}), "0: [0:4]<0; 1: [0:4]<1; 2: [0:4]<2; 3: [0:4]<3");
+  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 2)), {4}),
+            "0: [0:4]<2; 1: [0:4]<3; 2: [0:4]<2; 3: [0:4]<3");
+  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 4)), {4}),
+            "0: [0:4]<0; 1: [0:4]<1; 2: [0:4]<2; 3: [0:4]<3");
   Topology two_hosts = Topology::one_host(8);
   for (size_t device : {3, 4, 5, 6, 7}) two_hosts.places[device].host = 1;
   EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 4)), {4}, two_hosts),
@@ -98,7 +101,8 @@ TEST(Pull, CopiesOfAPartAndPartsOfACopyBothTakeTurns) {
     std::vector<DeviceId> devices = {DeviceId(4), DeviceId(5), DeviceId(6), DeviceId(7)};
     const Layout to(Mesh({{"a", 2}, {"b", 2}}, devices), sbp);
     std::set<int> sources;
-    for (int i = 0; i < 4; ++i) sources.insert(pull_of(from, to, {4, 4}, i, Topology::one_host(8)).regions[0].sources[0]);
+    for (int i = 0; i < 4; ++i)
+      sources.insert(pull_of(from, to, {4, 4}, i, Topology::one_host(8)).regions[0].sources[0]);
     EXPECT_EQ(sources.size(), 4u) << to.str();
   }
 }

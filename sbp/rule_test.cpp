@@ -73,7 +73,8 @@ TEST(Rule, SoftmaxSplitsAnyOtherDim) {
 TEST(Rule, EmbeddingAndItsGradient) {
   EXPECT_EQ(signatures("b t, v d -> b t d; linear(1)"),
             (Texts{"S(0), B -> S(0)", "S(1), B -> S(1)", "B, S(0) -> P", "B, S(1) -> S(2)", "B, P -> P"}));
-  EXPECT_EQ(signatures("b t, v d -> b t d; !v"), (Texts{"S(0), B -> S(0)", "S(1), B -> S(1)", "B, S(1) -> S(2)"}));
+  EXPECT_EQ(signatures("b t, v d -> b t d; !v"),
+            (Texts{"S(0), B -> S(0)", "S(1), B -> S(1)", "B, S(1) -> S(2)"}));
   // v is new in the output: every device makes its own rows from the whole gradient.
   EXPECT_EQ(signatures("b t, b t d -> v d; linear(1)"),
             (Texts{"S(0), S(0) -> P", "S(1), S(1) -> P", "B, S(2) -> S(1)", "B, B -> S(0)", "B, P -> P"}));
@@ -91,7 +92,8 @@ TEST(Rule, CrossEntropySplitsSamples) {
 }
 
 TEST(Rule, AddMulAndDiv) {
-  EXPECT_EQ(signatures("i j, i j -> i j; additive"), (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, P -> P"}));
+  EXPECT_EQ(signatures("i j, i j -> i j; additive"),
+            (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, P -> P"}));
   EXPECT_EQ(signatures("i j, i j -> i j; linear"),
             (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, B -> P", "B, P -> P"}));
   EXPECT_EQ(signatures("i j, i j -> i j; linear(0)"),
@@ -112,13 +114,15 @@ TEST(Rule, Reductions) {
 TEST(Rule, MovementPassesEveryPartial) {
   EXPECT_EQ(signatures("i j -> j i; movement"),
             (Texts{"S(0) -> S(1)", "S(1) -> S(0)", "P -> P", "P(max) -> P(max)", "P(min) -> P(min)"}));
-  EXPECT_EQ(signatures("i x, i y -> i z; movement, !x, !y, !z"),
-            (Texts{"S(0), S(0) -> S(0)", "P, P -> P", "P(max), P(max) -> P(max)", "P(min), P(min) -> P(min)"}));
+  EXPECT_EQ(
+      signatures("i x, i y -> i z; movement, !x, !y, !z"),
+      (Texts{"S(0), S(0) -> S(0)", "P, P -> P", "P(max), P(max) -> P(max)", "P(min), P(min) -> P(min)"}));
 }
 
 TEST(Rule, PointwiseOpsPassWhatTheirMonotonyAllows) {
   EXPECT_EQ(signatures("i -> i"), (Texts{"S(0) -> S(0)"}));
-  EXPECT_EQ(signatures("i -> i; increasing"), (Texts{"S(0) -> S(0)", "P(max) -> P(max)", "P(min) -> P(min)"}));
+  EXPECT_EQ(signatures("i -> i; increasing"),
+            (Texts{"S(0) -> S(0)", "P(max) -> P(max)", "P(min) -> P(min)"}));
 }
 
 TEST(Rule, WherePassesPartialBranchesUnderAWholeCondition) {
@@ -162,15 +166,18 @@ TEST(Rule, ParsesIntoNames) {
 TEST(Rule, WhatDoesNotParseIsShownWithItsPlace) {
   EXPECT_EQ(error_of("m k, k n > m n"), "rule 'm k, k n > m n': at character 9: '->' or ',' is expected");
   EXPECT_EQ(error_of("i -> i; liner"),
-            "rule 'i -> i; liner': at character 13: 'liner' is no note; linear, additive, increasing, movement, max, "
+            "rule 'i -> i; liner': at character 13: 'liner' is no note; linear, additive, increasing, "
+            "movement, max, "
             "min, added(i) or !name are possible");
   EXPECT_EQ(error_of("i -> i; linear(1)"),
-            "rule 'i -> i; linear(1)': at character 16: '1' is no operand; 0 to 0 are possible, separated by spaces");
+            "rule 'i -> i; linear(1)': at character 16: '1' is no operand; 0 to 0 are possible, separated by "
+            "spaces");
   EXPECT_EQ(error_of("i -> i; !j"), "rule 'i -> i; !j': at character 10: '!j' names no dim of the rule");
   EXPECT_NE(error_of("i i -> i").find("named twice"), std::string::npos);
   EXPECT_NE(error_of("i, -> i").find("an operand is expected"), std::string::npos);
   EXPECT_NE(error_of("i -> i; linear max").find("',' is expected"), std::string::npos);
-  EXPECT_NE(error_of("i, i -> i; increasing").find("speaks of one operand, the rule has 2"), std::string::npos);
+  EXPECT_NE(error_of("i, i -> i; increasing").find("speaks of one operand, the rule has 2"),
+            std::string::npos);
   EXPECT_NE(error_of("i -> i; added").find("must name its operand"), std::string::npos);
 }
 

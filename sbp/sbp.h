@@ -16,8 +16,8 @@ enum class Reduction : uint8_t { sum, max, min };
 struct Sbp {
   enum class Kind : uint8_t { split, broadcast, partial };
   Kind kind = Kind::broadcast;
-  int8_t dim = 0;                         // split only
-  Reduction reduction = Reduction::sum;   // partial only
+  int8_t dim = 0;                        // split only
+  Reduction reduction = Reduction::sum;  // partial only
 
   bool is_split() const { return kind == Kind::split; }
   bool is_split_on(int d) const { return is_split() && dim == d; }

@@ -1,4 +1,5 @@
-// Signatures: the valid choices of SBP for all inputs and outputs of an op along one axis, without communication.
+// Signatures: the valid choices of SBP for the inputs and outputs of an op along one axis, without
+// communication.
 #pragma once
 
 #include <string>

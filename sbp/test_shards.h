@@ -1,4 +1,4 @@
-// For tests: real shards, one vector of numbers per device, and the execution of a boxing step on them by its pulls.
+// For tests: real shards, one vector of numbers per device, and boxing executed on them by pulls.
 #pragma once
 
 #include <algorithm>
@@ -49,8 +49,9 @@ inline size_t place_in(const Box& box, const Dims& index) {
   return static_cast<size_t>(place);
 }
 
-// What the device at `position` holds of a value at an element: the value itself, cut along the partial axes one after
-// the other, outermost first, into whole numbers that reduce to it. Devices that differ only on other axes hold the same.
+// What the device at `position` holds of a value at an element: the value itself, cut along the partial axes
+// one after the other, outermost first, into whole numbers that reduce to it. Devices that differ only on
+// other axes hold the same.
 inline double share_of(double value, const Layout& layout, int position, uint64_t element) {
   const Mesh& mesh = layout.mesh();
   uint64_t key = mix64(element);
@@ -93,7 +94,8 @@ inline Shards scattered(const std::vector<double>& values, const Shape& shape, c
   return shards;
 }
 
-// The value that the devices hold together at an element of the part of `position`: partial axes reduced, innermost first.
+// The value that the devices hold together at an element of the part of `position`: partial axes reduced,
+// innermost first.
 inline double value_at(const Shards& shards, int position, size_t place, int axis = 0) {
   const Mesh& mesh = shards.layout.mesh();
   while (axis < mesh.axis_count() && !shards.layout.sbp(axis).is_partial()) ++axis;
@@ -106,7 +108,8 @@ inline double value_at(const Shards& shards, int position, size_t place, int axi
   return value;
 }
 
-// Empty when the shards represent the tensor: every part has its size, copies are equal, partial parts reduce to it.
+// Empty when the shards represent the tensor: every part has its size, copies are equal, partial parts reduce
+// to it.
 inline std::string what_is_wrong(const Shards& shards, const std::vector<double>& values) {
   const Mesh& mesh = shards.layout.mesh();
   const Box whole = Box::whole(shards.shape);
@@ -115,8 +118,8 @@ inline std::string what_is_wrong(const Shards& shards, const std::vector<double>
     const Box box = shards.layout.box(shards.shape, position);
     const std::vector<double>& part = shards.parts[static_cast<size_t>(position)];
     if (static_cast<int64_t>(part.size()) != box.elements()) {
-      return "position " + std::to_string(position) + " holds " + std::to_string(part.size()) + " elements, not " +
-             std::to_string(box.elements());
+      return "position " + std::to_string(position) + " holds " + std::to_string(part.size()) +
+             " elements, not " + std::to_string(box.elements());
     }
     for (int axis = 0; axis < mesh.axis_count(); ++axis) {
       const int first = mesh.group(position, axis)[0];
