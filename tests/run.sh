@@ -26,11 +26,11 @@ passed=0 failed=0 skipped=0
 begin() {
   phase="$1"
   started="$(date +%s)"
-  say "" "== $phase"
+  printf '\n== %s\n' "$phase"
 }
 end() { say "-- $phase: $(($(date +%s) - started)) s"; }
 finish() {
-  say "" "$passed passed, $failed failed, $skipped skipped"
+  printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
   [ "$failed" -eq 0 ]
   exit
 }

@@ -1,0 +1,113 @@
+"""Tokens/s of the GPT-mini: Troupe against PyTorch, in alternation in one run, and their ratio.
+
+    .venv/bin/python tests/bench/run.py --peer-python PATH
+
+PyTorch is measured in all its settings first (1 and 2 threads, eager and compiled, composed and fused attention); the
+fastest then alternates with Troupe. A ratio is that of two blocks next to each other in time; the median and the spread of
+those ratios are printed, and everything as JSON in the last line. Both sides: see protocol.py.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PEERS = {
+    f"{'compiled' if compiled else 'eager'}, {threads} thread{'s' * (threads > 1)}, {attention} attention": (
+        [f"--threads={threads}", f"--attention={attention}"] + ["--compile"] * compiled
+    )
+    for compiled in (False, True)
+    for attention in ("composed", "fused")
+    for threads in (2, 1)
+}
+
+
+class Side:
+    """One program that runs a block when asked to."""
+
+    def __init__(self, command: list[str], limit_s: float):
+        self.process = subprocess.Popen(
+            [*command, "--alternate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE
+        )
+        self.limit_s = limit_s
+        self.about = self.read()
+
+    def read(self) -> dict:
+        timer = threading.Timer(self.limit_s, self.process.kill)
+        timer.start()
+        try:
+            for line in self.process.stdout:
+                if line.startswith("{"):
+                    return json.loads(line)
+        finally:
+            timer.cancel()
+        raise RuntimeError(f"{' '.join(self.process.args)} ended or took over {self.limit_s:.0f} s without an answer")
+
+    def block(self) -> float:
+        time.sleep(0.5)  # the other side's threads may still spin
+        self.process.stdin.write("block\n")
+        self.process.stdin.flush()
+        return self.read()["tokens_per_s"][0]
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def best_peer(python: str, limit_s: float, blocks: int) -> str:
+    """The name of PyTorch's fastest setting."""
+    found = {}
+    for name, arguments in PEERS.items():
+        try:
+            side = Side([python, "peer_gpt_mini.py", *arguments], limit_s)
+            found[name] = max(side.block() for _ in range(blocks))
+            side.close()
+            print(f"PyTorch, {name}: {found[name]:.0f} tokens/s")
+        except RuntimeError as error:
+            print(f"PyTorch, {name}: {error}")
+    if not found:
+        sys.exit("no setting of PyTorch ran")
+    return max(found, key=found.get)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer-python", default=os.environ.get("TROUPE_PEER_PYTHON"), help="a Python with PyTorch")
+    parser.add_argument("--ours", default=str(HERE / "gpt_mini.py"), help="Troupe's side (a Python file)")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--limit", type=float, default=300, help="seconds that a side may take for one answer")
+    options = parser.parse_args()
+    if not options.peer_python:
+        sys.exit("no PyTorch: name a Python that has it with --peer-python or TROUPE_PEER_PYTHON (.ci/run makes one)")
+    name = best_peer(options.peer_python, options.limit, blocks=3)
+    peer = Side([options.peer_python, "peer_gpt_mini.py", *PEERS[name]], options.limit)
+    ours = Side([sys.executable, options.ours], options.limit)
+    pairs = []
+    for i in range(options.rounds):
+        if i % 2:  # whoever goes first in one round goes second in the next
+            theirs = peer.block()
+            pairs.append((ours.block(), theirs))
+        else:
+            pairs.append((ours.block(), peer.block()))
+        print(f"round {i}: Troupe {pairs[-1][0]:.0f}, PyTorch {pairs[-1][1]:.0f}, ratio {pairs[-1][0] / pairs[-1][1]:.2f}")
+    peer.close()
+    ours.close()
+    ratios = sorted(a / b for a, b in pairs)
+    ratio = statistics.median(ratios)
+    print(f"PyTorch {peer.about.get('torch')} at its fastest: {name}")
+    print(f"Troupe / PyTorch: {ratio:.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds)")
+    print(json.dumps({"ratio": ratio, "ratios": ratios, "tokens_per_s": [a for a, _ in pairs],
+                      "peer_tokens_per_s": [b for _, b in pairs], "peer": name, "torch": peer.about.get("torch")}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The models, weights and batches that Troupe and PyTorch both train, from formulas, with NumPy alone.
+
+A case is trained for `STEPS` steps from each seed of `SEEDS`. Its recorded losses (record.py makes them with PyTorch,
+in float64 and in float32) are in losses.json. Troupe passes when the root mean square, over all steps and seeds, of its
+losses' difference from the float64 run is at most twice that of PyTorch's float32 run.
+
+    for seed in SEEDS:
+        weights = initial_weights(case, seed)          # name -> float32 array, the names of state_dict()
+        losses += [train_step(b["x"], b["y"]) for b in batches(case, seed)]
+    ours, peer = errors("gpt_small", losses by seed)
+
+What both sides compute:
+
+mlp   784-64-64-10: fc1, relu, fc2, relu, fc3, each with a bias; mean cross entropy of y.
+gpt   tok[x] + pos[0..T-1]; per block x += out(attention(q, k, v of ln1(x))), x += down(gelu(up(ln2(x)))); ln; head
+      without bias; mean cross entropy of y over all tokens. Scores are scaled by 1/sqrt(head size) and causal, gelu is
+      the exact (erf) one, layer norm's eps 1e-5, all other linear layers have biases.
+Both use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
+norm 1 as PyTorch does it, times min(1, 1 / (norm + 1e-6)); the optimizer is PyTorch's AdamW or SGD with the numbers of
+the case, over all parameters in one group.
+
+(A key's bias adds the same number to all scores of a row: its true gradient is zero, AdamW turns the rounding errors of
+its gradient into steps of full size, and no loss sees them. Compare losses, or weights except `*.attn.k.bias`.)
+"""
+
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+STEPS = 20
+SEEDS = tuple(range(8))
+ADAMW = {"kind": "adamw", "lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+SGD = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
+CLIP_GRAD_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Mlp:
+    optimizer: dict
+    sizes: tuple[int, ...] = (784, 64, 64, 10)
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class Gpt:
+    layers: int
+    dim: int
+    heads: int
+    context: int
+    batch: int
+    tokens: int  # per row of the batch, at most context
+    vocab: int = 256
+    optimizer: dict = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "optimizer", self.optimizer or ADAMW)
+
+
+CASES = {
+    "mlp": Mlp(ADAMW),
+    "mlp_sgd": Mlp(SGD),
+    "gpt_small": Gpt(layers=2, dim=64, heads=4, context=64, batch=8, tokens=64),
+    "gpt": Gpt(layers=4, dim=256, heads=8, context=256, batch=8, tokens=64),  # the quickstart's model
+}
+
+
+def shapes(case: Mlp | Gpt) -> dict[str, tuple[int, ...]]:
+    """Parameter names and shapes."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, inputs: int, outputs: int, bias: bool = True) -> None:
+        found[f"{name}.weight"] = (outputs, inputs)
+        if bias:
+            found[f"{name}.bias"] = (outputs,)
+
+    def norm(name: str, size: int) -> None:
+        found[f"{name}.weight"] = found[f"{name}.bias"] = (size,)
+
+    if isinstance(case, Mlp):
+        for i, (inputs, outputs) in enumerate(zip(case.sizes, case.sizes[1:]), 1):
+            linear(f"fc{i}", inputs, outputs)
+        return found
+    found["tok.weight"] = (case.vocab, case.dim)
+    found["pos.weight"] = (case.context, case.dim)
+    for i in range(case.layers):
+        norm(f"blocks.{i}.ln1", case.dim)
+        for part in ("q", "k", "v", "out"):
+            linear(f"blocks.{i}.attn.{part}", case.dim, case.dim)
+        norm(f"blocks.{i}.ln2", case.dim)
+        linear(f"blocks.{i}.mlp.up", case.dim, 4 * case.dim)
+        linear(f"blocks.{i}.mlp.down", 4 * case.dim, case.dim)
+    norm("ln", case.dim)
+    linear("head", case.dim, case.vocab, bias=False)
+    return found
+
+
+def bell(bits: np.random.PCG64, size: int) -> np.ndarray:
+    """Nearly normal numbers (mean 0, variance 1) as float64: each the sum of four 16-bit uniforms. All sums are exact,
+    so these are the same bits on every machine and with every version of NumPy."""
+    raw = np.asarray(bits.random_raw(size), np.uint64)
+    total = sum(((raw >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64) for shift in (0, 16, 32, 48))
+    return (total - 2 * 65535) / 37837.0  # sqrt(4 * (2**32 - 1) / 12)
+
+
+def initial_weights(case: Mlp | Gpt, seed: int) -> dict[str, np.ndarray]:
+    """Parameter name -> float32 array; nothing is zero or one, so that every gradient matters."""
+    bits = np.random.PCG64(1000 + seed)
+    weights = {}
+    for name, shape in sorted(shapes(case).items()):
+        values = bell(bits, int(np.prod(shape))).reshape(shape)
+        if name.endswith(".bias"):
+            values *= 0.02
+        elif len(shape) == 1:
+            values = 1.0 + 0.1 * values
+        elif name.startswith(("tok.", "pos.")):
+            values *= 0.1
+        else:
+            values /= np.sqrt(shape[1])
+        weights[name] = values.astype(np.float32)
+    return weights
+
+
+def batches(case: Mlp | Gpt, seed: int, steps: int = STEPS) -> list[dict[str, np.ndarray]]:
+    """One batch per step: {"x", "y"}; x float32 or int32 tokens, y int32 labels or the next tokens."""
+    bits = np.random.PCG64(2000 + seed)
+    found = []
+    for _ in range(steps):
+        if isinstance(case, Mlp):
+            x = bell(bits, case.batch * case.sizes[0]).reshape(case.batch, -1)
+            width = case.sizes[0] // case.sizes[-1]
+            y = [x[:, i * width : (i + 1) * width].sum(1) for i in range(case.sizes[-1])]
+            found.append({"x": x.astype(np.float32), "y": np.argmax(np.stack(y, 1), 1).astype(np.int32)})
+        else:  # walks of small steps over the vocabulary: something to learn
+            raw = np.asarray(bits.random_raw(case.batch * (case.tokens + 1)), np.uint64).reshape(case.batch, -1)
+            steps_up = (raw % np.uint64(5)).astype(np.int64)
+            steps_up[:, 0] = (raw[:, 0] % np.uint64(case.vocab)).astype(np.int64)
+            walk = (np.cumsum(steps_up, 1) % case.vocab).astype(np.int32)
+            found.append({"x": np.ascontiguousarray(walk[:, :-1]), "y": np.ascontiguousarray(walk[:, 1:])})
+    return found
+
+
+def checksum(case: Mlp | Gpt, seed: int) -> int:
+    """Of all weights and batches: two machines that agree on it train the same."""
+    crc = 0
+    for _, values in sorted(initial_weights(case, seed).items()):
+        crc = zlib.crc32(values.tobytes(), crc)
+    for batch in batches(case, seed):
+        crc = zlib.crc32(batch["y"].tobytes(), zlib.crc32(batch["x"].tobytes(), crc))
+    return crc
+
+
+def recorded(name: str) -> dict:
+    """{"float64": losses by seed, "float32": losses by seed, "checksum": by seed} of one case."""
+    return json.loads((Path(__file__).parent / "losses.json").read_text())["cases"][name]
+
+
+def error(losses, oracle) -> float:
+    """Root mean square of the difference, over all seeds and steps."""
+    return float(np.sqrt(np.mean((np.asarray(losses, np.float64) - np.asarray(oracle, np.float64)) ** 2)))
+
+
+def errors(name: str, losses) -> tuple[float, float]:
+    """(our error, the error of PyTorch's float32 run): the first may be at most twice the second. losses[i] are those
+    of SEEDS[i]; fewer seeds compare with the same seeds of the record."""
+    record = recorded(name)
+    count = len(losses)
+    return (
+        error(losses, record["float64"][:count]),
+        error(record["float32"][:count], record["float64"][:count]),
+    )

@@ -1,0 +1,93 @@
+"""The models of cases.py in PyTorch. Needs torch; nothing here is part of Troupe."""
+
+import cases
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Mlp(nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.fc1, self.fc2, self.fc3 = (nn.Linear(i, o) for i, o in zip(sizes, sizes[1:]))
+
+    def forward(self, x):
+        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+
+
+class Attention(nn.Module):
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.out = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, x):
+        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q, self.k, self.v))
+        return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.ln1, self.ln2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attn = Attention(dim, heads)
+        self.mlp = nn.ModuleDict({"up": nn.Linear(dim, 4 * dim), "down": nn.Linear(4 * dim, dim)})
+
+    def forward(self, x):
+        x = x + self.attn(self.ln1(x))
+        return x + self.mlp["down"](F.gelu(self.mlp["up"](self.ln2(x))))
+
+
+class Gpt(nn.Module):
+    def __init__(self, vocab, layers, dim, heads, context):
+        super().__init__()
+        self.tok, self.pos = nn.Embedding(vocab, dim), nn.Embedding(context, dim)
+        self.blocks = nn.ModuleList(Block(dim, heads) for _ in range(layers))
+        self.ln, self.head = nn.LayerNorm(dim), nn.Linear(dim, vocab, bias=False)
+
+    def forward(self, x):
+        x = self.tok(x) + self.pos(torch.arange(x.shape[1]))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.ln(x))
+
+
+def make_model(case, dtype=torch.float32):
+    if isinstance(case, cases.Mlp):
+        return Mlp(case.sizes).to(dtype)
+    return Gpt(case.vocab, case.layers, case.dim, case.heads, case.context).to(dtype)
+
+
+def set_weights(model, weights) -> None:
+    """The module's state from NumPy arrays; every name must match."""
+    model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+
+def make_optimizer(model, options):
+    options = dict(options)
+    kind = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[options.pop("kind")]
+    return kind(model.parameters(), **options)
+
+
+def loss_of(model, batch, dtype):
+    x = torch.from_numpy(batch["x"])
+    x = x.to(dtype) if x.is_floating_point() else x.long()
+    logits = model(x)
+    return F.cross_entropy(logits.flatten(0, -2), torch.from_numpy(batch["y"]).long().flatten())
+
+
+def train(case, seed, dtype, steps=cases.STEPS) -> list[float]:
+    """The loss of each step."""
+    model = make_model(case, dtype)
+    set_weights(model, cases.initial_weights(case, seed))
+    optimizer = make_optimizer(model, case.optimizer)
+    losses = []
+    for batch in cases.batches(case, seed, steps):
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(model, batch, dtype)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), cases.CLIP_GRAD_NORM)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
