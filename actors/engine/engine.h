@@ -10,11 +10,9 @@
 // A failure of the world is a Fault: executors stop, `wait` raises FaultError; the next start begins afresh.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,7 +36,7 @@ struct EngineOptions {
 };
 
 // All members may be called from any one thread at a time (the driver's); executors run concurrently with them. `wake`,
-// `running` and `fault` may be called from any thread. Memory must only be touched between a wait and the next start.
+// `fault` and `raise` may be called from any thread. Memory must only be touched between a wait and the next start.
 class Engine {
  public:
   // The table and the clock outlive the engine.
@@ -77,6 +75,7 @@ class Engine {
   // The bytes of the newest version of a register, or of the version of one piece of the last step.
   std::span<std::byte> bytes(PlanHandle handle, RegisterId reg) const;
   std::span<std::byte> bytes(PlanHandle handle, const PlanPart& part) const;
+  std::span<std::byte> bytes(PlanHandle handle, RegisterId reg, size_t slot) const;
   // A logical tensor put together from its parts, and taken apart into every copy. Row-major; sizes must agree.
   void fetch(PlanHandle handle, const PlanOutput& output, std::span<std::byte> into) const;
   void read(PlanHandle handle, const PlanVariable& variable, std::span<std::byte> into) const;
@@ -84,16 +83,17 @@ class Engine {
 
   // What is recorded about a plan's firings from now on; nothing by default. Nothing may run.
   void observe(PlanHandle handle, const Observe& what);
-  Observations observations(PlanHandle handle) const;
+  Observations observations(PlanHandle handle);
 
   // Who waits for whom, and who should have fired. Waits for running kernels for at most a tenth of a second.
   std::string stall_report();
 
-  // For whoever provides the threads.
+  // For whoever provides the threads, or the simulation.
   int executors() const { return static_cast<int>(executors_.size()); }
   Executor& executor(int index) { return *executors_.at(static_cast<size_t>(index)); }
   // Called with the index of an executor that sleeps and has work; from any thread, must not block.
   void set_bell(std::function<void(int)> bell);
+  Lane* lane(int from, int to) { return lanes_.at(static_cast<size_t>(from * executors() + to)).get(); }
   const LoadedPlan& loaded(PlanHandle handle) const;
   // An executor or its thread has failed.
   void raise(Fault fault) { shared_.raise(std::move(fault)); }
@@ -101,10 +101,12 @@ class Engine {
  private:
   class Pause;
   void check_not_running(const char* what) const;
+  void check_agrees(const LoadedPlan& fresh) const;
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;
-  void resize_lanes();
+  void connect();
   void bind_all();
+  std::byte* slot_data(const LoadedPlan& loaded, RegisterId reg, size_t slot) const;
 
   const KernelTable& kernels_;
   EngineOptions options_;

@@ -1,0 +1,313 @@
+#include "actors/engine/executor.h"
+
+#include <exception>
+#include <thread>
+#include <utility>
+
+namespace troupe {
+namespace {
+
+// Firings in a row before other streams of the executor get their turn. A source hands over at once: what it reads
+// ahead can wait, what it has read may be waited for.
+constexpr int32_t kTurns = 32;
+constexpr int32_t kTurnsAhead = 1;
+// Firings, or looks while spinning, between two looks at the clock, which costs as much as a firing.
+constexpr int kFiringsPerLook = 64;
+constexpr int kSpinsPerLook = 64;
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+Executor::Executor(int index, Shared& shared, const Clock& clock, double spin_s)
+    : index_(index), shared_(shared), clock_(clock), spin_s_(spin_s) {}
+
+void Executor::set_lanes(const std::vector<Lane*>& incoming, std::vector<Lane*> outgoing) {
+  inbox_.clear();
+  for (Lane* lane : incoming) {
+    if (lane != nullptr) inbox_.push_back(lane);
+  }
+  outgoing_ = std::move(outgoing);
+  staged_.reserve(outgoing_.size());
+}
+
+void Executor::set_shares(std::vector<Share*> shares) {
+  std::vector<StreamLoop*> still_queued;
+  shares_ = std::move(shares);
+  size_t streams = 0;
+  for (const Share* share : shares_) {
+    if (share == nullptr) continue;
+    streams += share->streams.size();
+    for (const auto& stream : share->streams) {
+      const bool idle = share->plan->fresh || stream->wait != StreamLoop::Wait::none;
+      if (!idle) still_queued.push_back(stream.get());
+    }
+  }
+  queue_.assign(streams, nullptr);
+  first_ = queued_ = 0;
+  turns_ = 0;
+  for (StreamLoop* stream : still_queued) enqueue(*stream);
+}
+
+std::pair<int, TaskId> Executor::running() const {
+  const int64_t packed = running_.load(std::memory_order_relaxed);
+  return packed < 0 ? std::pair(-1, TaskId()) : std::pair(static_cast<int>(packed >> 32), TaskId(packed & 0xffffffff));
+}
+
+void Executor::ring() {
+  kicked_.store(true, std::memory_order_seq_cst);
+  if (sleeping_.exchange(false) && shared_.bell) shared_.bell(index_);
+}
+
+Executor::Outcome Executor::run(double at_most_s) {
+  const std::lock_guard lock(mutex_);
+  sleeping_.store(false);
+  Outcome outcome = Outcome::again;
+  try {
+    outcome = run_until(clock_.now() + at_most_s);
+  } catch (const std::exception& error) {
+    fail(error.what());
+  } catch (...) {
+    fail("an exception of unknown type");
+  }
+  running_.store(-1, std::memory_order_relaxed);
+  return outcome;
+}
+
+Executor::Outcome Executor::run_until(double deadline_s) {
+  for (int firings = 1;; ++firings) {
+    if (shared_.held()) {  // whoever lifts the hold takes the mutex first and rings afterwards
+      sleeping_.store(true);
+      return Outcome::sleep;
+    }
+    poll();
+    if (StreamLoop* stream = next()) {
+      begin(*stream);
+      if (!compute(*stream)) [[unlikely]] continue;
+      finish(*stream);
+      if (firings % kFiringsPerLook == 0 && clock_.now() >= deadline_s) return Outcome::again;
+      continue;
+    }
+    running_.store(-1, std::memory_order_relaxed);
+    if (!spin() && may_sleep()) return Outcome::sleep;
+  }
+}
+
+// True when something came.
+bool Executor::spin() {
+  const double until = clock_.now() + spin_s_;
+  do {
+    for (int i = 0; i < kSpinsPerLook; ++i) {
+      if (poll() || shared_.held()) return true;
+      relax();
+    }
+    std::this_thread::yield();
+  } while (clock_.now() < until);
+  return false;
+}
+
+bool Executor::may_sleep() {
+  sleeping_.store(true, std::memory_order_seq_cst);
+  bool mail = kicked_.load(std::memory_order_seq_cst);
+  for (const Lane* lane : inbox_) mail |= !lane->empty();
+  if (mail) sleeping_.store(false);
+  return !mail;
+}
+
+bool Executor::poll() {
+  bool came = false;
+  Message message;
+  for (Lane* lane : inbox_) {
+    while (lane->take(message)) {
+      deliver(message);
+      came = true;
+    }
+  }
+  if (kicked_.load(std::memory_order_relaxed)) [[unlikely]] {
+    kicked_.store(false, std::memory_order_seq_cst);
+    look_again();
+    came = true;
+  }
+  return came;
+}
+
+void Executor::look_again() {
+  for (Share* share : shares_) {
+    if (share == nullptr || share->plan->fresh) continue;
+    const int64_t limit = share->plan->limit.load(std::memory_order_acquire);
+    for (const auto& stream : share->streams) {
+      if (stream->wait == StreamLoop::Wait::source) enqueue(*stream);
+      if (stream->wait == StreamLoop::Wait::limit && stream->step < limit) {
+        --share->at_limit;
+        enqueue(*stream);
+      }
+    }
+  }
+}
+
+void Executor::enqueue(StreamLoop& stream) {
+  stream.wait = StreamLoop::Wait::none;
+  size_t at = first_ + queued_++;
+  if (at >= queue_.size()) at -= queue_.size();
+  queue_[at] = &stream;
+}
+
+void Executor::dequeue_first() {
+  if (++first_ == queue_.size()) first_ = 0;
+  --queued_;
+  turns_ = 0;
+}
+
+StreamLoop* Executor::next() {
+  while (queued_ > 0) {
+    StreamLoop& stream = *queue_[first_];
+    if (queued_ > 1 && turns_ >= (stream.runs_ahead ? kTurnsAhead : kTurns)) {
+      dequeue_first();
+      enqueue(stream);
+      continue;
+    }
+    if (stream.wait == StreamLoop::Wait::none) [[likely]] {
+      const TaskActor& head = stream.head();
+      if (!head.can_fire()) {
+        stream.wait = StreamLoop::Wait::head;
+      } else if (!head.source_is_ready(stream.step)) [[unlikely]] {
+        stream.wait = StreamLoop::Wait::source;
+      } else {
+        ++turns_;
+        return &stream;
+      }
+    }
+    dequeue_first();
+  }
+  return nullptr;
+}
+
+void Executor::begin(StreamLoop& stream) {
+  TaskActor& task = stream.head();
+  const LoadedPlan& plan = *stream.share->plan;
+  current_ = &stream;
+  running_.store(static_cast<int64_t>(plan.handle().value) << 32 | task.id().value, std::memory_order_relaxed);
+  task.begin(stream.step, plan.plan().seed, &failure_);
+  if (stream.share->observer) [[unlikely]] stream.share->observer->begin(task);
+}
+
+bool Executor::compute(StreamLoop& stream) {
+  TaskActor& task = stream.head();
+  if (task.empty()) return true;
+  task.compute(stream.device_stream);
+  if (failure_.empty()) [[likely]] return true;
+  fail(std::exchange(failure_, {}));
+  return false;
+}
+
+void Executor::finish(StreamLoop& stream) {
+  TaskActor& task = stream.head();
+  if (stream.share->observer) [[unlikely]] stream.share->observer->end(task, stream.position++);
+  task.finish([&](MessageKind kind, const Route& route, int64_t version, int32_t slot) {
+    post(stream, kind, route, version, slot);
+  });
+  if (!staged_.empty()) flush();
+  progress_.store(++fired_, std::memory_order_relaxed);
+  if (stream.advance()) [[unlikely]] end_step(stream);
+}
+
+inline void Executor::post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version,
+                           int32_t slot) {
+  if (from.share->observer) [[unlikely]] from.share->observer->posted(route.local == nullptr);
+  if (route.local == nullptr) {
+    send(from, kind, route, version, slot);
+    return;
+  }
+  TaskActor& to = *route.local;
+  const Refusal refusal =
+      kind == MessageKind::ready ? to.on_ready(route.port, version) : to.on_freed(route.port, version);
+  if (refusal != Refusal::none) [[unlikely]] {
+    refuse(refusal, from.share->plan->plan(), to, kind, route.reg, version);
+    return;
+  }
+  if (kind == MessageKind::freed && from.share->observer) [[unlikely]] {
+    from.share->observer->freed(to, route.port, version);
+  }
+  if (to.can_fire() && to.loop->wait == StreamLoop::Wait::head && &to.loop->head() == &to) enqueue(*to.loop);
+}
+
+void Executor::send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot) {
+  const LoadedPlan& plan = *from.share->plan;
+  const auto to = static_cast<size_t>(route.executor);
+  bool first = true;
+  for (size_t staged : staged_) first &= staged != to;
+  if (first) staged_.push_back(to);
+  outgoing_[to]->stage({version, plan.epoch, route.task, route.port, route.reg, slot,
+                        static_cast<uint16_t>(plan.handle().value), kind});
+}
+
+void Executor::flush() {
+  for (size_t to : staged_) {
+    outgoing_[to]->publish();
+    Executor& peer = *peers_[to];
+    if (peer.sleeping_.load(std::memory_order_seq_cst) && peer.sleeping_.exchange(false) && shared_.bell) {
+      shared_.bell(static_cast<int>(to));
+    }
+  }
+  staged_.clear();
+}
+
+void Executor::deliver(const Message& message) {
+  Share* share = message.plan < shares_.size() ? shares_[message.plan] : nullptr;
+  if (share == nullptr || message.epoch < share->plan->epoch) return;  // of an older life
+  CHECK(message.epoch == share->plan->epoch, message.epoch, share->plan->epoch);
+  TaskActor* task = share->tasks.at(static_cast<size_t>(message.task));
+  CHECK(task != nullptr, message.task);
+  const Refusal refusal = task->on(message);
+  if (refusal != Refusal::none) {
+    refuse(refusal, share->plan->plan(), *task, message.kind, message.reg, message.version);
+    return;
+  }
+  if (message.kind == MessageKind::freed && share->observer) {
+    share->observer->freed(*task, message.port, message.version);
+  }
+  StreamLoop& stream = *task->loop;
+  if (task->can_fire() && stream.wait == StreamLoop::Wait::head && &stream.head() == task) enqueue(stream);
+}
+
+void Executor::end_step(StreamLoop& stream) {
+  stream.position = 0;
+  if (stream.runs_ahead) return;
+  Share& share = *stream.share;
+  const int64_t limit = share.plan->limit.load(std::memory_order_acquire);
+  if (stream.step < limit) return;
+  stream.wait = StreamLoop::Wait::limit;
+  if (++share.at_limit < share.limited) return;
+  share.reached.store(limit, std::memory_order_release);
+  shared_.reached();
+}
+
+void Executor::refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg,
+                      int64_t version) {
+  const PlanRegister& of = plan.reg(RegisterId(reg));
+  const PlanTask& at = plan.task(task.id());
+  Fault fault;
+  fault.what = std::string(kind == MessageKind::ready ? "ready" : "freed") + " for version " +
+               std::to_string(version) + " of register '" + of.name + "' refused: " + std::string(text_of(refusal));
+  fault.task = at.name;
+  fault.device = plan.devices.at(at.device.index()).name;
+  shared_.raise(std::move(fault));
+}
+
+void Executor::fail(const std::string& what) {
+  Fault fault;
+  fault.what = what;
+  if (current_ != nullptr) {
+    const Plan& plan = current_->share->plan->plan();
+    const PlanTask& task = plan.task(current_->head().id());
+    fault.task = task.name;
+    fault.device = plan.devices.at(task.device.index()).name;
+  }
+  shared_.raise(std::move(fault));
+}
+
+}  // namespace troupe

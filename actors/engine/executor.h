@@ -1,0 +1,95 @@
+// An executor: one thread's worth of streams. The head of a stream fires when its credits allow; what it tells tasks
+// of the same executor takes effect at once, what it tells others is in their inbox before the next kernel runs.
+//
+//   poll            take what other executors sent
+//   next            the stream whose head can fire
+//   begin, compute, finish
+//
+// `run` does this until there is nothing to do; a simulation takes the steps one by one.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "actors/engine/lane.h"
+#include "actors/engine/loaded_plan.h"
+#include "actors/engine/shared.h"
+#include "runtime/base/clock.h"
+
+namespace troupe {
+
+class Executor {
+ public:
+  enum class Outcome {
+    again,  // the time is up and there may be more to do
+    sleep,  // nothing to do: the bell rings when there is
+  };
+
+  // All three outlive the executor.
+  Executor(int index, Shared& shared, const Clock& clock, double spin_s);
+
+  // Runs firings for about so long. By one thread at a time. Failures and exceptions become faults.
+  Outcome run(double at_most_s);
+
+  // From any thread.
+  void ring();
+  uint64_t firings() const { return progress_.load(std::memory_order_relaxed); }
+  // The plan and task whose kernel runs; -1 when none does.
+  std::pair<int, TaskId> running() const;
+  std::mutex& mutex() { return mutex_; }  // held while `run` runs
+
+  // The rest: by the owner of the mutex, or where there is one thread only.
+  void set_peers(std::vector<Executor*> peers) { peers_ = std::move(peers); }
+  // By executor; null where no message ever goes.
+  void set_lanes(const std::vector<Lane*>& incoming, std::vector<Lane*> outgoing);
+  void set_shares(std::vector<Share*> shares);  // by handle; null where there is none
+  bool poll();
+  StreamLoop* next();
+  void begin(StreamLoop& stream);
+  bool compute(StreamLoop& stream);  // false: the kernel has failed
+  void finish(StreamLoop& stream);
+  void deliver(const Message& message);
+
+ private:
+  Outcome run_until(double deadline_s);
+  bool spin();
+  bool may_sleep();
+  void look_again();
+  void enqueue(StreamLoop& stream);
+  void dequeue_first();
+  void post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
+  void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
+  void flush();
+  void end_step(StreamLoop& stream);
+  void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg,
+              int64_t version);
+  void fail(const std::string& what);
+
+  const int index_;
+  Shared& shared_;
+  const Clock& clock_;
+  const double spin_s_;
+  std::vector<Executor*> peers_;    // by executor, with this one
+  std::vector<Share*> shares_;      // by handle
+  std::vector<StreamLoop*> queue_;  // a ring; each stream is in it at most once
+  size_t first_ = 0;
+  size_t queued_ = 0;
+  int32_t turns_ = 0;               // firings of the first stream since it came to the front
+  std::vector<Lane*> inbox_;
+  std::vector<Lane*> outgoing_;     // by executor
+  std::vector<size_t> staged_;      // executors with mail that is not yet published
+  std::string failure_;             // of the kernel that runs
+  const StreamLoop* current_ = nullptr;
+  uint64_t fired_ = 0;
+
+  // Each written by this executor at every firing, or by others: on lines of their own.
+  alignas(128) std::atomic<uint64_t> progress_{0};
+  std::atomic<int64_t> running_{-1};
+  alignas(128) std::atomic<bool> kicked_{false};  // something other than a message has changed
+  std::atomic<bool> sleeping_{true};
+  std::mutex mutex_;
+};
+
+}  // namespace troupe

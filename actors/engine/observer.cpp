@@ -1,0 +1,189 @@
+#include "actors/engine/observer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+namespace troupe {
+namespace {
+
+// The first element that is not finite, or -1. x - x is zero for every other.
+template <class T>
+int64_t first_nonfinite(const TensorView& view) {
+  const T* data = view.as<const T>();
+  const int64_t n = view.elements();
+  T sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += data[i] - data[i];
+  if (sum == 0) return -1;
+  for (int64_t i = 0; i < n; ++i) {
+    if (!std::isfinite(data[i])) return i;
+  }
+  return -1;
+}
+
+int64_t first_nonfinite(const TensorView& view) {
+  if (view.dtype == DType::f32) return first_nonfinite<float>(view);
+  if (view.dtype == DType::f64) return first_nonfinite<double>(view);
+  return -1;
+}
+
+double value_at(const TensorView& view, int64_t element) {
+  return view.dtype == DType::f32 ? static_cast<double>(view.as<float>()[element]) : view.as<double>()[element];
+}
+
+}  // namespace
+
+void LiveBytes::add(DeviceId device, int64_t bytes) {
+  OfDevice& counted = of[device.index()];
+  const int64_t now = counted.now.fetch_add(bytes) + bytes;
+  int64_t peak = counted.peak.load();
+  while (now > peak && !counted.peak.compare_exchange_weak(peak, now)) {
+  }
+}
+
+Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live)
+    : plan_(plan), what_(what), clock_(clock), tasks_(plan.tasks.size()), live_(std::move(live)) {
+  trace_.reserve(static_cast<size_t>(what.trace));
+  if (!what.live_bytes) return;
+  fetched_.resize(plan.registers.size());
+  for (const PlanOutput& output : plan.outputs) {
+    for (const PlanPart& part : output.parts) fetched_[part.reg.index()] = true;
+  }
+  holders_.resize(plan.registers.size());
+  for (size_t r = 0; r < plan.registers.size(); ++r) holders_[r].resize(plan.registers[r].slots.size());
+}
+
+void Observer::restart(const std::vector<TaskActor*>& tasks) {
+  if (!what_.live_bytes) return;
+  for (size_t r = 0; r < holders_.size(); ++r) {
+    for (size_t s = 0; s < holders_[r].size(); ++s) {
+      if (holders_[r][s] > 0) {
+        holders_[r][s] = 1;
+        drop_live(static_cast<int32_t>(r), s);
+      }
+    }
+  }
+  for (const TaskActor* task : tasks) {
+    if (task == nullptr) continue;
+    for (size_t o = 0; o < task->output_registers().size(); ++o) {
+      const int32_t reg = task->output_registers()[o];
+      const Credits::Output& out = task->credits().outputs()[o];
+      for (int32_t v = 0; v < out.initial; ++v) take_live(reg, static_cast<size_t>(v), out.readers);
+    }
+  }
+}
+
+void Observer::begin(const TaskActor& task) {
+  if (what_.live_bytes) begin_writing(task);
+  if (what_.times || what_.trace > 0) begin_s_ = clock_.now();
+}
+
+void Observer::end(const TaskActor& task, int64_t position) {
+  if (!task.empty()) {
+    TaskObservation& seen = tasks_[task.id().index()];
+    if (what_.counts || what_.times) ++seen.firings;
+    if (what_.times || what_.trace > 0) {
+      const double end_s = clock_.now();
+      seen.busy_s += end_s - begin_s_;
+      if (trace_.size() < static_cast<size_t>(what_.trace)) {
+        trace_.push_back({task.id(), task.firing().step, task.firing().round, begin_s_, end_s});
+      }
+    }
+    if (what_.finite) scan(task, position);
+  }
+  if (what_.live_bytes) end_writing(task);
+}
+
+void Observer::take_live(int32_t reg, size_t slot, int holders) {
+  const PlanRegister& of = plan_.registers[static_cast<size_t>(reg)];
+  if (of.is_control() || of.arena == ArenaKind::variables) return;
+  int32_t& held = holders_[static_cast<size_t>(reg)][slot];
+  if (held == 0) live_->add(plan_.task(of.producer).device, of.bytes);
+  held += holders;
+}
+
+void Observer::drop_live(int32_t reg, size_t slot) {
+  const PlanRegister& of = plan_.registers[static_cast<size_t>(reg)];
+  if (of.is_control() || of.arena == ArenaKind::variables) return;
+  int32_t& held = holders_[static_cast<size_t>(reg)][slot];
+  if (--held == 0) live_->add(plan_.task(of.producer).device, -of.bytes);
+}
+
+// The writer holds the slot, and so will every reader. What the driver fetches stays until it is written again.
+void Observer::begin_writing(const TaskActor& task) {
+  for (size_t o = 0; o < task.output_registers().size(); ++o) {
+    const Credits::Output& out = task.credits().outputs()[o];
+    const int32_t reg = task.output_registers()[o];
+    if (out.within != 0 || holders_[static_cast<size_t>(reg)].empty()) continue;
+    const auto slot = static_cast<size_t>(out.slot);
+    const bool still_held = holders_[static_cast<size_t>(reg)][slot] > 0;  // by the driver
+    take_live(reg, slot, 1 + out.readers + (fetched_[static_cast<size_t>(reg)] && !still_held ? 1 : 0));
+  }
+}
+
+void Observer::end_writing(const TaskActor& task) {
+  for (size_t o = 0; o < task.output_registers().size(); ++o) {
+    const Credits::Output& out = task.credits().outputs()[o];
+    if (out.within + 1 != out.every || holders_[static_cast<size_t>(task.output_registers()[o])].empty()) continue;
+    drop_live(task.output_registers()[o], static_cast<size_t>(out.slot));
+  }
+}
+
+void Observer::freed(const TaskActor& producer, int32_t reader, int64_t version) {
+  if (!what_.live_bytes) return;
+  const auto output = static_cast<size_t>(producer.credits().readers()[static_cast<size_t>(reader)].output);
+  const int32_t reg = producer.output_registers()[output];
+  if (holders_[static_cast<size_t>(reg)].empty()) return;
+  drop_live(reg, static_cast<size_t>(version % producer.credits().outputs()[output].slots));
+}
+
+void Observer::scan(const TaskActor& task, int64_t position) {
+  for (size_t i = 0; i < task.outputs().size(); ++i) {
+    const TensorView& view = task.outputs()[i];
+    const int64_t element = first_nonfinite(view);
+    if (element < 0) continue;
+    const size_t inputs = task.inputs().size();
+    NonFinite found;
+    found.born = true;
+    found.step = task.firing().step;
+    found.round = task.firing().round;
+    found.shard = task.firing().shard;
+    found.piece = task.firing().piece;
+    found.position = position;
+    found.task = task.id();
+    found.reg = RegisterId(task.operands()[inputs + i].reg);
+    found.element = element;
+    found.value = value_at(view, element);
+    for (size_t in = 0; in < inputs && found.born; ++in) {
+      const Operand& operand = task.operands()[in];
+      if (operand.of_output) continue;  // overwritten by now
+      if (first_nonfinite(task.inputs()[in]) < 0) continue;
+      found.born = false;
+      found.input = RegisterId(operand.reg);
+    }
+    if (!nonfinite_ || comes_first(found, *nonfinite_, plan_)) nonfinite_ = found;
+    return;
+  }
+}
+
+void Observer::report(Observations& into) const {
+  for (size_t t = 0; t < tasks_.size(); ++t) {
+    into.tasks[t].firings += tasks_[t].firings;
+    into.tasks[t].busy_s += tasks_[t].busy_s;
+  }
+  into.peak_bytes.clear();  // the same for all executors
+  for (const LiveBytes::OfDevice& device : live_->of) into.peak_bytes.push_back(device.peak.load());
+  into.messages += messages_;
+  into.crossing += crossing_;
+  into.trace.insert(into.trace.end(), trace_.begin(), trace_.end());
+  if (nonfinite_ && (!into.nonfinite || comes_first(*nonfinite_, *into.nonfinite, plan_))) into.nonfinite = nonfinite_;
+}
+
+bool comes_first(const NonFinite& a, const NonFinite& b, const Plan& plan) {
+  const auto key = [&](const NonFinite& n) {
+    return std::tuple(n.step, !n.born, n.round, n.position, std::string_view(plan.task(n.task).name));
+  };
+  return key(a) < key(b);
+}
+
+}  // namespace troupe

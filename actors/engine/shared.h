@@ -1,0 +1,69 @@
+// What all executors of an engine share.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+
+#include "runtime/base/error.h"
+
+namespace troupe {
+
+// Thread-safe but for `bell`, which is set while no executor runs.
+class Shared {
+ public:
+  // Reasons why no firing may begin.
+  static constexpr int kPaused = 1;
+  static constexpr int kFailed = 2;
+
+  // Read before every firing.
+  bool held() const { return hold_.load(std::memory_order_relaxed) != 0; }
+  // The same in the one order that sleeping executors and those who wake them agree on.
+  bool held_in_order() const { return hold_.load(std::memory_order_seq_cst) != 0; }
+  void hold(int reason) { hold_.fetch_or(reason); }
+  void release(int reason) { hold_.fetch_and(~reason); }
+
+  // The first fault counts; it stops every executor and wakes the driver.
+  void raise(Fault fault) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!fault_) fault_ = std::move(fault);
+    }
+    hold(kFailed);
+    changed_.notify_all();
+  }
+  std::optional<Fault> fault() const {
+    const std::lock_guard lock(mutex_);
+    return fault_;
+  }
+  void forgive() {
+    const std::lock_guard lock(mutex_);
+    fault_.reset();
+    release(kFailed);
+  }
+
+  // An executor has reached the limit of its streams.
+  void reached() {
+    { const std::lock_guard lock(mutex_); }  // so that it does not fall between the driver's look and its sleep
+    changed_.notify_all();
+  }
+  // Until `done()`, a fault, or the time is up.
+  template <class Done>
+  void wait_for(double seconds, Done&& done) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return fault_ || done(); });
+  }
+
+  std::function<void(int)> bell;  // wakes the thread of an executor
+
+ private:
+  std::atomic<int> hold_{0};
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Fault> fault_;
+};
+
+}  // namespace troupe

@@ -1,0 +1,75 @@
+// A stream's place in its order: per step each segment's tasks in order, the segment repeated so many times.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "actors/engine/task_actor.h"
+
+namespace troupe {
+
+struct Share;
+
+// Used by one executor at a time.
+struct StreamLoop {
+  struct Segment {
+    int32_t repeat = 1;
+    std::vector<TaskActor*> tasks;
+  };
+  enum class Wait : uint8_t {
+    none,    // queued: its head may be able to fire
+    head,    // for credits of its head
+    source,  // for data
+    limit,   // for the driver's next word
+  };
+
+  StreamId id;
+  Share* share = nullptr;
+  bool runs_ahead = false;
+  std::vector<Segment> segments;  // none of them empty; together at least one task
+
+  Wait wait = Wait::limit;
+  int64_t step = 0;
+  TaskActor* const* next = nullptr;  // the head of the stream
+  TaskActor* const* end = nullptr;   // of its segment
+  int32_t repeat = 0;                // of its segment
+  size_t segment = 0;
+  int64_t position = 0;              // firings of this step that are done; only kept while observed
+  Stream device_stream;
+
+  TaskActor& head() const { return **next; }
+
+  // Until the driver says go.
+  void restart(int64_t first_step) {
+    step = first_step;
+    position = 0;
+    wait = runs_ahead ? Wait::source : Wait::limit;
+    enter(0);
+  }
+
+  // Past the head. True when that was the step's last firing: the head is now the first of the next step.
+  bool advance() {
+    if (++next != end) [[likely]] return false;
+    if (++repeat < segments[segment].repeat) {
+      next = segments[segment].tasks.data();
+      return false;
+    }
+    if (segment + 1 < segments.size()) {
+      enter(segment + 1);
+      return false;
+    }
+    enter(0);
+    ++step;
+    return true;
+  }
+
+ private:
+  void enter(size_t index) {
+    segment = index;
+    repeat = 0;
+    next = segments[index].tasks.data();
+    end = next + segments[index].tasks.size();
+  }
+};
+
+}  // namespace troupe
