@@ -75,6 +75,11 @@ void expect_law(const Layout& from, const Layout& to, const Shape& shape,
       ASSERT_EQ(cost.total().value, 4 * result.elements_received) << place;
       ASSERT_EQ(cost.most_received.value, 4 * result.most_received) << place;
     }
+    if (step.kind == BoxingKind::exchange) {
+      int64_t messages = 0;
+      for (int64_t n : cost.messages) messages += n;
+      ASSERT_EQ(messages, result.messages) << place;
+    }
     shards = std::move(result.shards);
   }
 }
@@ -255,15 +260,32 @@ Layout random_layout(const Mesh& mesh, int rank, Random& random) {
   return Layout(mesh, sbp, order);
 }
 
+Mesh random_mesh(Random& random) {
+  std::vector<Axis> axes;
+  int size = 1;
+  for (const char* name : {"a", "b", "c"}) {
+    axes.push_back({name, static_cast<int>(random.between(1, 3))});
+    size *= axes.back().size;
+  }
+  std::vector<DeviceId> devices;
+  const int64_t first = random.below(28);
+  for (int i = 0; i < size; ++i) devices.insert(devices.begin() + random.below(i + 1), DeviceId(first + i));
+  return Mesh(axes, devices);
+}
+
 TEST(BoxingLaw, HoldsForRandomPairsOnThreeAxesInAnyOrder) {
   Random random(2024);
   for (int i = 0; i < 600; ++i) {
-    const auto size = [&] { return static_cast<int>(random.between(1, 3)); };
-    const Mesh mesh({{"a", size()}, {"b", size()}, {"c", size()}});
+    Topology topology = Topology::one_host(54);
+    for (auto& place : topology.places) {
+      place = {static_cast<int>(random.below(2)), static_cast<int>(random.below(2))};
+    }
+    const Mesh mesh = random_mesh(random);
+    const Mesh other = random.chance(0.5) ? mesh : random_mesh(random);
     Shape shape;
     for (int64_t dim = random.between(1, 3); dim > 0; --dim) shape.push_back(random.between(0, 9));
-    expect_law(random_layout(mesh, shape.rank(), random), random_layout(mesh, shape.rank(), random), shape,
-               Topology::one_host(27));
+    expect_law(random_layout(mesh, shape.rank(), random), random_layout(other, shape.rank(), random), shape,
+               topology);
     if (HasFatalFailure()) return;
   }
 }
