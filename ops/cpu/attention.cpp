@@ -10,7 +10,8 @@
 namespace troupe::cpu {
 namespace {
 
-// Scores are computed for so many queries and keys at a time: two such blocks of floats stay in the second-level cache.
+// Scores are computed for so many queries and keys at a time: two such blocks of floats stay in the
+// second-level cache.
 constexpr int64_t kQueryBlock = 64;
 constexpr int64_t kKeyBlock = 1024;
 
@@ -36,8 +37,8 @@ T* head(T* tensor, const HeadStrides& strides, int64_t batch, int64_t index) {
   return tensor + batch * strides.batch + index * strides.head;
 }
 
-// One block of queries [begin, end) of one head: the softmax is carried along the blocks of keys, as running maximum and sum,
-// and what is in `out` is rescaled when the maximum grows.
+// One block of queries [begin, end) of one head: the softmax is carried along the blocks of keys, as running
+// maximum and sum, and what is in `out` is rescaled when the maximum grows.
 template <typename T>
 void forward_block(T* out, int64_t out_step, T* lse, const T* q, int64_t q_step, const T* k, int64_t k_step, const T* v,
                    int64_t v_step, const AttentionShape& shape, T scale, int64_t begin, int64_t end, T* scores) {
@@ -85,7 +86,8 @@ void forward_block(T* out, int64_t out_step, T* lse, const T* q, int64_t q_step,
   }
 }
 
-// p = exp(p - lse) and ds = p (ds - delta) scale for the visible part of a row of scores and of dout v^T; 0 elsewhere.
+// p = exp(p - lse) and ds = p (ds - delta) scale for the visible part of a row of scores and of dout v^T; 0
+// elsewhere.
 template <typename T>
 void backward_row(T* p, T* ds, T lse, T delta, T scale, int64_t seen, int64_t count) {
   constexpr int64_t lanes = kLanes<T>;
@@ -174,8 +176,9 @@ void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_str
         T* dqb = dqh + begin * dq_strides.seq;
         T delta[kQueryBlock];
         for (int64_t i = 0; i < rows; ++i) {
-          delta[i] = static_cast<T>(row_sum<T>(dim, [](Vec<T> x, Vec<T> y) { return x * y; },
-                                               dob + i * dout_strides.seq, oh + (begin + i) * out_strides.seq));
+          delta[i] = static_cast<T>(row_sum<T>(
+              dim, [](Vec<T> x, Vec<T> y) { return x * y; }, dob + i * dout_strides.seq,
+              oh + (begin + i) * out_strides.seq));
         }
         if (keys == 0) clear_rows(dqb, dq_strides.seq, rows, dim);
         for (int64_t first = 0; first < keys; first += kKeyBlock) {

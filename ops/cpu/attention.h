@@ -1,7 +1,9 @@
-// Scaled dot-product attention, block by block (Dao et al. 2022): the matrix of scores is never stored as a whole.
+// Scaled dot-product attention, block by block (Dao et al. 2022): the matrix of scores is never stored as a
+// whole.
 //
-// T: float, double. Only the output and the log-sum-exp of each query are kept; the backward computes the probabilities
-// again. All functions are re-entrant, given a scratch of their own. Outputs must not overlap inputs.
+// T: float, double. Only the output and the log-sum-exp of each query are kept; the backward computes the
+// probabilities again. All functions are re-entrant, given a scratch of their own. Outputs must not overlap
+// inputs.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +21,9 @@ struct AttentionShape {
   int64_t q_offset = 0;  // of query 0 among the keys; may be negative: a query without keys gives 0 and lse -inf
 };
 
-// Distances in elements between batches, heads and positions; head_dim is contiguous. [batch,heads,seq,dim] has
-// {heads*seq*dim, seq*dim, dim}; one third of a packed qkv of [batch,seq,3*heads*dim] has {seq*3*heads*dim, dim, 3*heads*dim}.
+// Distances in elements between batches, heads and positions; head_dim is contiguous. [batch,heads,seq,dim]
+// has {heads*seq*dim, seq*dim, dim}; one third of a packed qkv of [batch,seq,3*heads*dim] has
+// {seq*3*heads*dim, dim, 3*heads*dim}.
 struct HeadStrides {
   int64_t batch = 0;
   int64_t head = 0;

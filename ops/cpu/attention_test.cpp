@@ -7,7 +7,8 @@
 namespace troupe::cpu {
 namespace {
 
-// All tensors as [batch, heads, seq, dim]; `packed` instead lays q, k, v as thirds of [batch, seq, 3, heads, dim].
+// All tensors as [batch, heads, seq, dim]; `packed` instead lays q, k, v as thirds of [batch, seq, 3, heads,
+// dim].
 struct Problem {
   AttentionShape shape;
   HeadStrides q, k;
@@ -25,8 +26,8 @@ struct Reference {
   std::vector<double> out, lse;
 };
 
-Reference naive(const Problem& p, const std::vector<double>& q, const std::vector<double>& k, const std::vector<double>& v,
-                double scale) {
+Reference naive(const Problem& p, const std::vector<double>& q, const std::vector<double>& k,
+                const std::vector<double>& v, double scale) {
   const AttentionShape& s = p.shape;
   Reference r{std::vector<double>(static_cast<size_t>(p.q_size())), std::vector<double>(static_cast<size_t>(p.rows()))};
   for (int64_t b = 0; b < s.batch; ++b) {
@@ -69,23 +70,38 @@ Result<T> run(const Problem& p, const std::vector<T>& q, const std::vector<T>& k
   std::vector<char> scratch(static_cast<size_t>(attention_backward_scratch_bytes<T>(p.shape)));
   attention_forward(r.out.data(), p.q, r.lse.data(), q.data(), p.q, k.data(), p.k, v.data(), p.k, p.shape, scale,
                     scratch.data());
-  attention_backward(r.dq.data(), p.q, r.dk.data(), p.k, r.dv.data(), p.k, dout.data(), p.q, q.data(), p.q, k.data(), p.k,
-                     v.data(), p.k, r.out.data(), p.q, r.lse.data(), p.shape, scale, scratch.data());
+  attention_backward(r.dq.data(), p.q, r.dk.data(), p.k, r.dv.data(), p.k, dout.data(), p.q, q.data(), p.q, k.data(),
+                     p.k, v.data(), p.k, r.out.data(), p.q, r.lse.data(), p.shape, scale, scratch.data());
   return r;
 }
 
 std::vector<AttentionShape> shapes() {
-  return {{.batch = 2, .heads = 3, .kv_heads = 3, .q_len = 17, .kv_len = 17, .head_dim = 8, .causal = true},
-          {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 130, .kv_len = 130, .head_dim = 32, .causal = true},
-          {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 70, .kv_len = 33, .head_dim = 5},
-          {.batch = 1, .heads = 4, .kv_heads = 2, .q_len = 9, .kv_len = 30, .head_dim = 4, .causal = true, .q_offset = 21},
-          {.batch = 1, .heads = 4, .kv_heads = 1, .q_len = 20, .kv_len = 12, .head_dim = 4, .causal = true, .q_offset = -5},
-          {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 3, .kv_len = 2500, .head_dim = 4},
-          {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 140, .kv_len = 1200, .head_dim = 4, .causal = true, .q_offset = 1000},
-          {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 1, .kv_len = 1, .head_dim = 64, .causal = true},
-          {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 100, .kv_len = 100, .head_dim = 4, .causal = true, .q_offset = -80},
-          {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 4, .kv_len = 0, .head_dim = 4},
-          {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 0, .kv_len = 4, .head_dim = 4}};
+  return {
+      {.batch = 2, .heads = 3, .kv_heads = 3, .q_len = 17, .kv_len = 17, .head_dim = 8, .causal = true},
+      {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 130, .kv_len = 130, .head_dim = 32, .causal = true},
+      {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 70, .kv_len = 33, .head_dim = 5},
+      {.batch = 1, .heads = 4, .kv_heads = 2, .q_len = 9, .kv_len = 30, .head_dim = 4, .causal = true, .q_offset = 21},
+      {.batch = 1, .heads = 4, .kv_heads = 1, .q_len = 20, .kv_len = 12, .head_dim = 4, .causal = true, .q_offset = -5},
+      {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 3, .kv_len = 2500, .head_dim = 4},
+      {.batch = 1,
+       .heads = 1,
+       .kv_heads = 1,
+       .q_len = 140,
+       .kv_len = 1200,
+       .head_dim = 4,
+       .causal = true,
+       .q_offset = 1000},
+      {.batch = 1, .heads = 1, .kv_heads = 1, .q_len = 1, .kv_len = 1, .head_dim = 64, .causal = true},
+      {.batch = 1,
+       .heads = 1,
+       .kv_heads = 1,
+       .q_len = 100,
+       .kv_len = 100,
+       .head_dim = 4,
+       .causal = true,
+       .q_offset = -80},
+      {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 4, .kv_len = 0, .head_dim = 4},
+      {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 0, .kv_len = 4, .head_dim = 4}};
 }
 
 template <typename T>
@@ -115,9 +131,12 @@ TEST(AttentionDouble, BackwardMatchesFiniteDifferences) {
     const auto v = random_values<double>(p.k_size(), 3);
     const auto dout = random_values<double>(p.q_size(), 4);
     const auto r = run<double>(p, q, k, v, dout, 0.4);
-    expect_near(r.dq, numeric_gradient(q, [&](const auto& x) { return weighted(naive(p, x, k, v, 0.4).out, dout); }), 1e-7);
-    expect_near(r.dk, numeric_gradient(k, [&](const auto& x) { return weighted(naive(p, q, x, v, 0.4).out, dout); }), 1e-7);
-    expect_near(r.dv, numeric_gradient(v, [&](const auto& x) { return weighted(naive(p, q, k, x, 0.4).out, dout); }), 1e-7);
+    expect_near(r.dq, numeric_gradient(q, [&](const auto& x) { return weighted(naive(p, x, k, v, 0.4).out, dout); }),
+                1e-7);
+    expect_near(r.dk, numeric_gradient(k, [&](const auto& x) { return weighted(naive(p, q, x, v, 0.4).out, dout); }),
+                1e-7);
+    expect_near(r.dv, numeric_gradient(v, [&](const auto& x) { return weighted(naive(p, q, k, x, 0.4).out, dout); }),
+                1e-7);
   }
 }
 
@@ -139,7 +158,8 @@ TEST(AttentionFloat, BackwardIsNearDouble) {
 // q, k, v as thirds of one packed tensor, gradients written back the same way.
 TYPED_TEST(Attention, PackedLayoutGivesTheSameBits) {
   using T = TypeParam;
-  const AttentionShape s = {.batch = 2, .heads = 3, .kv_heads = 3, .q_len = 70, .kv_len = 70, .head_dim = 8, .causal = true};
+  const AttentionShape s = {
+      .batch = 2, .heads = 3, .kv_heads = 3, .q_len = 70, .kv_len = 70, .head_dim = 8, .causal = true};
   const Problem p(s);
   const auto q = random_values<T>(p.q_size(), 1);
   const auto k = random_values<T>(p.k_size(), 2);
@@ -170,9 +190,9 @@ TYPED_TEST(Attention, PackedLayoutGivesTheSameBits) {
   std::vector<char> scratch(static_cast<size_t>(attention_backward_scratch_bytes<T>(s)));
   attention_forward(out.data(), p.q, lse.data(), qkv.data(), packed, qkv.data() + width, packed, qkv.data() + 2 * width,
                     packed, s, T(0.3), scratch.data());
-  attention_backward(dqkv.data(), packed, dqkv.data() + width, packed, dqkv.data() + 2 * width, packed, dout.data(), p.q,
-                     qkv.data(), packed, qkv.data() + width, packed, qkv.data() + 2 * width, packed, out.data(), p.q,
-                     lse.data(), s, T(0.3), scratch.data());
+  attention_backward(dqkv.data(), packed, dqkv.data() + width, packed, dqkv.data() + 2 * width, packed, dout.data(),
+                     p.q, qkv.data(), packed, qkv.data() + width, packed, qkv.data() + 2 * width, packed, out.data(),
+                     p.q, lse.data(), s, T(0.3), scratch.data());
   EXPECT_TRUE(same_bits(out, plain.out));
   EXPECT_TRUE(same_bits(lse, plain.lse));
   each([&](size_t from, size_t to) {
@@ -192,7 +212,8 @@ TYPED_TEST(Attention, SameBitsForEveryAlignmentAndBoundedScratch) {
     std::vector<char> scratch(static_cast<size_t>(attention_forward_scratch_bytes<T>(p.shape)));
     attention_forward(out, p.q, out + p.q_size(), in[0], p.q, in[1], p.k, in[2], p.k, p.shape, T(0.3), scratch.data());
   });
-  const AttentionShape long_shape = {.batch = 8, .heads = 8, .kv_heads = 8, .q_len = 100000, .kv_len = 100000, .head_dim = 64};
+  const AttentionShape long_shape = {
+      .batch = 8, .heads = 8, .kv_heads = 8, .q_len = 100000, .kv_len = 100000, .head_dim = 64};
   EXPECT_LE(attention_backward_scratch_bytes<T>(long_shape), 2 << 20);
 }
 

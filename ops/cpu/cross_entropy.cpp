@@ -27,8 +27,8 @@ void cross_entropy_forward(T* loss, T* lse, const T* logits, const Id* labels, i
 }
 
 template <typename T, typename Id>
-void cross_entropy_backward_shard(T* dlogits, const T* dloss, const T* logits, const T* lse, const Id* labels, int64_t rows,
-                                  int64_t classes, int64_t class_offset, int64_t ignore_index) {
+void cross_entropy_backward_shard(T* dlogits, const T* dloss, const T* logits, const T* lse, const Id* labels,
+                                  int64_t rows, int64_t classes, int64_t class_offset, int64_t ignore_index) {
   for (int64_t i = 0; i < rows; ++i) {
     T* to = dlogits + i * classes;
     const int64_t label = static_cast<int64_t>(labels[i]);

@@ -1,14 +1,16 @@
-// Cross entropy of logits[rows,classes] against labels[rows], per row, and its parts for a vocabulary that is split.
+// Cross entropy of logits[rows,classes] against labels[rows], per row, and its parts for a vocabulary that is
+// split.
 //
-// T: float, double; Id: int32_t, int64_t. Sums are carried in double in a fixed order. All functions are re-entrant.
+// T: float, double; Id: int32_t, int64_t. Sums are carried in double in a fixed order. All functions are
+// re-entrant.
 #pragma once
 
 #include <cstdint>
 
 namespace troupe::cpu {
 
-// lse = log sum exp(logits), loss = lse - logits[label], 0 where label == ignore_index. A label outside the classes that
-// is not ignore_index gives NaN.
+// lse = log sum exp(logits), loss = lse - logits[label], 0 where label == ignore_index. A label outside the
+// classes that is not ignore_index gives NaN.
 template <typename T, typename Id>
 void cross_entropy_forward(T* loss, T* lse, const T* logits, const Id* labels, int64_t rows, int64_t classes,
                            int64_t ignore_index);

@@ -47,7 +47,8 @@ void check_forward_and_backward() {
       const double* row = wide.data() + i * classes;
       for (int64_t j = 0; j < classes; ++j) {
         const double p = std::exp(row[j] - naive_lse(row, classes)) - (j == labels[static_cast<size_t>(i)] ? 1.0 : 0.0);
-        expected.push_back(labels[static_cast<size_t>(i)] == kIgnore ? 0.0 : p * static_cast<double>(dloss[static_cast<size_t>(i)]));
+        expected.push_back(
+            labels[static_cast<size_t>(i)] == kIgnore ? 0.0 : p * static_cast<double>(dloss[static_cast<size_t>(i)]));
       }
     }
     expect_near(dlogits, expected, sizeof(T) == 4 ? 4e-6 : 1e-12);

@@ -1,4 +1,5 @@
-// The largest number of dims that the kernels of this folder take; their loops keep counters of that size on the stack.
+// The largest number of dims that the kernels of this folder take; their loops keep counters of that size on
+// the stack.
 #pragma once
 
 namespace troupe::cpu {

@@ -7,7 +7,8 @@
 namespace troupe::cpu {
 
 template <typename T, typename Id>
-void embedding_forward(T* out, const T* table, const Id* ids, int64_t count, int64_t dim, int64_t row_offset, int64_t rows) {
+void embedding_forward(T* out, const T* table, const Id* ids, int64_t count, int64_t dim, int64_t row_offset,
+                       int64_t rows) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t row = static_cast<int64_t>(ids[i]) - row_offset;
     T* to = out + i * dim;

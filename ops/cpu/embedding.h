@@ -7,9 +7,11 @@
 
 namespace troupe::cpu {
 
-// out[count,dim] = table[ids[i] - row_offset], zeros for ids outside the shard: the sum over shards is the whole.
+// out[count,dim] = table[ids[i] - row_offset], zeros for ids outside the shard: the sum over shards is the
+// whole.
 template <typename T, typename Id>
-void embedding_forward(T* out, const T* table, const Id* ids, int64_t count, int64_t dim, int64_t row_offset, int64_t rows);
+void embedding_forward(T* out, const T* table, const Id* ids, int64_t count, int64_t dim, int64_t row_offset,
+                       int64_t rows);
 
 // dtable[rows,dim] is zeroed, then dout[i] is added to row ids[i] - row_offset for i = 0, 1, ...
 template <typename T, typename Id>

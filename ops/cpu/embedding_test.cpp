@@ -32,7 +32,8 @@ void check() {
     embedding_forward(part.data(), table.data() + begins[s] * dim, ids.data(), count, dim, begins[s], size);
     embedding_backward(dpart.data(), dout.data(), ids.data(), count, dim, begins[s], size);
     for (size_t i = 0; i < part.size(); ++i) summed[i] += part[i];
-    EXPECT_TRUE(same_bits(dpart, std::vector<T>(dtable.begin() + begins[s] * dim, dtable.begin() + begins[s + 1] * dim)));
+    EXPECT_TRUE(
+        same_bits(dpart, std::vector<T>(dtable.begin() + begins[s] * dim, dtable.begin() + begins[s + 1] * dim)));
   }
   EXPECT_EQ(summed, out);
   embedding_forward<T, Id>(nullptr, table.data(), nullptr, 0, dim, 0, rows);

@@ -10,8 +10,8 @@
 namespace troupe::cpu {
 namespace {
 
-// float goes to oneDNN, double to the kernel below: GFLOP/s on one thread (of 195 by FMA), float by oneDNN 2.6.3 / by the
-// kernel below, then double by the kernel below; OpenBLAS 0.3.21 does not know newer cores: 33 and 32 on all shapes.
+// float goes to oneDNN, double to the kernel below. GFLOP/s on one thread, where float multiply-adds alone reach 195:
+// "oneDNN 2.6.3 / this kernel, this kernel for double". OpenBLAS 0.3.21 takes newer cores for old ones: 33 and 32.
 //   m x n x k          a b            a^T b          a b^T
 //   256 x 256 x 256    173 / 166, 83  169 / 168, 79  159 / 166, 81
 //   256 x 1024 x 256   179 / 159, 74  172 / 155, 70  167 / 156, 75
@@ -58,8 +58,9 @@ class OneThread {
   int before_ = 1;
 };
 
-// A tile of c is kRows x kColumns * kLanes: 24 accumulators, 4 vectors of b and a broadcast element of a fill the 32 vector
-// registers. One panel of b (kDepth x the tile's width) is packed on the stack and stays in cache while all rows of a pass.
+// A tile of c is kRows x kColumns * kLanes: 24 accumulators, 4 vectors of b and a broadcast element of a fill
+// the 32 vector registers. One panel of b (kDepth x the tile's width) is packed on the stack and stays in
+// cache while all rows of a pass.
 constexpr int kRows = 6;
 constexpr int kColumns = 4;
 constexpr int64_t kDepth = 256;
@@ -134,12 +135,18 @@ template <typename T>
 void row_tail(int64_t rows, const T* a, int64_t row_step, int64_t depth_step, const T* panel, int64_t depth, T alpha,
               T beta, T* c, int64_t ldc, int64_t columns) {
   switch (rows) {
-    case 5: return tile<T, 5>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
-    case 4: return tile<T, 4>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
-    case 3: return tile<T, 3>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
-    case 2: return tile<T, 2>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
-    case 1: return tile<T, 1>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
-    default: return;
+    case 5:
+      return tile<T, 5>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
+    case 4:
+      return tile<T, 4>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
+    case 3:
+      return tile<T, 3>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
+    case 2:
+      return tile<T, 2>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
+    case 1:
+      return tile<T, 1>(a, row_step, depth_step, panel, depth, alpha, beta, c, ldc, columns);
+    default:
+      return;
   }
 }
 
@@ -158,9 +165,11 @@ void gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T
       const T* left = a + p * depth_step;
       int64_t i = 0;
       for (; i + kRows <= m; i += kRows) {
-        tile<T, kRows>(left + i * row_step, row_step, depth_step, panel, depth, alpha, keep, c + i * ldc + j, ldc, columns);
+        tile<T, kRows>(left + i * row_step, row_step, depth_step, panel, depth, alpha, keep, c + i * ldc + j, ldc,
+                       columns);
       }
-      row_tail(m - i, left + i * row_step, row_step, depth_step, panel, depth, alpha, keep, c + i * ldc + j, ldc, columns);
+      row_tail(m - i, left + i * row_step, row_step, depth_step, panel, depth, alpha, keep, c + i * ldc + j, ldc,
+               columns);
     }
   }
 }
@@ -168,8 +177,8 @@ void gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T
 void multiply(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
               const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   const OneThread one_thread;
-  const dnnl_status_t status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta,
-                                          c, ldc);
+  const dnnl_status_t status =
+      dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   // Arguments that oneDNN refuses (a leading dimension of a single row, say).
   if (status != dnnl_success) gemm_blocked(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
@@ -212,8 +221,8 @@ void gemm_bias(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, cons
 
 template void gemm<float>(bool, bool, int64_t, int64_t, int64_t, float, const float*, int64_t, const float*, int64_t,
                           float, float*, int64_t);
-template void gemm<double>(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t, const double*, int64_t,
-                           double, double*, int64_t);
+template void gemm<double>(bool, bool, int64_t, int64_t, int64_t, double, const double*, int64_t, const double*,
+                           int64_t, double, double*, int64_t);
 template void batched_gemm<float>(bool, bool, int64_t, int64_t, int64_t, int64_t, float, const float*, int64_t, int64_t,
                                   const float*, int64_t, int64_t, float, float*, int64_t, int64_t);
 template void batched_gemm<double>(bool, bool, int64_t, int64_t, int64_t, int64_t, double, const double*, int64_t,

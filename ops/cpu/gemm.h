@@ -1,16 +1,17 @@
 // Matrix products on row-major matrices with leading dimensions.
 //
-// Each call runs on the calling thread alone; calls from several threads run side by side. The bits of the result depend on
-// shapes, transposition, scalars and data only: not on the thread, on the alignment or on earlier calls.
+// Each call runs on the calling thread alone; calls from several threads run side by side. The bits of the
+// result depend on shapes, transposition, scalars and data only: not on the thread, on the alignment or on
+// earlier calls.
 #pragma once
 
 #include <cstdint>
 
 namespace troupe::cpu {
 
-// c[m,n] = alpha * op(a) op(b) + beta * c, with op(a)[m,k] and op(b)[k,n]. `trans_a`: a is stored [k,m]; `trans_b`: b is
-// stored [n,k]. lda, ldb, ldc are the distances between stored rows, in elements. With beta = 0, c is written without being
-// read. k = 0 gives beta * c. T: float, double.
+// c[m,n] = alpha * op(a) op(b) + beta * c, with op(a)[m,k] and op(b)[k,n]. `trans_a`: a is stored [k,m];
+// `trans_b`: b is stored [n,k]. lda, ldb, ldc are the distances between stored rows, in elements. With beta =
+// 0, c is written without being read. k = 0 gives beta * c. T: float, double.
 template <typename T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
           int64_t ldb, T beta, T* c, int64_t ldc);

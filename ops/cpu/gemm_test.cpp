@@ -19,8 +19,9 @@ std::vector<double> naive(bool ta, bool tb, int64_t m, int64_t n, int64_t k, con
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t j = 0; j < n; ++j) {
       for (int64_t p = 0; p < k; ++p) {
-        c[static_cast<size_t>(i * n + j)] += static_cast<double>(a[static_cast<size_t>(ta ? p * lda + i : i * lda + p)]) *
-                                             static_cast<double>(b[static_cast<size_t>(tb ? j * ldb + p : p * ldb + j)]);
+        c[static_cast<size_t>(i * n + j)] +=
+            static_cast<double>(a[static_cast<size_t>(ta ? p * lda + i : i * lda + p)]) *
+            static_cast<double>(b[static_cast<size_t>(tb ? j * ldb + p : p * ldb + j)]);
       }
     }
   }
@@ -39,7 +40,8 @@ TYPED_TEST(Gemm, MatchesTheDefinitionForAllFormsAndShapes) {
         const auto b = random_values<T>((tb ? n : k) * ldb, 2);
         const auto before = random_values<T>(m * n, 3);
         auto expected = naive(ta, tb, m, n, k, a, lda, b, ldb);
-        for (size_t i = 0; i < expected.size(); ++i) expected[i] = 0.5 * expected[i] - 2.0 * static_cast<double>(before[i]);
+        for (size_t i = 0; i < expected.size(); ++i)
+          expected[i] = 0.5 * expected[i] - 2.0 * static_cast<double>(before[i]);
         auto c = before;
         gemm<T>(ta, tb, m, n, k, T(0.5), a.data(), lda, b.data(), ldb, T(-2), c.data(), n);
         expect_near(c, expected, kTolerance<T> * std::sqrt(static_cast<double>(k)) * 4);

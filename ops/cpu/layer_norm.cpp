@@ -9,6 +9,9 @@ namespace {
 
 // Columns whose sums over rows are kept in the first-level cache together.
 constexpr int64_t kColumns = 256;
+// Rows that are added up per vector of columns at a time: few enough that their part of the tensors stays in
+// cache.
+constexpr int64_t kRows = 32;
 
 template <typename T>
 void write_normalised(T* y, const T* x, T mean, T rstd, const T* scale, const T* shift, int64_t n) {
@@ -54,35 +57,51 @@ void backward_row(T* dx, const T* dy, const T* x, T mean, T rstd, const T* scale
       parts(load(dy + at), load(x + at), Scaled ? load(scale + at) : Vec<T>{}, turn);
     }
   }
-  for (int64_t turn = 0; i < n; i += lanes, ++turn) {
+  for (; i < n; i += lanes) {
     const int64_t count = std::min(lanes, n - i);
-    parts(load_part(dy + i, count), load_part(x + i, count), Scaled ? load_part(scale + i, count) : Vec<T>{}, turn);
+    parts(load_part(dy + i, count), load_part(x + i, count), Scaled ? load_part(scale + i, count) : Vec<T>{}, 0);
   }
   const double size = static_cast<double>(n);
   const T mean_g = static_cast<T>(sum_g.total() / size);
   // h = (x - mean) rstd, so h mean(g h) = (x - mean) times this.
   const T slope = static_cast<T>(sum_gh.total() / size * static_cast<double>(rstd) * static_cast<double>(rstd));
   if constexpr (Scaled) {
-    map(n, dx, [=](Vec<T> d, Vec<T> v, Vec<T> s) { return rstd * (d * s - mean_g - (v - mean) * slope); }, dy, x, scale);
+    map(
+        n, dx, [=](Vec<T> d, Vec<T> v, Vec<T> s) { return rstd * (d * s - mean_g - (v - mean) * slope); }, dy, x,
+        scale);
   } else {
     map(n, dx, [=](Vec<T> d, Vec<T> v) { return rstd * (d - mean_g - (v - mean) * slope); }, dy, x);
   }
 }
 
-// Per column, the sums over rows of dy h and of dy, with h = (x - mean) rstd; mean null counts as 0.
+// Adds to the sums of one vector of columns over rows [begin, end): of dy h, with h = (x - mean) rstd, and of
+// dy. The sums stay in registers meanwhile; mean null counts as 0.
 template <typename T>
-void column_sums(double* sum_h, double* sum, const T* dy, const T* x, const T* mean, const T* rstd, int64_t rows, int64_t n,
-                 int64_t begin, int64_t count) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const T* d = dy + i * n + begin;
-    const T* v = x + i * n + begin;
-    const T m = mean != nullptr ? mean[i] : T(0);
-    const T r = rstd[i];
-#pragma omp simd
-    for (int64_t j = 0; j < count; ++j) {
-      sum_h[j] += static_cast<double>(d[j] * ((v[j] - m) * r));
-      sum[j] += static_cast<double>(d[j]);
+void column_sums(double* sum_h, double* sum, const T* dy, const T* x, const T* mean, const T* rstd, int64_t begin,
+                 int64_t end, int64_t n, int64_t count) {
+  constexpr int64_t lanes = kLanes<T>;
+  constexpr int parts = kWideParts<T>;
+  Vec<double> total_h[parts];
+  Vec<double> total[parts];
+  for (int part = 0; part < parts; ++part) {
+    total_h[part] = load(sum_h + part * kLanes<double>);
+    total[part] = load(sum + part * kLanes<double>);
+  }
+  for (int64_t i = begin; i < end; ++i) {
+    const T* d = dy + i * n;
+    const T* v = x + i * n;
+    const bool full = count == lanes;
+    const Vec<T> g = full ? load(d) : load_part(d, count);
+    const Vec<T> h = ((full ? load(v) : load_part(v, count)) - (mean != nullptr ? mean[i] : T(0))) * rstd[i];
+    const Vec<T> gh = g * h;
+    for (int part = 0; part < parts; ++part) {
+      total_h[part] += widen<T>(gh, part);
+      total[part] += widen<T>(g, part);
     }
+  }
+  for (int part = 0; part < parts; ++part) {
+    store(sum_h + part * kLanes<double>, total_h[part]);
+    store(sum + part * kLanes<double>, total[part]);
   }
 }
 
@@ -106,8 +125,8 @@ void add_layer_norm_forward(T* sum, T* y, T* mean, T* rstd, const T* a, const T*
 }
 
 template <typename T>
-void layer_norm_backward_input(T* dx, const T* dy, const T* x, const T* mean, const T* rstd, const T* scale, int64_t rows,
-                               int64_t n) {
+void layer_norm_backward_input(T* dx, const T* dy, const T* x, const T* mean, const T* rstd, const T* scale,
+                               int64_t rows, int64_t n) {
   for (int64_t i = 0; i < rows; ++i) {
     if (scale != nullptr) {
       backward_row<T, true>(dx + i * n, dy + i * n, x + i * n, mean[i], rstd[i], scale, n);
@@ -118,13 +137,19 @@ void layer_norm_backward_input(T* dx, const T* dy, const T* x, const T* mean, co
 }
 
 template <typename T>
-void layer_norm_backward_params(T* dscale, T* dshift, const T* dy, const T* x, const T* mean, const T* rstd, int64_t rows,
-                                int64_t n) {
+void layer_norm_backward_params(T* dscale, T* dshift, const T* dy, const T* x, const T* mean, const T* rstd,
+                                int64_t rows, int64_t n) {
   for (int64_t j = 0; j < n; j += kColumns) {
     const int64_t count = std::min(kColumns, n - j);
     double sum_h[kColumns] = {};
     double sum[kColumns] = {};
-    column_sums(sum_h, sum, dy, x, mean, rstd, rows, n, j, count);
+    for (int64_t begin = 0; begin < rows; begin += kRows) {
+      const int64_t end = std::min(begin + kRows, rows);
+      for (int64_t i = 0; i < count; i += kLanes<T>) {
+        column_sums(sum_h + i, sum + i, dy + j + i, x + j + i, mean, rstd, begin, end, n,
+                    std::min(kLanes<T>, count - i));
+      }
+    }
     for (int64_t i = 0; i < count; ++i) {
       if (dscale != nullptr) dscale[j + i] = static_cast<T>(sum_h[i]);
       if (dshift != nullptr) dshift[j + i] = static_cast<T>(sum[i]);
@@ -146,9 +171,9 @@ void rms_norm_backward_input(T* dx, const T* dy, const T* x, const T* rstd, cons
   for (int64_t i = 0; i < rows; ++i) {
     const T* d = dy + i * n;
     const T* v = x + i * n;
-    const double dot = scale != nullptr
-                           ? row_sum<T>(n, [](Vec<T> a, Vec<T> b, Vec<T> s) { return a * s * b; }, d, v, scale)
-                           : row_sum<T>(n, [](Vec<T> a, Vec<T> b) { return a * b; }, d, v);
+    const double dot = scale != nullptr ? row_sum<T>(
+                                              n, [](Vec<T> a, Vec<T> b, Vec<T> s) { return a * s * b; }, d, v, scale)
+                                        : row_sum<T>(n, [](Vec<T> a, Vec<T> b) { return a * b; }, d, v);
     const T r = rstd[i];
     const T slope = static_cast<T>(dot / static_cast<double>(n) * static_cast<double>(r) * static_cast<double>(r));
     if (scale != nullptr) {

@@ -11,8 +11,8 @@ TYPED_TEST_SUITE(LayerNorm, FloatTypes);
 
 constexpr double kEps = 1e-5;
 
-std::vector<double> naive(const std::vector<double>& x, const std::vector<double>& scale, const std::vector<double>& shift,
-                          int64_t rows, int64_t n, bool rms) {
+std::vector<double> naive(const std::vector<double>& x, const std::vector<double>& scale,
+                          const std::vector<double>& shift, int64_t rows, int64_t n, bool rms) {
   std::vector<double> y(x.size());
   for (int64_t i = 0; i < rows; ++i) {
     const auto at = [=](int64_t j) { return static_cast<size_t>(i * n + j); };
@@ -40,8 +40,10 @@ TYPED_TEST(LayerNorm, ForwardMatchesTheDefinition) {
       for (const bool shifted : {false, true}) {
         layer_norm_forward<T>(y.data(), mean.data(), rstd.data(), x.data(), scaled ? scale.data() : nullptr,
                               shifted ? shift.data() : nullptr, rows, n, kEps);
-        expect_near(y, naive(widened(x), scaled ? widened(scale) : std::vector<double>{},
-                             shifted ? widened(shift) : std::vector<double>{}, rows, n, false), tolerance);
+        expect_near(y,
+                    naive(widened(x), scaled ? widened(scale) : std::vector<double>{},
+                          shifted ? widened(shift) : std::vector<double>{}, rows, n, false),
+                    tolerance);
       }
       rms_norm_forward<T>(y.data(), rstd.data(), x.data(), scaled ? scale.data() : nullptr, rows, n, kEps);
       expect_near(y, naive(widened(x), scaled ? widened(scale) : std::vector<double>{}, {}, rows, n, true), tolerance);
@@ -58,8 +60,8 @@ TYPED_TEST(LayerNorm, ResidualFormEqualsItsParts) {
   std::vector<T> sum(a.size()), y(a.size()), fused(a.size()), mean(5), rstd(5), both(a.size());
   for (size_t i = 0; i < a.size(); ++i) both[i] = a[i] + b[i];
   layer_norm_forward<T>(y.data(), mean.data(), rstd.data(), both.data(), scale.data(), nullptr, rows, n, kEps);
-  add_layer_norm_forward<T>(sum.data(), fused.data(), mean.data(), rstd.data(), a.data(), b.data(), scale.data(), nullptr,
-                            rows, n, kEps);
+  add_layer_norm_forward<T>(sum.data(), fused.data(), mean.data(), rstd.data(), a.data(), b.data(), scale.data(),
+                            nullptr, rows, n, kEps);
   EXPECT_TRUE(same_bits(sum, both));
   EXPECT_TRUE(same_bits(fused, y));
 }
@@ -74,7 +76,8 @@ Gradients<T> backward(const std::vector<T>& x, const std::vector<T>& scale, cons
                       int64_t n, bool rms, bool scaled) {
   const auto r = static_cast<size_t>(rows);
   std::vector<T> y(x.size()), mean(r), rstd(r);
-  Gradients<T> g{std::vector<T>(x.size()), std::vector<T>(static_cast<size_t>(n)), std::vector<T>(static_cast<size_t>(n))};
+  Gradients<T> g{std::vector<T>(x.size()), std::vector<T>(static_cast<size_t>(n)),
+                 std::vector<T>(static_cast<size_t>(n))};
   const T* s = scaled ? scale.data() : nullptr;
   if (rms) {
     rms_norm_forward(y.data(), rstd.data(), x.data(), s, rows, n, kEps);
@@ -83,7 +86,8 @@ Gradients<T> backward(const std::vector<T>& x, const std::vector<T>& scale, cons
   } else {
     layer_norm_forward<T>(y.data(), mean.data(), rstd.data(), x.data(), s, nullptr, rows, n, kEps);
     layer_norm_backward_input(g.dx.data(), dy.data(), x.data(), mean.data(), rstd.data(), s, rows, n);
-    layer_norm_backward_params(g.dscale.data(), g.dshift.data(), dy.data(), x.data(), mean.data(), rstd.data(), rows, n);
+    layer_norm_backward_params(g.dscale.data(), g.dshift.data(), dy.data(), x.data(), mean.data(), rstd.data(), rows,
+                               n);
   }
   return g;
 }
@@ -98,15 +102,18 @@ TEST(LayerNormDouble, BackwardMatchesFiniteDifferences) {
     for (const bool scaled : {false, true}) {
       const auto g = backward(x, scale, dy, rows, n, rms, scaled);
       const std::vector<double> s = scaled ? scale : std::vector<double>{};
-      expect_near(g.dx, numeric_gradient(x, [&](const auto& at) { return weighted(naive(at, s, {}, rows, n, rms), dy); }),
+      expect_near(g.dx,
+                  numeric_gradient(x, [&](const auto& at) { return weighted(naive(at, s, {}, rows, n, rms), dy); }),
                   1e-7);
       if (!scaled) continue;
       expect_near(g.dscale,
-                  numeric_gradient(scale, [&](const auto& at) { return weighted(naive(x, at, {}, rows, n, rms), dy); }), 1e-7);
+                  numeric_gradient(scale, [&](const auto& at) { return weighted(naive(x, at, {}, rows, n, rms), dy); }),
+                  1e-7);
       if (rms) continue;
-      expect_near(g.dshift, numeric_gradient(shift, [&](const auto& at) {
-                    return weighted(naive(x, scale, at, rows, n, false), dy);
-                  }), 1e-7);
+      expect_near(
+          g.dshift,
+          numeric_gradient(shift, [&](const auto& at) { return weighted(naive(x, scale, at, rows, n, false), dy); }),
+          1e-7);
     }
   }
 }
@@ -136,7 +143,8 @@ TYPED_TEST(LayerNorm, SameBitsForEveryAlignmentAndRowCount) {
     std::vector<T> mean(rows), rstd(rows);
     layer_norm_forward<T>(out, mean.data(), rstd.data(), in[0], in[2], nullptr, rows, n, kEps);
     layer_norm_backward_input<T>(out + rows * n, in[1], in[0], mean.data(), rstd.data(), in[2], rows, n);
-    layer_norm_backward_params<T>(out + 2 * rows * n, out + 2 * rows * n + n, in[1], in[0], mean.data(), rstd.data(), rows, n);
+    layer_norm_backward_params<T>(out + 2 * rows * n, out + 2 * rows * n + n, in[1], in[0], mean.data(), rstd.data(),
+                                  rows, n);
   });
   std::vector<T> whole(x.size()), single(x.size()), mean(rows), rstd(rows);
   layer_norm_forward<T>(whole.data(), mean.data(), rstd.data(), x.data(), nullptr, nullptr, rows, n, kEps);

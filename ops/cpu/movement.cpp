@@ -75,13 +75,19 @@ void copy_loop(void* dst, const void* src, const int64_t* dst_strides, const int
                int ndim, int64_t elem_size) {
   const StridedLoop<2> loop(shape, {dst_strides, src_strides}, ndim);
   switch (elem_size) {
-    case 1: return copy_elements(static_cast<uint8_t*>(dst), static_cast<const uint8_t*>(src), loop);
-    case 2: return copy_elements(static_cast<uint16_t*>(dst), static_cast<const uint16_t*>(src), loop);
+    case 1:
+      return copy_elements(static_cast<uint8_t*>(dst), static_cast<const uint8_t*>(src), loop);
+    case 2:
+      return copy_elements(static_cast<uint16_t*>(dst), static_cast<const uint16_t*>(src), loop);
     // Moves keep every bit, so the vectors may be called float and double.
-    case 4: return copy_elements(static_cast<float*>(dst), static_cast<const float*>(src), loop);
-    case 8: return copy_elements(static_cast<double*>(dst), static_cast<const double*>(src), loop);
-    case 16: return copy_elements(static_cast<Bytes16*>(dst), static_cast<const Bytes16*>(src), loop);
-    default: break;
+    case 4:
+      return copy_elements(static_cast<float*>(dst), static_cast<const float*>(src), loop);
+    case 8:
+      return copy_elements(static_cast<double*>(dst), static_cast<const double*>(src), loop);
+    case 16:
+      return copy_elements(static_cast<Bytes16*>(dst), static_cast<const Bytes16*>(src), loop);
+    default:
+      break;
   }
   const size_t size = static_cast<size_t>(elem_size);
   loop.for_each_row([&](const int64_t* at) {

@@ -1,22 +1,24 @@
-// Moving elements: permutations, boxes between buffers, fills and casts. Nothing is computed, except in add_box.
+// Moving elements: permutations, boxes between buffers, fills and casts. Nothing is computed, except in
+// add_box.
 //
-// Shapes and offsets are in elements, ndim <= kMaxDims; ndim = 0 is one element. Elements are any type of `elem_size` bytes.
-// Buffers must not overlap. All functions are re-entrant.
+// Shapes and offsets are in elements, ndim <= kMaxDims; ndim = 0 is one element. Elements are any type of
+// `elem_size` bytes. Buffers must not overlap. All functions are re-entrant.
 #pragma once
 
 #include <cstdint>
 
 namespace troupe::cpu {
 
-// dst (contiguous) has dim d of size shape[perm[d]], dst[..i_d..] = src[..i at place perm[d]..]: NumPy's transpose.
+// dst (contiguous) has dim d of size shape[perm[d]], dst[..i_d..] = src[..i at place perm[d]..]: NumPy's
+// transpose.
 void permute(void* dst, const void* src, const int64_t* shape, const int* perm, int ndim, int64_t elem_size);
 
 // dst (contiguous of `shape`) = src read with strides in elements (0 to broadcast, negative to flip).
 void copy_strided(void* dst, const void* src, const int64_t* src_strides, const int64_t* shape, int ndim,
                   int64_t elem_size);
 
-// The box of `extent` at src_offset in a row-major src of src_shape goes to dst_offset in a row-major dst of dst_shape.
-// Slices, concatenations and splits are calls of this.
+// The box of `extent` at src_offset in a row-major src of src_shape goes to dst_offset in a row-major dst of
+// dst_shape. Slices, concatenations and splits are calls of this.
 void copy_box(void* dst, const int64_t* dst_shape, const int64_t* dst_offset, const void* src, const int64_t* src_shape,
               const int64_t* src_offset, const int64_t* extent, int ndim, int64_t elem_size);
 
@@ -37,8 +39,8 @@ void fill(T* dst, T value, int64_t n);
 template <typename T>
 void arange(T* dst, T start, T step, int64_t n);
 
-// Between float, double, int32_t, int64_t and uint8_t, which is a bool: anything but 0 becomes 1. Numbers that do not fit
-// an integer saturate, NaN gives 0.
+// Between float, double, int32_t, int64_t and uint8_t, which is a bool: anything but 0 becomes 1. Numbers
+// that do not fit an integer saturate, NaN gives 0.
 template <typename To, typename From>
 void cast(To* dst, const From* src, int64_t n);
 

@@ -47,9 +47,17 @@ void check_permute(const std::vector<int64_t>& shape, const std::vector<int>& pe
 
 TEST(Permute, AllElementSizesAndOrders) {
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int>>> cases = {
-      {{37, 50}, {1, 0}},          {{3, 20, 35}, {0, 2, 1}},    {{3, 20, 35}, {2, 0, 1}},       {{3, 20, 35}, {1, 0, 2}},
-      {{2, 16, 4, 32}, {0, 2, 1, 3}}, {{2, 3, 4, 5}, {3, 2, 1, 0}}, {{1, 1, 5}, {2, 1, 0}},        {{0, 4}, {1, 0}},
-      {{}, {}},                    {{64, 64}, {1, 0}},          {{2, 2, 2, 2, 2, 2, 2, 3}, {7, 0, 6, 1, 5, 2, 4, 3}}};
+      {{37, 50}, {1, 0}},
+      {{3, 20, 35}, {0, 2, 1}},
+      {{3, 20, 35}, {2, 0, 1}},
+      {{3, 20, 35}, {1, 0, 2}},
+      {{2, 16, 4, 32}, {0, 2, 1, 3}},
+      {{2, 3, 4, 5}, {3, 2, 1, 0}},
+      {{1, 1, 5}, {2, 1, 0}},
+      {{0, 4}, {1, 0}},
+      {{}, {}},
+      {{64, 64}, {1, 0}},
+      {{2, 2, 2, 2, 2, 2, 2, 3}, {7, 0, 6, 1, 5, 2, 4, 3}}};
   for (const auto& [shape, perm] : cases) {
     check_permute<uint8_t>(shape, perm);
     check_permute<uint16_t>(shape, perm);
@@ -75,7 +83,8 @@ TEST(Box, CopyAddAndFillTouchTheBoxOnly) {
   const int64_t dst_offset[] = {1, 2, 3}, src_offset[] = {0, 4, 1}, extent[] = {3, 2, 3};
   const auto src = random_values<double>(3 * 9 * 4, 1);
   const auto before = random_values<double>(4 * 5 * 6, 2);
-  auto copied = before, added = before, filled = before, expected_copy = before, expected_add = before, expected_fill = before;
+  auto copied = before, added = before, filled = before, expected_copy = before, expected_add = before,
+       expected_fill = before;
   for (int64_t i = 0; i < 3; ++i) {
     for (int64_t j = 0; j < 2; ++j) {
       for (int64_t k = 0; k < 3; ++k) {

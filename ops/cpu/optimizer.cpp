@@ -7,7 +7,8 @@
 namespace troupe::cpu {
 namespace {
 
-// f(g, vectors...) changes the vectors of the tensors; g is the gradient's. The tail works on zero-padded copies.
+// f(g, vectors...) changes the vectors of the tensors; g is the gradient's. The tail works on zero-padded
+// copies.
 template <typename T, typename F, typename... Tensor>
 void update(int64_t n, const T* grad, F f, Tensor*... tensors) {
   constexpr int64_t lanes = kLanes<T>;
@@ -44,15 +45,19 @@ void sgd(T* param, T* momentum_buffer, const T* grad, int64_t n, const SgdOption
   // At the first step the buffer may hold anything, also NaN: select rather than multiply by 0.
   const bool first = step <= 1;
   const bool nesterov = options.nesterov;
-  update<T>(n, grad, [=](Vec<T> g, Vec<T>& p, Vec<T>& b) {
-    const Vec<T> d = g * scale + decay * p;
-    b = first ? d : momentum * b + fresh * d;
-    p = p - lr * (nesterov ? d + look_ahead * b : b);
-  }, param, momentum_buffer);
+  update<T>(
+      n, grad,
+      [=](Vec<T> g, Vec<T>& p, Vec<T>& b) {
+        const Vec<T> d = g * scale + decay * p;
+        b = first ? d : momentum * b + fresh * d;
+        p = p - lr * (nesterov ? d + look_ahead * b : b);
+      },
+      param, momentum_buffer);
 }
 
 template <typename T>
-void adamw(T* param, T* m, T* v, const T* grad, int64_t n, const AdamOptions& options, int64_t step, double grad_scale) {
+void adamw(T* param, T* m, T* v, const T* grad, int64_t n, const AdamOptions& options, int64_t step,
+           double grad_scale) {
   const double t = static_cast<double>(step);
   const double correction1 = 1.0 - std::pow(options.beta1, t);
   const double correction2 = 1.0 - std::pow(options.beta2, t);
@@ -66,12 +71,15 @@ void adamw(T* param, T* m, T* v, const T* grad, int64_t n, const AdamOptions& op
   const T shrink = static_cast<T>(options.decoupled ? 1.0 - options.lr * options.weight_decay : 1.0);
   const T decay = static_cast<T>(options.decoupled ? 0.0 : options.weight_decay);
   const T scale = static_cast<T>(grad_scale);
-  update<T>(n, grad, [=](Vec<T> g, Vec<T>& p, Vec<T>& first, Vec<T>& second) {
-    const Vec<T> d = g * scale + decay * p;
-    first = beta1 * first + rest1 * d;
-    second = beta2 * second + rest2 * (d * d);
-    p = p * shrink - step_size * (first / (math::sqrt(second) * root_scale + eps));
-  }, param, m, v);
+  update<T>(
+      n, grad,
+      [=](Vec<T> g, Vec<T>& p, Vec<T>& first, Vec<T>& second) {
+        const Vec<T> d = g * scale + decay * p;
+        first = beta1 * first + rest1 * d;
+        second = beta2 * second + rest2 * (d * d);
+        p = p * shrink - step_size * (first / (math::sqrt(second) * root_scale + eps));
+      },
+      param, m, v);
 }
 
 template <typename T>

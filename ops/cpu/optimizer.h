@@ -1,7 +1,8 @@
 // Optimizer updates, in place, in one pass; the semantics of torch.optim.
 //
-// T: float, double. The gradient is multiplied by `grad_scale` first (clipping, loss scale, division by the weight).
-// All functions are re-entrant. An element's bits do not depend on its position: a split update equals the whole.
+// T: float, double. The gradient is multiplied by `grad_scale` first (clipping, loss scale, division by the
+// weight). All functions are re-entrant. An element's bits do not depend on its position: a split update
+// equals the whole.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,11 @@ struct SgdOptions {
   bool nesterov = false;
 };
 
-// step counts from 1; at step 1 the momentum buffer is set to the gradient. `momentum_buffer` may be null if momentum is 0.
+// step counts from 1; at step 1 the momentum buffer is set to the gradient. `momentum_buffer` may be null if
+// momentum is 0.
 template <typename T>
-void sgd(T* param, T* momentum_buffer, const T* grad, int64_t n, const SgdOptions& options, int64_t step, double grad_scale);
+void sgd(T* param, T* momentum_buffer, const T* grad, int64_t n, const SgdOptions& options, int64_t step,
+         double grad_scale);
 
 struct AdamOptions {
   double lr = 0.0;

@@ -46,7 +46,8 @@ TYPED_TEST(Optimizer, SgdFollowsTorch) {
 TYPED_TEST(Optimizer, AdamFollowsTorch) {
   using T = TypeParam;
   for (const bool decoupled : {true, false}) {
-    const AdamOptions o = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .decoupled = decoupled};
+    const AdamOptions o = {
+        .lr = 0.01, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .decoupled = decoupled};
     auto p = random_values<T>(kSize, 1);
     std::vector<T> m(kSize), v(kSize);
     auto expected = widened(p);
@@ -86,7 +87,8 @@ TYPED_TEST(Optimizer, ASplitUpdateEqualsTheWhole) {
   adamw(p1.data(), m1.data(), v1.data(), g.data(), kSize, o, 3, 1.0);
   const int64_t cuts[] = {0, 1, 14, 14, 33, kSize};
   for (int i = 0; i + 1 < 6; ++i) {
-    adamw(p2.data() + cuts[i], m2.data() + cuts[i], v2.data() + cuts[i], g.data() + cuts[i], cuts[i + 1] - cuts[i], o, 3, 1.0);
+    adamw(p2.data() + cuts[i], m2.data() + cuts[i], v2.data() + cuts[i], g.data() + cuts[i], cuts[i + 1] - cuts[i], o,
+          3, 1.0);
   }
   EXPECT_TRUE(same_bits(p1, p2));
   EXPECT_TRUE(same_bits(m1, m2));

@@ -35,7 +35,7 @@ inline Vec<T> gelu_tanh_gate(Vec<T> x) {
 template <typename T>
 inline Vec<T> gelu_tanh_slope(Vec<T> x) {
   const Vec<T> s = gelu_tanh_gate<T>(x);
-  const Vec<T> inner = x * (x * x * (T(3) * kTanhCubic<T>) + T(1)) * (T(2) * kTanhScale<T>);
+  const Vec<T> inner = x * (x * x * (T(3) * kTanhCubic<T>)+T(1)) * (T(2) * kTanhScale<T>);
   const Vec<T> curve = s * (T(1) - s);
   return s + (curve == T(0) ? Vec<T>{} : inner * curve);
 }
@@ -155,10 +155,13 @@ void sigmoid_backward(T* dx, const T* dy, const T* y, int64_t n) {
 
 template <typename T>
 void silu_backward(T* dx, const T* dy, const T* x, int64_t n) {
-  map(n, dx, [](Vec<T> d, Vec<T> v) {
-    const Vec<T> s = math::sigmoid(v);
-    return d * s * (T(1) + v * (T(1) - s));
-  }, dy, x);
+  map(
+      n, dx,
+      [](Vec<T> d, Vec<T> v) {
+        const Vec<T> s = math::sigmoid(v);
+        return d * s * (T(1) + v * (T(1) - s));
+      },
+      dy, x);
 }
 
 template <typename T>
@@ -208,7 +211,8 @@ void scale_to(T* out, T scale, const T* x, int64_t n) {
 
 template <typename T>
 bool any_nonfinite(const T* x, int64_t n) {
-  // x - x is NaN exactly where x is not finite, and NaN stays in the sum; one test per chunk lets a bad tensor stop early.
+  // x - x is NaN exactly where x is not finite, and NaN stays in the sum; one test per chunk lets a bad
+  // tensor stop early.
   for (int64_t begin = 0; begin < n; begin += 4096) {
     const int64_t end = begin + 4096 < n ? begin + 4096 : n;
     Vec<T> seen{};
@@ -236,7 +240,8 @@ void bias_gelu(T* out, T* pre, const T* x, const T* bias, int64_t m, int64_t n) 
       for (int64_t i = 0; i < n; i += kLanes<T>) {
         const int64_t count = n - i < kLanes<T> ? n - i : kLanes<T>;
         const bool full = count == kLanes<T>;
-        const Vec<T> v = full ? load(from + i) + load(bias + i) : load_part(from + i, count) + load_part(bias + i, count);
+        const Vec<T> v =
+            full ? load(from + i) + load(bias + i) : load_part(from + i, count) + load_part(bias + i, count);
         const Vec<T> y = v * math::normal_cdf(v);
         full ? store(to + i, v) : store_part(to + i, v, count);
         full ? store(out + row * n + i, y) : store_part(out + row * n + i, y, count);
@@ -251,7 +256,7 @@ void bias_gelu(T* out, T* pre, const T* x, const T* bias, int64_t m, int64_t n) 
 template <typename T>
 struct Instances {
   static constexpr void (*one_input[])(T*, const T*, int64_t) = {
-      neg<T>, abs<T>,  square<T>, sqrt<T>,    rsqrt<T>, reciprocal<T>, exp<T>,  log<T>,       sin<T>,       cos<T>,
+      neg<T>, abs<T>,  square<T>,  sqrt<T>, rsqrt<T>, reciprocal<T>, exp<T>,  log<T>,       sin<T>,         cos<T>,
       erf<T>, tanh<T>, sigmoid<T>, silu<T>, relu<T>,  sign<T>,       gelu<T>, gelu_tanh<T>, add_in_place<T>};
   static constexpr void (*two_inputs[])(T*, const T*, const T*, int64_t) = {
       relu_backward<T>, tanh_backward<T>,      sigmoid_backward<T>, silu_backward<T>,  gelu_backward<T>,

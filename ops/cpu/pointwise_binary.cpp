@@ -22,25 +22,38 @@ template <typename T, typename Run>
 void with_binary(BinaryOp op, Run run) {
   using V = Vec<T>;
   switch (op) {
-    case BinaryOp::kAdd: return run([](V a, V b) { return a + b; });
-    case BinaryOp::kSub: return run([](V a, V b) { return a - b; });
-    case BinaryOp::kMul: return run([](V a, V b) { return a * b; });
-    case BinaryOp::kDiv: return run([](V a, V b) { return a / b; });
-    case BinaryOp::kMin: return run([](V a, V b) { return math::min(a, b); });
-    case BinaryOp::kMax: return run([](V a, V b) { return math::max(a, b); });
-    case BinaryOp::kPow: return run([](V a, V b) { return power(a, b); });
+    case BinaryOp::kAdd:
+      return run([](V a, V b) { return a + b; });
+    case BinaryOp::kSub:
+      return run([](V a, V b) { return a - b; });
+    case BinaryOp::kMul:
+      return run([](V a, V b) { return a * b; });
+    case BinaryOp::kDiv:
+      return run([](V a, V b) { return a / b; });
+    case BinaryOp::kMin:
+      return run([](V a, V b) { return math::min(a, b); });
+    case BinaryOp::kMax:
+      return run([](V a, V b) { return math::max(a, b); });
+    case BinaryOp::kPow:
+      return run([](V a, V b) { return power(a, b); });
   }
 }
 
 template <typename T, typename Run>
 void with_compare(CompareOp op, Run run) {
   switch (op) {
-    case CompareOp::kEqual: return run([](T a, T b) { return a == b; });
-    case CompareOp::kNotEqual: return run([](T a, T b) { return a != b; });
-    case CompareOp::kLess: return run([](T a, T b) { return a < b; });
-    case CompareOp::kLessEqual: return run([](T a, T b) { return a <= b; });
-    case CompareOp::kGreater: return run([](T a, T b) { return a > b; });
-    case CompareOp::kGreaterEqual: return run([](T a, T b) { return a >= b; });
+    case CompareOp::kEqual:
+      return run([](T a, T b) { return a == b; });
+    case CompareOp::kNotEqual:
+      return run([](T a, T b) { return a != b; });
+    case CompareOp::kLess:
+      return run([](T a, T b) { return a < b; });
+    case CompareOp::kLessEqual:
+      return run([](T a, T b) { return a <= b; });
+    case CompareOp::kGreater:
+      return run([](T a, T b) { return a > b; });
+    case CompareOp::kGreaterEqual:
+      return run([](T a, T b) { return a >= b; });
   }
 }
 
@@ -70,7 +83,8 @@ class RowReader {
 
 }  // namespace
 
-void broadcast_strides(int64_t* strides, const int64_t* operand_shape, int operand_ndim, const int64_t* shape, int ndim) {
+void broadcast_strides(int64_t* strides, const int64_t* operand_shape, int operand_ndim, const int64_t* shape,
+                       int ndim) {
   int64_t step = 1;
   for (int d = ndim - 1; d >= 0; --d) {
     const int from = d - (ndim - operand_ndim);

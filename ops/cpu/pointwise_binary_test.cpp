@@ -16,13 +16,20 @@ constexpr BinaryOp kOps[] = {BinaryOp::kAdd, BinaryOp::kSub, BinaryOp::kMul, Bin
 
 double apply(BinaryOp op, double a, double b) {
   switch (op) {
-    case BinaryOp::kAdd: return a + b;
-    case BinaryOp::kSub: return a - b;
-    case BinaryOp::kMul: return a * b;
-    case BinaryOp::kDiv: return a / b;
-    case BinaryOp::kMin: return std::min(a, b);
-    case BinaryOp::kMax: return std::max(a, b);
-    case BinaryOp::kPow: return std::pow(a, b);
+    case BinaryOp::kAdd:
+      return a + b;
+    case BinaryOp::kSub:
+      return a - b;
+    case BinaryOp::kMul:
+      return a * b;
+    case BinaryOp::kDiv:
+      return a / b;
+    case BinaryOp::kMin:
+      return std::min(a, b);
+    case BinaryOp::kMax:
+      return std::max(a, b);
+    case BinaryOp::kPow:
+      return std::pow(a, b);
   }
   return 0.0;
 }
@@ -51,12 +58,16 @@ int64_t source(int64_t flat, const std::vector<int64_t>& shape, const std::vecto
 TYPED_TEST(PointwiseBinary, BroadcastsLikeNumpy) {
   using T = TypeParam;
   using Shape = std::vector<int64_t>;
-  const std::vector<std::array<Shape, 3>> shapes = {
-      {Shape{6, 50}, Shape{6, 50}, Shape{6, 50}},    {Shape{6, 50}, Shape{6, 50}, Shape{50}},
-      {Shape{6, 50}, Shape{6, 1}, Shape{6, 50}},     {Shape{6, 50}, Shape{1}, Shape{6, 50}},
-      {Shape{6, 50}, Shape{6, 50}, Shape{}},         {Shape{4, 3, 300}, Shape{4, 1, 300}, Shape{3, 1}},
-      {Shape{2, 3, 4, 5}, Shape{3, 1, 5}, Shape{2, 1, 4, 1}}, {Shape{}, Shape{}, Shape{}},
-      {Shape{0, 5}, Shape{0, 5}, Shape{5}},          {Shape{1, 7, 1}, Shape{7, 1}, Shape{1, 1, 1}}};
+  const std::vector<std::array<Shape, 3>> shapes = {{Shape{6, 50}, Shape{6, 50}, Shape{6, 50}},
+                                                    {Shape{6, 50}, Shape{6, 50}, Shape{50}},
+                                                    {Shape{6, 50}, Shape{6, 1}, Shape{6, 50}},
+                                                    {Shape{6, 50}, Shape{1}, Shape{6, 50}},
+                                                    {Shape{6, 50}, Shape{6, 50}, Shape{}},
+                                                    {Shape{4, 3, 300}, Shape{4, 1, 300}, Shape{3, 1}},
+                                                    {Shape{2, 3, 4, 5}, Shape{3, 1, 5}, Shape{2, 1, 4, 1}},
+                                                    {Shape{}, Shape{}, Shape{}},
+                                                    {Shape{0, 5}, Shape{0, 5}, Shape{5}},
+                                                    {Shape{1, 7, 1}, Shape{7, 1}, Shape{1, 1, 1}}};
   for (const auto& [shape, a_shape, b_shape] : shapes) {
     const auto a = random_values<T>(product(a_shape), 1, 0.5, 2);
     const auto b = random_values<T>(product(b_shape), 2, 0.5, 2);
@@ -77,11 +88,14 @@ TYPED_TEST(PointwiseBinary, BroadcastsLikeNumpy) {
     std::vector<uint8_t> less(static_cast<size_t>(product(shape)));
     compare_broadcast(CompareOp::kLess, less.data(), a.data(), sa, b.data(), sb, shape.data(), ndim);
     std::vector<T> smaller(less.size()), chosen(less.size());
-    where_broadcast(chosen.data(), less.data(), [&] {
-      static int64_t contiguous[kMaxDims];
-      broadcast_strides(contiguous, shape.data(), ndim, shape.data(), ndim);
-      return contiguous;
-    }(), a.data(), sa, b.data(), sb, shape.data(), ndim);
+    where_broadcast(
+        chosen.data(), less.data(),
+        [&] {
+          static int64_t contiguous[kMaxDims];
+          broadcast_strides(contiguous, shape.data(), ndim, shape.data(), ndim);
+          return contiguous;
+        }(),
+        a.data(), sa, b.data(), sb, shape.data(), ndim);
     binary_broadcast(BinaryOp::kMin, smaller.data(), a.data(), sa, b.data(), sb, shape.data(), ndim);
     EXPECT_TRUE(same_bits(chosen, smaller));
   }

@@ -119,7 +119,8 @@ TEST(PointwiseFloat, WithinTwoUnitsInTheLastPlace) {
     for (size_t i = 0; i < x.size(); ++i) {
       const double e = reference(static_cast<double>(x[i]));
       const float rounded = static_cast<float>(e);
-      const double unit = static_cast<double>(std::nextafter(std::abs(rounded), 1e38f)) - std::abs(static_cast<double>(rounded));
+      const double unit =
+          static_cast<double>(std::nextafter(std::abs(rounded), 1e38f)) - std::abs(static_cast<double>(rounded));
       most = std::max(most, std::abs(static_cast<double>(y[i]) - e) / unit);
     }
     return most;
@@ -194,8 +195,8 @@ TYPED_TEST(Pointwise, SumsAndChecks) {
   std::vector<T> x(10001, T(1));
   EXPECT_FALSE(any_nonfinite(x.data(), 10001));
   EXPECT_FALSE(any_nonfinite(x.data(), 0));
-  for (const T bad : {std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(),
-                      std::numeric_limits<T>::quiet_NaN()}) {
+  for (const T bad :
+       {std::numeric_limits<T>::infinity(), -std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN()}) {
     for (const size_t at : {size_t{0}, size_t{5000}, size_t{10000}}) {
       x[at] = bad;
       EXPECT_TRUE(any_nonfinite(x.data(), 10001));

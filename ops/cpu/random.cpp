@@ -15,8 +15,10 @@ constexpr uint32_t kWeyl0 = 0x9E3779B9;
 constexpr uint32_t kWeyl1 = 0xBB67AE85;
 constexpr int kRounds = 10;
 
-// Words are drawn in groups of eight blocks, aligned in the logical tensor, so that every box sees the same groups.
-constexpr int64_t kGroup = 32;
+// Words are drawn in groups, aligned in the logical tensor, so that every box sees the same groups: four
+// vectors of eight blocks, since one alone would wait for its own multiplications.
+constexpr int64_t kGroup = 128;
+constexpr int kVectors = 4;
 
 typedef uint64_t U64x8 __attribute__((vector_size(64)));
 
@@ -30,54 +32,58 @@ inline U64x8 multiply_low(U64x8 x, uint32_t by) {
 #endif
 }
 
-// Words [32 group, 32 group + 32). Only the low halves of the lanes count; what is above is cut off at the end.
-void draw_group(uint32_t* words, uint64_t key, uint64_t group) {
-  const U64x8 lane = {0, 1, 2, 3, 4, 5, 6, 7};
-  const U64x8 block = lane + group * 8;
-  U64x8 c0 = block;
-  U64x8 c1 = block >> 32;
-  U64x8 c2 = {};
-  U64x8 c3 = {};
+// Words [kGroup group, kGroup (group + 1)). Only the low halves of the lanes count; what is above is cut off
+// at the end.
+[[gnu::noinline]] void draw_group(uint32_t* words, uint64_t key, uint64_t group) {
+  U64x8 c0[kVectors];
+  U64x8 c1[kVectors];
+  U64x8 c2[kVectors] = {};
+  U64x8 c3[kVectors] = {};
+  for (int v = 0; v < kVectors; ++v) {
+    c0[v] = U64x8{0, 1, 2, 3, 4, 5, 6, 7} + (group * (kGroup / 4) + static_cast<uint64_t>(v) * 8);
+    c1[v] = c0[v] >> 32;
+  }
   uint32_t k0 = static_cast<uint32_t>(key);
   uint32_t k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < kRounds; ++round) {
-    const U64x8 product0 = multiply_low(c0, kMultiplier0);
-    const U64x8 product1 = multiply_low(c2, kMultiplier1);
-    c0 = (product1 >> 32) ^ c1 ^ static_cast<uint64_t>(k0);
-    c1 = product1;
-    c2 = (product0 >> 32) ^ c3 ^ static_cast<uint64_t>(k1);
-    c3 = product0;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const U64x8 product0 = multiply_low(c0[v], kMultiplier0);
+      const U64x8 product1 = multiply_low(c2[v], kMultiplier1);
+      c0[v] = (product1 >> 32) ^ c1[v] ^ static_cast<uint64_t>(k0);
+      c1[v] = product1;
+      c2[v] = (product0 >> 32) ^ c3[v] ^ static_cast<uint64_t>(k1);
+      c3[v] = product0;
+    }
     k0 += kWeyl0;
     k1 += kWeyl1;
   }
-  const U64x8 front = (c0 & 0xffffffffu) | (c1 << 32);
-  const U64x8 back = (c2 & 0xffffffffu) | (c3 << 32);
-  const U64x8 low = __builtin_shufflevector(front, back, 0, 8, 1, 9, 2, 10, 3, 11);
-  const U64x8 high = __builtin_shufflevector(front, back, 4, 12, 5, 13, 6, 14, 7, 15);
-  std::memcpy(words, &low, sizeof(low));
-  std::memcpy(words + 16, &high, sizeof(high));
+  for (int v = 0; v < kVectors; ++v) {
+    const U64x8 front = (c0[v] & 0xffffffffu) | (c1[v] << 32);
+    const U64x8 back = (c2[v] & 0xffffffffu) | (c3[v] << 32);
+    const U64x8 low = __builtin_shufflevector(front, back, 0, 8, 1, 9, 2, 10, 3, 11);
+    const U64x8 high = __builtin_shufflevector(front, back, 4, 12, 5, 13, 6, 14, 7, 15);
+    std::memcpy(words + v * 32, &low, sizeof(low));
+    std::memcpy(words + v * 32 + 16, &high, sizeof(high));
+  }
 }
 
-// Calls fill_group(group) when the walk comes to a group of the logical tensor, then emit(at, from, count): elements
-// [from, from + count) of that group belong at `at` in the box. Groups are aligned, so an element's number does not depend
-// on the box.
-template <typename FillGroup, typename Emit>
-void each_group(const RandomBox& box, FillGroup fill_group, Emit emit) {
+// Calls emit(group, at, from, count) along the box: elements [from, from + count) of that group of the
+// logical tensor belong at `at` in the box. Groups are aligned, so an element's number does not depend on the
+// box.
+template <typename Emit>
+void each_group(const RandomBox& box, Emit emit) {
   int64_t strides[kMaxDims];
   contiguous_strides(strides, box.logical_shape, box.ndim);
   int64_t begin = 0;
   for (int d = 0; d < box.ndim; ++d) begin += strides[d] * box.offset[d];
   const StridedLoop<1> loop(box.extent, {strides}, box.ndim);
-  int64_t held = -1;
   int64_t written = 0;
   const auto run = [&](int64_t first, int64_t count) {
     while (count > 0) {
-      const int64_t group = first / kGroup;
       const int64_t from = first % kGroup;
       const int64_t length = std::min(kGroup - from, count);
-      if (group != held) fill_group(group);
-      held = group;
-      emit(written, from, length);
+      emit(first / kGroup, written, from, length);
       written += length;
       first += length;
       count -= length;
@@ -94,20 +100,22 @@ void each_group(const RandomBox& box, FillGroup fill_group, Emit emit) {
 // out[..] = values of make(values, words), which turns the words of a whole group into values.
 template <typename T, typename Make>
 void fill_with(T* out, uint64_t key, const RandomBox& box, Make make) {
+  uint32_t words[kGroup] = {};
   T values[kGroup];
-  each_group(
-      box,
-      [&](int64_t group) {
-        uint32_t words[kGroup];
-        draw_group(words, key, static_cast<uint64_t>(group));
-        make(values, words);
-      },
-      [&](int64_t at, int64_t from, int64_t count) { std::copy(values + from, values + from + count, out + at); });
+  // Rows that end inside a group and go on in it do not draw it again.
+  int64_t held = -1;
+  each_group(box, [&](int64_t group, int64_t at, int64_t from, int64_t count) {
+    if (group != held) draw_group(words, key, static_cast<uint64_t>(group));
+    if (count == kGroup) return make(out + at, words);
+    if (group != held) make(values, words);
+    held = group;
+    std::copy(values + from, values + from + count, out + at);
+  });
 }
 
 constexpr double kUnit = 1.0 / 16777216.0;  // 2^-24
 
-// z[2j], z[2j+1] = sqrt(-2 ln u1) {cos, sin}(2 pi u2).
+// z[2j], z[2j+1] = sqrt(-2 ln u1) {cos, sin}(2 pi u2), for 16 pairs.
 void box_muller(float* z, const uint32_t* words) {
   float u1[16];
   float u2[16];
@@ -194,7 +202,7 @@ template <typename T>
 void fill_normal(T* out, uint64_t key, const RandomBox& box, T mean, T stddev) {
   fill_with(out, key, box, [=](T* values, const uint32_t* words) {
     T z[kGroup];
-    box_muller(z, words);
+    for (int64_t i = 0; i < kGroup; i += 32) box_muller(z + i, words + i);
     map(kGroup, values, [=](Vec<T> v) { return v * stddev + mean; }, static_cast<const T*>(z));
   });
 }
@@ -210,22 +218,19 @@ template <typename T>
 void dropout(T* y, const T* x, uint64_t key, const RandomBox& box, double p) {
   const uint32_t threshold = keep_threshold(p);
   const T factor = p < 1.0 ? static_cast<T>(1.0 / (1.0 - p)) : T(0);
-  uint32_t words[kGroup];
-  each_group(
-      box, [&](int64_t group) { draw_group(words, key, static_cast<uint64_t>(group)); },
-      [&](int64_t at, int64_t from, int64_t count) {
-        if (count == kGroup) {
+  uint32_t words[kGroup] = {};
+  int64_t held = -1;
+  each_group(box, [&](int64_t group, int64_t at, int64_t from, int64_t count) {
+    if (group != held) draw_group(words, key, static_cast<uint64_t>(group));
+    held = group;
+    const T* in = x + at;
+    T* out = y + at;
 #pragma omp simd
-          for (int64_t i = 0; i < kGroup; ++i) {
-            const T scaled = x[at + i] * factor;
-            y[at + i] = (words[i] >> 8) >= threshold ? scaled : T(0);
-          }
-          return;
-        }
-        for (int64_t i = 0; i < count; ++i) {
-          y[at + i] = (words[from + i] >> 8) >= threshold ? x[at + i] * factor : T(0);
-        }
-      });
+    for (int64_t i = 0; i < count; ++i) {
+      const T scaled = in[i] * factor;
+      out[i] = (words[from + i] >> 8) >= threshold ? scaled : T(0);
+    }
+  });
 }
 
 template <typename T>

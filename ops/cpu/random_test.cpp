@@ -24,14 +24,13 @@ TEST(Philox, KnownAnswers) {
   struct Answer {
     uint32_t counter[4], key[2], out[4];
   };
-  const Answer answers[] = {
-      {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-      {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
-       {0xffffffff, 0xffffffff},
-       {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-      {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
-       {0xa4093822, 0x299f31d0},
-       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}}};
+  const Answer answers[] = {{{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+                            {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+                             {0xffffffff, 0xffffffff},
+                             {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+                            {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+                             {0xa4093822, 0x299f31d0},
+                             {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}}};
   for (const Answer& a : answers) {
     uint32_t out[4];
     philox4x32(out, a.counter, a.key);
@@ -67,8 +66,12 @@ TYPED_TEST(Random, ABoxDrawsWhatTheWholeDraws) {
   fill_normal(normal.data(), kKey, all.view(), T(1), T(2));
   fill_dropout_mask(mask.data(), kKey, all.view(), 0.3);
   dropout(dropped.data(), x.data(), kKey, all.view(), 0.3);
-  for (const auto& [offset, extent] : std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>{
-           {{1, 2, 3}, {3, 4, 11}}, {{0, 0, 49}, {5, 7, 1}}, {{4, 6, 0}, {1, 1, 50}}, {{2, 0, 0}, {2, 7, 50}}, {{1, 1, 1}, {0, 3, 4}}}) {
+  for (const auto& [offset, extent] :
+       std::vector<std::pair<std::vector<int64_t>, std::vector<int64_t>>>{{{1, 2, 3}, {3, 4, 11}},
+                                                                          {{0, 0, 49}, {5, 7, 1}},
+                                                                          {{4, 6, 0}, {1, 1, 50}},
+                                                                          {{2, 0, 0}, {2, 7, 50}},
+                                                                          {{1, 1, 1}, {0, 3, 4}}}) {
     const Box part = {{5, 7, 50}, offset, extent};
     std::vector<T> expected_uniform, expected_normal, expected_dropped, local;
     std::vector<uint8_t> expected_mask;

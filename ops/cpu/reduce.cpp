@@ -81,9 +81,7 @@ template <typename T>
 T reduce_rows(ReduceOp op, const T* in, const ReducePlan& plan, int64_t begin) {
   if (op == ReduceOp::kSum || op == ReduceOp::kMean) {
     double sum = 0.0;
-    each_reduced(plan, begin, [&](int64_t at) {
-      sum += row_sum<T>(plan.row, [](Vec<T> v) { return v; }, in + at);
-    });
+    each_reduced(plan, begin, [&](int64_t at) { sum += row_sum<T>(plan.row, [](Vec<T> v) { return v; }, in + at); });
     return static_cast<T>(op == ReduceOp::kMean ? sum / static_cast<double>(plan.count) : sum);
   }
   const bool is_max = op == ReduceOp::kMax;

@@ -10,8 +10,8 @@ namespace troupe::cpu {
 // kMax and kMin give NaN if any element is NaN. Of nothing: 0, NaN, -inf, +inf.
 enum class ReduceOp { kSum, kMean, kMax, kMin };
 
-// out: the dims of in[shape] with reduced[d] false, in order, contiguous (kept dims of size 1 make no difference).
-// ndim <= kMaxDims.
+// out: the dims of in[shape] with reduced[d] false, in order, contiguous (kept dims of size 1 make no
+// difference). ndim <= kMaxDims.
 template <typename T>
 void reduce(ReduceOp op, T* out, const T* in, const int64_t* shape, const bool* reduced, int ndim);
 
@@ -23,7 +23,8 @@ void sum_rows(T* out, const T* x, int64_t rows, int64_t n, bool accumulate = fal
 template <typename T>
 void row_sum_squares(T* out, const T* x, int64_t rows, int64_t n);
 
-// The sum of x[n] along the binary tree whose left child takes the largest power of two below the count. 0 for n = 0.
+// The sum of x[n] along the binary tree whose left child takes the largest power of two below the count. 0
+// for n = 0.
 template <typename T>
 T tree_sum(const T* x, int64_t n);
 

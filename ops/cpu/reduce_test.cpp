@@ -105,7 +105,8 @@ TYPED_TEST(Reduce, SumRowsAndSquares) {
 TYPED_TEST(Reduce, SameBitsForEveryAlignment) {
   using T = TypeParam;
   const auto x = random_values<T>(9 * 131, 7);
-  expect_alignment_free<T>({x}, 9, [](const std::vector<const T*>& in, T* out) { row_sum_squares(out, in[0], 9, 131); });
+  expect_alignment_free<T>({x}, 9,
+                           [](const std::vector<const T*>& in, T* out) { row_sum_squares(out, in[0], 9, 131); });
   expect_alignment_free<T>({x}, 131, [](const std::vector<const T*>& in, T* out) { sum_rows(out, in[0], 9, 131); });
   expect_alignment_free<T>({x}, 1, [](const std::vector<const T*>& in, T* out) {
     const int64_t shape[] = {9, 131};

@@ -17,7 +17,8 @@ void run_program(F combine, T* out, const T* const* inputs, const int* program, 
   T partial[kTreeDepth][kBlock];
   for (int64_t begin = lo; begin < hi; begin += kBlock) {
     const int64_t count = std::min(kBlock, hi - begin);
-    // Inputs are pushed as pointers; only results of combining take a buffer, the one of their place on the stack.
+    // Inputs are pushed as pointers; only results of combining take a buffer, the one of their place on the
+    // stack.
     const T* stack[kTreeDepth];
     int depth = 0;
     for (int64_t i = 0; i < program_len; ++i) {

@@ -59,10 +59,12 @@ TYPED_TEST(ReduceTree, AnInputMayBeTheOutput) {
   using T = TypeParam;
   const int64_t size = 1000;
   for (int which = 0; which < 3; ++which) {
-    std::vector<std::vector<T>> inputs = {random_values<T>(size, 1), random_values<T>(size, 2), random_values<T>(size, 3)};
+    std::vector<std::vector<T>> inputs = {random_values<T>(size, 1), random_values<T>(size, 2),
+                                          random_values<T>(size, 3)};
     const std::vector<int> program = {2, 0, 1, -1, -1};  // right-leaning: input 2 + (input 0 + input 1)
     std::vector<T> expected;
-    for (size_t i = 0; i < static_cast<size_t>(size); ++i) expected.push_back(inputs[2][i] + (inputs[0][i] + inputs[1][i]));
+    for (size_t i = 0; i < static_cast<size_t>(size); ++i)
+      expected.push_back(inputs[2][i] + (inputs[0][i] + inputs[1][i]));
     const T* pointers[] = {inputs[0].data(), inputs[1].data(), inputs[2].data()};
     T* out = inputs[static_cast<size_t>(which)].data();
     sum_tree(out, pointers, 3, program.data(), 5, 0, size);

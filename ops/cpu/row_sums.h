@@ -1,5 +1,5 @@
-// Sums and maxima of rows in a fixed order: vectors of doubles take turns, then a tree over them and their lanes. Internal
-// to ops/cpu.
+// Sums and maxima of rows in a fixed order: vectors of doubles take turns, then a tree over them and their
+// lanes. Internal to ops/cpu.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace troupe::cpu {
 
-// Four vectors of doubles; vector v of a row goes to number v % 4.
+// Four vectors of doubles; `turn` says which take a vector, and should be a constant.
 class WideSum {
  public:
   // With Square, the squares of the lanes, which as doubles are exact for float.
@@ -29,7 +29,8 @@ class WideSum {
   Vec<double> sums_[4] = {};
 };
 
-// The sum over i of f(in0[i], in1[i], ...), f on vectors. Lanes beyond the row read `beyond`, for which f must give 0.
+// The sum over i of f(in0[i], in1[i], ...), f on vectors. Lanes beyond the row read `beyond`, for which f
+// must give 0.
 template <typename T, bool Square = false, typename F, typename... In>
 inline double row_sum_padded(int64_t n, T beyond, F f, const In*... in) {
   constexpr int64_t lanes = kLanes<T>;
@@ -39,10 +40,9 @@ inline double row_sum_padded(int64_t n, T beyond, F f, const In*... in) {
 #pragma GCC unroll 4
     for (int64_t turn = 0; turn < 4; ++turn) sum.add<T, Square>(f(load(in + i + turn * lanes)...), turn);
   }
-  for (int64_t turn = 0; i < n; i += lanes, ++turn) {
-    const bool full = i + lanes <= n;
-    sum.add<T, Square>(full ? f(load(in + i)...) : f(load_part(in + i, n - i, beyond)...), turn);
-  }
+  // A turn that is not a constant would put the sums into memory, so the rest all takes the first.
+  for (; i + lanes <= n; i += lanes) sum.add<T, Square>(f(load(in + i)...), 0);
+  if (i < n) sum.add<T, Square>(f(load_part(in + i, n - i, beyond)...), 0);
   return sum.total();
 }
 
@@ -82,13 +82,14 @@ inline double exp_and_sum(T* y, const T* x, T shift, int64_t n) {
       sum.add<T>(e, turn);
     }
   }
-  for (int64_t turn = 0; i < n; i += lanes, ++turn) {
+  for (; i < n; i += lanes) {
     const int64_t count = std::min(lanes, n - i);
+    const bool full = count == lanes;
     // Lanes beyond the row hold -inf, whose exp is 0.
-    const Vec<T> v = count == lanes ? load(x + i) : load_part(x + i, count, -std::numeric_limits<T>::infinity());
-    const Vec<T> e = math::exp(v - shift);
-    if (y != nullptr) store_part(y + i, e, count);
-    sum.add<T>(e, turn);
+    const Vec<T> e =
+        math::exp((full ? load(x + i) : load_part(x + i, count, -std::numeric_limits<T>::infinity())) - shift);
+    if (y != nullptr) full ? store(y + i, e) : store_part(y + i, e, count);
+    sum.add<T>(e, 0);
   }
   return sum.total();
 }

@@ -1,14 +1,19 @@
 // Vectors of 64 bytes for the kernels of this folder, as GCC vector extensions.
 //
-// Internal to ops/cpu: files that include this must be compiled with the same architecture flags, or inline functions of
-// different machine code would share a name.
+// Internal to ops/cpu: files that include this must be compiled with the same architecture flags, or inline
+// functions of different machine code would share a name.
 //
-// Every element-wise kernel runs its tail through the same vector code as its body, on a zero-padded copy. So the bits of
-// an element never depend on its position, on the length or on the alignment: a shard computes what the whole computes.
+// Every element-wise kernel runs its tail through the same vector code as its body, on a zero-padded copy. So
+// the bits of an element never depend on its position, on the length or on the alignment: a shard computes
+// what the whole computes.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 namespace troupe::cpu {
 
@@ -53,17 +58,44 @@ inline Vec<T> splat(T value) {
   return value - Vec<T>{};
 }
 
-// The first `count` lanes; the others are `fill`.
-template <typename T>
-inline Vec<T> load_part(const T* from, int64_t count, T fill = T(0)) {
-  Vec<T> v = splat(fill);
-  std::memcpy(&v, from, static_cast<size_t>(count) * sizeof(T));
+// The first `count` lanes; the others are `fill`. With masked moves, since a copy of odd size through the
+// stack costs a call and a stalled load.
+inline Vec<float> load_part(const float* from, int64_t count, float fill = 0.0f) {
+  const Vec<float> beyond = splat(fill);
+#ifdef __AVX512F__
+  const auto mask = static_cast<__mmask16>((1u << count) - 1u);
+  return reinterpret_cast<Vec<float>>(_mm512_mask_loadu_ps(reinterpret_cast<__m512>(beyond), mask, from));
+#else
+  Vec<float> v = beyond;
+  std::memcpy(&v, from, static_cast<size_t>(count) * sizeof(float));
   return v;
+#endif
+}
+inline Vec<double> load_part(const double* from, int64_t count, double fill = 0.0) {
+  const Vec<double> beyond = splat(fill);
+#ifdef __AVX512F__
+  const auto mask = static_cast<__mmask8>((1u << count) - 1u);
+  return reinterpret_cast<Vec<double>>(_mm512_mask_loadu_pd(reinterpret_cast<__m512d>(beyond), mask, from));
+#else
+  Vec<double> v = beyond;
+  std::memcpy(&v, from, static_cast<size_t>(count) * sizeof(double));
+  return v;
+#endif
 }
 
-template <typename T>
-inline void store_part(T* to, Vec<T> v, int64_t count) {
-  std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(T));
+inline void store_part(float* to, Vec<float> v, int64_t count) {
+#ifdef __AVX512F__
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1u), reinterpret_cast<__m512>(v));
+#else
+  std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(float));
+#endif
+}
+inline void store_part(double* to, Vec<double> v, int64_t count) {
+#ifdef __AVX512F__
+  _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1u << count) - 1u), reinterpret_cast<__m512d>(v));
+#else
+  std::memcpy(to, &v, static_cast<size_t>(count) * sizeof(double));
+#endif
 }
 
 // out[i] = f(in0[i], in1[i], ...), with f on vectors. `out` may be one of the inputs.
@@ -92,15 +124,20 @@ inline Vec<double> widen<double>(Vec<double> v, int) {
 template <>
 inline Vec<double> widen<float>(Vec<float> v, int part) {
   typedef float Half __attribute__((vector_size(32)));
-  Half half;
-  std::memcpy(&half, reinterpret_cast<const char*>(&v) + 32 * part, sizeof(half));
+  const Half half = part == 0 ? __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7)
+                              : __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#ifdef __AVX512F__
+  // Spelled out, since GCC 12 converts quarter by quarter.
+  return reinterpret_cast<Vec<double>>(_mm512_maskz_cvtps_pd(-1, reinterpret_cast<__m256>(half)));
+#else
   return __builtin_convertvector(half, Vec<double>);
+#endif
 }
 
 template <typename T>
 inline constexpr int kWideParts = static_cast<int>(sizeof(double) / sizeof(T));
 
-// Sum, maximum and minimum over lanes, always along the same tree.
+// Sum and maximum (NaN if any is) over lanes, always along the same tree.
 template <typename T>
 inline T lanes_sum(Vec<T> v) {
   T lane[kLanes<T>];
@@ -113,13 +150,19 @@ inline T lanes_sum(Vec<T> v) {
 
 template <typename T>
 inline T lanes_max(Vec<T> v) {
-  T best = v[0];
-  for (int64_t i = 1; i < kLanes<T>; ++i) best = v[i] > best || v[i] != v[i] ? v[i] : best;
-  return best;
+  T lane[kLanes<T>];
+  std::memcpy(lane, &v, sizeof(v));
+  for (int64_t width = kLanes<T> / 2; width > 0; width /= 2) {
+    for (int64_t i = 0; i < width; ++i) {
+      const T other = lane[i + width];
+      lane[i] = (lane[i] > other) | (lane[i] != lane[i]) ? lane[i] : other;
+    }
+  }
+  return lane[0];
 }
 
-// lanes x lanes elements in place: tile[i][j] and tile[j][i] change places. Each of the log2(lanes) rounds interleaves
-// the two halves of the tile.
+// lanes x lanes elements in place: tile[i][j] and tile[j][i] change places. Each of the log2(lanes) rounds
+// interleaves the two halves of the tile.
 template <typename T>
 inline void transpose(Vec<T> (&tile)[kLanes<T>]);
 
@@ -129,7 +172,8 @@ inline void transpose<float>(Vec<float> (&tile)[16]) {
     Vec<float> next[16];
 #pragma GCC unroll 8
     for (int i = 0; i < 8; ++i) {
-      next[2 * i] = __builtin_shufflevector(tile[i], tile[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      next[2 * i] =
+          __builtin_shufflevector(tile[i], tile[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
       next[2 * i + 1] =
           __builtin_shufflevector(tile[i], tile[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
     }

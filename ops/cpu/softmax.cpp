@@ -23,7 +23,8 @@ void column_statistics(T* maximum, double* sum, const T* x, int64_t n, int64_t i
   for (int64_t j = 0; j < count; ++j) sum[j] = 0.0;
   T exps[kLane];
   for (int64_t i = 0; i < n; ++i) {
-    map(count, exps, [](Vec<T> a, Vec<T> b) { return math::exp(a - b); }, x + i * inner,
+    map(
+        count, exps, [](Vec<T> a, Vec<T> b) { return math::exp(a - b); }, x + i * inner,
         static_cast<const T*>(maximum));
     for (int64_t j = 0; j < count; ++j) sum[j] += static_cast<double>(exps[j]);
   }
@@ -90,7 +91,8 @@ void softmax_forward_strided(T* y, const T* x, int64_t outer, int64_t n, int64_t
     column_statistics(maximum, sum, x + at, n, inner, count);
     for (int64_t j = 0; j < count; ++j) factor[j] = static_cast<T>(1.0 / sum[j]);
     for (int64_t i = 0; i < n; ++i) {
-      map(count, y + at + i * inner, [](Vec<T> v, Vec<T> m, Vec<T> f) { return math::exp(v - m) * f; },
+      map(
+          count, y + at + i * inner, [](Vec<T> v, Vec<T> m, Vec<T> f) { return math::exp(v - m) * f; },
           x + at + i * inner, static_cast<const T*>(maximum), static_cast<const T*>(factor));
     }
   });
@@ -109,7 +111,8 @@ void softmax_backward_strided(T* dx, const T* dy, const T* y, int64_t outer, int
     T dot[kLane];
     for (int64_t j = 0; j < count; ++j) dot[j] = static_cast<T>(sum[j]);
     for (int64_t i = 0; i < n; ++i) {
-      map(count, dx + at + i * inner, [](Vec<T> a, Vec<T> b, Vec<T> s) { return b * (a - s); }, dy + at + i * inner,
+      map(
+          count, dx + at + i * inner, [](Vec<T> a, Vec<T> b, Vec<T> s) { return b * (a - s); }, dy + at + i * inner,
           y + at + i * inner, static_cast<const T*>(dot));
     }
   });
@@ -125,7 +128,8 @@ void log_softmax_forward_strided(T* y, const T* x, int64_t outer, int64_t n, int
     column_statistics(maximum, sum, x + at, n, inner, count);
     for (int64_t j = 0; j < count; ++j) log_sum[j] = static_cast<T>(std::log(sum[j]));
     for (int64_t i = 0; i < n; ++i) {
-      map(count, y + at + i * inner, [](Vec<T> v, Vec<T> m, Vec<T> s) { return (v - m) - s; }, x + at + i * inner,
+      map(
+          count, y + at + i * inner, [](Vec<T> v, Vec<T> m, Vec<T> s) { return (v - m) - s; }, x + at + i * inner,
           static_cast<const T*>(maximum), static_cast<const T*>(log_sum));
     }
   });
@@ -143,7 +147,8 @@ void log_softmax_backward_strided(T* dx, const T* dy, const T* y, int64_t outer,
     T total[kLane];
     for (int64_t j = 0; j < count; ++j) total[j] = static_cast<T>(sum[j]);
     for (int64_t i = 0; i < n; ++i) {
-      map(count, dx + at + i * inner, [](Vec<T> a, Vec<T> b, Vec<T> s) { return a - math::exp(b) * s; },
+      map(
+          count, dx + at + i * inner, [](Vec<T> a, Vec<T> b, Vec<T> s) { return a - math::exp(b) * s; },
           dy + at + i * inner, y + at + i * inner, static_cast<const T*>(total));
     }
   });

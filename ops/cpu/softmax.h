@@ -1,7 +1,8 @@
-// Softmax and log-softmax over one dim: y = exp(x - max) / sum exp(x - max), and x - max - log sum exp(x - max).
+// Softmax and log-softmax over one dim: y = exp(x - max) / sum exp(x - max), and x - max - log sum exp(x -
+// max).
 //
-// T: float, double. Sums are carried in double in a fixed order. `y` may be `x`; `dx` may be `dy`. A row that is -inf
-// everywhere gives NaN, as in PyTorch. All functions are re-entrant.
+// T: float, double. Sums are carried in double in a fixed order. `y` may be `x`; `dx` may be `dy`. A row that
+// is -inf everywhere gives NaN, as in PyTorch. All functions are re-entrant.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,8 @@ std::vector<double> naive(const std::vector<double>& x, int64_t outer, int64_t n
       double top = -1e300, sum = 0.0;
       for (int64_t i = 0; i < n; ++i) top = std::max(top, x[at(i)]);
       for (int64_t i = 0; i < n; ++i) sum += std::exp(x[at(i)] - top);
-      for (int64_t i = 0; i < n; ++i) y[at(i)] = logarithm ? x[at(i)] - top - std::log(sum) : std::exp(x[at(i)] - top) / sum;
+      for (int64_t i = 0; i < n; ++i)
+        y[at(i)] = logarithm ? x[at(i)] - top - std::log(sum) : std::exp(x[at(i)] - top) / sum;
     }
   }
   return y;
@@ -73,7 +74,8 @@ TYPED_TEST(Softmax, RowsAndColumnsAgreeInBackward) {
   const int64_t rows = 5, n = 40;
   const auto x = random_values<T>(rows * n, 1);
   const auto dy = random_values<T>(rows * n, 2);
-  std::vector<T> y(x.size()), dx(x.size()), columns(x.size()), dy_columns(x.size()), dx_columns(x.size()), back(x.size());
+  std::vector<T> y(x.size()), dx(x.size()), columns(x.size()), dy_columns(x.size()), dx_columns(x.size()),
+      back(x.size());
   softmax_forward(y.data(), x.data(), rows, n);
   softmax_backward(dx.data(), dy.data(), y.data(), rows, n);
   for (int64_t i = 0; i < rows * n; ++i) {
@@ -82,7 +84,8 @@ TYPED_TEST(Softmax, RowsAndColumnsAgreeInBackward) {
     dy_columns[to] = dy[static_cast<size_t>(i)];
   }
   softmax_backward_strided(dx_columns.data(), dy_columns.data(), columns.data(), 1, n, rows);
-  for (int64_t i = 0; i < rows * n; ++i) back[static_cast<size_t>(i)] = dx_columns[static_cast<size_t>(i % n * rows + i / n)];
+  for (int64_t i = 0; i < rows * n; ++i)
+    back[static_cast<size_t>(i)] = dx_columns[static_cast<size_t>(i % n * rows + i / n)];
   expect_near(dx, back);
 }
 

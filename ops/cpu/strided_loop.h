@@ -8,7 +8,8 @@
 
 namespace troupe::cpu {
 
-// A shape and, per operand, a stride per dim, reduced to the fewest dims that visit the same places in the same order.
+// A shape and, per operand, a stride per dim, reduced to the fewest dims that visit the same places in the
+// same order.
 template <int Operands>
 struct StridedLoop {
   int ndim = 0;
@@ -37,7 +38,8 @@ struct StridedLoop {
   int64_t row_size() const { return size[ndim - 1]; }
   int64_t row_stride(int operand) const { return stride[operand][ndim - 1]; }
 
-  // f(offsets) for every row along the last dim, in row-major order; offsets[o] is where operand o's row begins.
+  // f(offsets) for every row along the last dim, in row-major order; offsets[o] is where operand o's row
+  // begins.
   template <typename F>
   void for_each_row(F f) const {
     for (int d = 0; d < ndim; ++d) {

@@ -88,7 +88,8 @@ void expect_alignment_free(const std::vector<std::vector<T>>& inputs, int64_t ou
 }
 
 // The gradient of loss(x) by central differences.
-inline std::vector<double> numeric_gradient(std::vector<double> x, const std::function<double(const std::vector<double>&)>& loss,
+inline std::vector<double> numeric_gradient(std::vector<double> x,
+                                            const std::function<double(const std::vector<double>&)>& loss,
                                             double step = 1e-5) {
   std::vector<double> gradient(x.size());
   for (size_t i = 0; i < x.size(); ++i) {
