@@ -36,14 +36,18 @@ def folder_of(path: str, table: dict) -> str | None:
 
 
 def matches(path: str, patterns: list[str]) -> bool:
-    """Whether a pattern fits; unless it ends in `/*`, its `*` does not cross folders below the pattern's own."""
+    """Whether a pattern fits. Without a slash it is one for the file's name; `folder/*` holds all below the folder."""
     for pattern in patterns:
         if "/" in pattern and not pattern.endswith("/*"):
             if fnmatch.fnmatchcase(path, pattern) and path.count("/") == pattern.count("/"):
                 return True
-        elif fnmatch.fnmatchcase(path, pattern):
+        elif fnmatch.fnmatchcase(path if "/" in pattern else path.split("/")[-1], pattern):
             return True
     return False
+
+
+def is_test(path: str, table: dict) -> bool:
+    return path.endswith("_test.cpp") or path.startswith("tests/") or matches(path, table["tests"]["headers"])
 
 
 def without_comments_and_strings(text: str) -> str:
@@ -57,10 +61,12 @@ def include_problem(path: str, header: str, quoted: bool, root: Path, table: dic
     for name, library in table["library"].items():
         if any(fnmatch.fnmatchcase(header, p) for p in library["headers"]):
             return None if matches(path, library["files"]) else f"includes {header}, but {name} is fenced"
-    if folder in table["pure"]["folders"] and header in table["pure"]["refused"] and not path.endswith("_test.cpp"):
+    if folder in table["pure"]["folders"] and header in table["pure"]["refused"] and not is_test(path, table):
         return f"includes <{header}>, but {folder} is pure"
     if quoted:
         target = folder_of(header, table)
+        if matches(header, table["tests"]["headers"]) and not is_test(path, table):
+            return f'includes "{header}", which is for tests'
         if target is None:
             return f'includes "{header}", which is in no folder of the table (paths start at the root)'
         if target == folder or target in table["may_include"][folder] or header in table["may_include"][folder]:
@@ -101,14 +107,14 @@ def cmake_violations(root: Path, table: dict) -> list[str]:
     text = (root / "CMakeLists.txt").read_text() if (root / "CMakeLists.txt").exists() else ""
     row_of = {row.replace("/", "_"): row for row in table["may_include"]}
     for m in re.finditer(r"troupe_folder\(\s*([\w/]+)(?:\s+DEPENDS((?:\s+[\w/]+)*?))?(?=\s+[A-Z_]+\b|\s*\))", text):
-        folder, depends = m.group(1), (m.group(2) or "").split()
-        if folder not in table["may_include"]:
-            found.append(f"CMakeLists.txt: {folder} is not in the table")
+        folder, depends = folder_of(m.group(1) + "/", table), (m.group(2) or "").split()
+        if folder is None:
+            found.append(f"CMakeLists.txt: {m.group(1)} is not in the table")
             continue
         allowed = {a if a in table["may_include"] else a.rsplit("/", 1)[0] for a in table["may_include"][folder]}
         for name in depends:
             if row_of.get(name) not in allowed:
-                found.append(f"CMakeLists.txt: {folder} may not depend on {name}")
+                found.append(f"CMakeLists.txt: {m.group(1)} may not depend on {name}")
     return found
 
 
@@ -197,6 +203,7 @@ FORBIDDEN = {
     "the binding": ("actors/a.cpp", "#include <nanobind/nanobind.h>", "binding is fenced"),
     "tests' library": ("sbp/s.cpp", "#include <gtest/gtest.h>", "googletest is fenced"),
     "benchmarks' library": ("actors/engine/e_test.cpp", "#include <benchmark/benchmark.h>", "benchmark is fenced"),
+    "a header for tests": ("sbp/s.cpp", '#include "sbp/test_shapes.h"', "which is for tests"),
     "an unknown library": ("sbp/s.cpp", "#include <boost/graph.hpp>", "no line of the table allows"),
     "a relative path": ("sbp/s.cpp", '#include "layout.h"', "paths start at the root"),
     "input and output in sbp": ("sbp/s.cpp", "#include <fstream>", "sbp is pure"),
@@ -221,7 +228,8 @@ def test_allows(tmp_path):
         "ops/cpu/c.cpp": "#include \"runtime/device/cuda_like.h\"",
         "ops/cpu/gemm.cpp": "#include <dnnl.h>\n#include <immintrin.h>",
         "runtime/plan/read.cpp": '#include <capnp/serialize.h>\n#include "runtime/plan/plan.capnp.h"',
-        "sbp/sbp_test.cpp": '#include <gtest/gtest.h>\n#include "sbp/sbp.h"',
+        "sbp/sbp_test.cpp": '#include <gtest/gtest.h>\n#include "sbp/sbp.h"\n#include "sbp/test_shapes.h"',
+        "sbp/test_shapes.h": "#include <gtest/gtest.h>\n#include <fstream>",
         "tests/bench/b.cpp": '#include <benchmark/benchmark.h>\n#include "actors/engine/e.h"',
     }
     for path, text in allowed.items():
