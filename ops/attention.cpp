@@ -69,7 +69,7 @@ std::vector<ValueId> backward(GradientBuilder& g) {
                    {g.gradient(), g.input(0), g.input(1), g.input(2), g.output(0), g.output(1)}, g.attrs());
 }
 
-// Of local shapes; `q_start` is the place of the first query in the whole sequence.
+// Of local shapes; `q_start` is the place of the first query among the keys that are here.
 cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs, int64_t q_start) {
   const int heads = head_dim(attrs);
   const int seq = seq_dim(attrs);
@@ -130,6 +130,9 @@ std::vector<Signature> gradient_signatures(const OpArgs& args, int parts) {
   std::vector<Signature> result = attention_splits(args, 1, 2, parts, [](Sbp q, Sbp kv, Sbp lse, Sbp dkv) {
     return Signature{{q, q, kv, kv, q, lse}, {q, dkv, dkv}};
   });
+  // With the lse of all keys, a part of the keys has its own gradients and adds to that of the queries.
+  const Sbp keys = S(seq_dim(args.attrs));
+  result.push_back({{B, B, keys, keys, B, B}, {P, keys, keys}});
   result.push_back({{P, B, B, B, B, B}, {P, P, P}});  // linear in dout
   return result;
 }
@@ -139,7 +142,8 @@ void gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& k = args.inputs[2];
   const TensorView& v = args.inputs[3];
   const Attrs& attrs = *args.attrs;
-  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq_dim(attrs)]);
+  const int seq = seq_dim(attrs);
+  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq] - k.offset[seq]);
   const cpu::HeadStrides q_strides = head_strides(q.shape, attrs);
   const cpu::HeadStrides k_strides = head_strides(k.shape, attrs);
   with_float(q.dtype, [&](auto zero) {
