@@ -181,7 +181,29 @@ void LoadedPlan::count(int from, int to, int64_t messages) {
   if (from != to) under_way_[{from, to}] += messages;
 }
 
+// A stream may run ahead as far as credits let it: through registers, from stream to stream, something that stops at
+// the end of a step must hold it. One that nobody reads would run for ever, so it stops at the end of a step itself.
+std::vector<bool> LoadedPlan::held_by_credits() const {
+  std::vector<bool> held;
+  for (const PlanStream& stream : plan_->streams) held.push_back(!stream.runs_ahead);
+  for (bool more = true; more;) {
+    more = false;
+    for (const PlanTask& task : plan_->tasks) {
+      for (const PlanRead& read : task.inputs) {
+        const TaskId producer = plan_->reg(read.reg).producer;
+        if (!producer.valid()) continue;
+        const size_t a = task.stream.index();
+        const size_t b = plan_->task(producer).stream.index();
+        if (held[a] == held[b]) continue;
+        held[a] = held[b] = more = true;
+      }
+    }
+  }
+  return held;
+}
+
 void LoadedPlan::make_streams() {
+  const std::vector<bool> held = held_by_credits();
   for (size_t s = 0; s < plan_->streams.size(); ++s) {
     const PlanStream& planned = plan_->streams[s];
     auto stream = std::make_unique<StreamLoop>();
@@ -194,9 +216,9 @@ void LoadedPlan::make_streams() {
     Share& share_of = share(executor_of_[s]);
     stream->id = StreamId(static_cast<int64_t>(s));
     stream->share = &share_of;
-    stream->runs_ahead = planned.runs_ahead;
+    stream->runs_ahead = planned.runs_ahead && held[s];
     stream->device_stream = Stream(kind_of(plan_->devices[planned.device.index()]));
-    share_of.limited += !planned.runs_ahead;
+    share_of.limited += !stream->runs_ahead;
     for (const StreamLoop::Segment& segment : stream->segments) {
       for (TaskActor* actor : segment.tasks) actor->loop = stream.get();
     }

@@ -73,6 +73,7 @@ class LoadedPlan {
 
  private:
   void make_actors(const KernelTable& kernels);
+  std::vector<bool> held_by_credits() const;  // by stream
   void make_streams();
   void count(int from, int to, int64_t messages);
   int64_t versions_after(RegisterId reg, int64_t steps) const;

@@ -223,15 +223,16 @@ class Drawing {
       const auto [a, b] = any_two();
       if (!a.valid()) continue;
       const auto tokens = static_cast<int32_t>(random_.between(1, 3));
-      if (random_.chance(0.5) || builder_.at(a).kind == TaskKind::source || builder_.at(b).kind == TaskKind::source) {
+      const bool source = builder_.at(a).kind == TaskKind::source || builder_.at(b).kind == TaskKind::source;
+      const bool accumulates = builder_.at(b).attrs.has("every");  // would mix in what the slot held
+      const bool empties = shards_ > 0;                            // would read versions that hold nothing
+      if (source || accumulates || empties || random_.chance(0.5)) {
         control(b, a, tokens);
-      } else {
-        const RegisterId reg = output(b, 1);
-        builder_.at(reg).initial = tokens;
-        const bool accumulates = builder_.at(b).attrs.has("every");
-        if (accumulates) continue;  // would mix what the slot held
-        builder_.read(a, reg);
+        continue;
       }
+      const RegisterId reg = output(b, 1);
+      builder_.at(reg).initial = tokens;
+      builder_.read(a, reg);
     }
   }
 

@@ -14,7 +14,7 @@ namespace troupe {
 // accumulator of `every` firings (an attribute), of what the output held.
 KernelTable sample_kernels();
 
-// Fills with hashes of its number and the piece. Ready for a step after having been asked a few times.
+// Fills with hashes of its number and the piece. Ready when asked once more than it hesitates.
 class SampleSource final : public Source {
  public:
   explicit SampleSource(uint64_t number, int hesitation = 0) : number_(number), hesitation_(hesitation) {}

@@ -39,9 +39,7 @@ KernelTable sample_kernels() {
   return kernels;
 }
 
-bool SampleSource::ready(int64_t step) const {
-  return hesitation_ == 0 || ++asked_ > hesitation_ * (step + 1);
-}
+bool SampleSource::ready(int64_t) const { return asked_++ % (hesitation_ + 1) == hesitation_; }
 
 void SampleSource::read(const Firing& firing, int32_t, const TensorView& out, std::string*) {
   fill(out, hash_of(firing, mix64(number_)));

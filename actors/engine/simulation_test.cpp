@@ -7,6 +7,7 @@
 
 #include "actors/engine/sample_graphs.h"
 #include "runtime/base/random.h"
+#include "runtime/plan/print.h"
 
 namespace troupe {
 namespace {
@@ -59,7 +60,7 @@ Result simulate(uint64_t seed, const SampleGraph& graph, Mischief mischief = Mis
 TEST(Simulation, EveryValueOfARandomGraphEqualsTheInterpreters) {
   if (const char* seed = std::getenv("TROUPE_SEED")) {
     const SampleGraph graph = sample_graph(std::strtoull(seed, nullptr, 10));
-    EXPECT_EQ(simulate(std::strtoull(seed, nullptr, 10), graph).wrong, std::nullopt);
+    EXPECT_EQ(simulate(std::strtoull(seed, nullptr, 10), graph).wrong, std::nullopt) << to_text(graph.plan);
     return;
   }
   const auto start = std::chrono::steady_clock::now();
