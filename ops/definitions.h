@@ -10,6 +10,8 @@ OpDef variable();
 OpDef source();
 OpDef fill();
 OpDef to_layout();
+// assign.cpp
+OpDef assign();
 // accumulate.cpp
 OpDef accumulate();
 // matmul.cpp

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "ops/definitions.h"
+#include "ops/pull.h"
 #include "ops/rules.h"
 #include "runtime/base/check.h"
 
@@ -16,6 +17,7 @@ std::vector<OpDef> make_list() {
       define::source(),
       define::fill(),
       define::to_layout(),
+      define::assign(),
       define::accumulate(),
       define::matmul(),
       define::linear(),
@@ -157,6 +159,7 @@ void add_cpu_kernels(KernelTable& table) {
   for (const OpDef& op : all_ops()) {
     if (op.cpu != nullptr) table.add(op.name, DeviceKind::cpu, op.cpu);
   }
+  table.add("pull", DeviceKind::cpu, pull_kernel);
 }
 
 }  // namespace troupe

@@ -135,6 +135,7 @@ class AxisProblem {
     }
     if (node.op != nullptr && node.kind == NodeKind::compute) {
       for (const auto& [output, input] : node.op->updates) {
+        if (static_cast<size_t>(output) >= node.outputs.size()) continue;  // an optional operand that is absent
         if (signature.outputs[static_cast<size_t>(output)] != signature.inputs[static_cast<size_t>(input)]) {
           return false;
         }

@@ -219,7 +219,7 @@ class EmitStage {
         Box box = piece.box;
         const int64_t number = static_cast<int64_t>(range.first) * choices_.pieces_per_shard + firing;
         box.offset[batch_dim] += number * piece.logical[batch_dim];
-        made.parts.push_back({reg, box, firing});
+        made.parts.push_back({reg, box, static_cast<int32_t>(number)});
       }
     }
     plan_.outputs.push_back(std::move(made));

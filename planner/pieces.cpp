@@ -13,7 +13,8 @@ bool updates_variable(const Graph& graph, const Variable& variable) {
   const Value& next = graph.value(variable.next);
   const Node& node = graph.node(next.producer);
   for (const auto& [output, input] : node.op->updates) {
-    if (output == next.output && node.inputs.at(static_cast<size_t>(input)) == variable.value) return true;
+    const auto operand = static_cast<size_t>(input);
+    if (output == next.output && operand < node.inputs.size() && node.inputs[operand] == variable.value) return true;
   }
   return false;
 }

@@ -30,7 +30,8 @@ class Random {
   uint64_t next() { return mix64(state_++); }
   // Uniform in [0, n); n > 0. The bias is below 2^-32 for n < 2^32.
   int64_t below(int64_t n) {
-    return static_cast<int64_t>((static_cast<unsigned __int128>(next()) * static_cast<uint64_t>(n)) >> 64);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<int64_t>((static_cast<Wide>(next()) * static_cast<uint64_t>(n)) >> 64);
   }
   int64_t between(int64_t low, int64_t high) { return low + below(high - low + 1); }
   double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
