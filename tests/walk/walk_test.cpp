@@ -1,0 +1,85 @@
+// The whole walk of a small model: graph, plan, actors, numbers.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "planner/compile.h"
+#include "runtime/plan/validate.h"
+#include "tests/walk/mlp.h"
+
+namespace troupe {
+namespace {
+
+constexpr int kSteps = 6;
+
+uint32_t bits(float value) {
+  uint32_t result;
+  std::memcpy(&result, &value, sizeof result);
+  return result;
+}
+
+void expect_close(const TrainedMlp& a, const TrainedMlp& b, double tolerance) {
+  ASSERT_EQ(a.losses.size(), b.losses.size());
+  for (size_t step = 0; step < a.losses.size(); ++step) EXPECT_NEAR(a.losses[step], b.losses[step], tolerance) << step;
+  for (const auto& [name, value] : a.variables) {
+    const std::vector<double> x = value.numbers();
+    const std::vector<double> y = b.variables.at(name).numbers();
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], y[i], tolerance) << name << " " << i;
+  }
+}
+
+void expect_same_bits(const TrainedMlp& a, const TrainedMlp& b) {
+  ASSERT_EQ(a.losses.size(), b.losses.size());
+  for (size_t step = 0; step < a.losses.size(); ++step) EXPECT_EQ(bits(a.losses[step]), bits(b.losses[step])) << step;
+  for (const auto& [name, value] : a.variables) EXPECT_TRUE(value == b.variables.at(name)) << name;
+}
+
+TEST(Walk, OneDeviceTrainsLikeTheOpsOneByOne) {
+  const MlpShape shape;
+  const TrainedMlp trained = train_mlp(shape, mlp_choices(1, 1, 1), kSteps, 1);
+  expect_close(trained, interpret_mlp(shape, kSteps), 1e-5);
+  EXPECT_LT(trained.losses.back(), trained.losses.front());
+  EXPECT_EQ(trained.variables.at("steps").numbers(), std::vector<double>{kSteps});
+}
+
+TEST(Walk, EveryMeshTrainsLikeOneDevice) {
+  const MlpShape shape;
+  const TrainedMlp one = interpret_mlp(shape, kSteps);
+  for (const auto& [dp, tp, shards] : {std::tuple(4, 1, 4), {1, 4, 1}, {2, 2, 2}, {2, 2, 8}, {1, 3, 2}, {3, 2, 8}}) {
+    SCOPED_TRACE(testing::Message() << "dp=" << dp << " tp=" << tp << " shards=" << shards);
+    expect_close(train_mlp(shape, mlp_choices(dp, tp, shards), kSteps, 2), one, 1e-5);
+  }
+}
+
+TEST(Walk, LossesAndWeightsKeepTheirBitsForAnyNumberOfDataParallelDevices) {
+  const MlpShape shape;
+  const TrainedMlp one = train_mlp(shape, mlp_choices(1, 1, 8), kSteps, 1);
+  for (int dp : {2, 3, 4, 5, 8}) {
+    SCOPED_TRACE(testing::Message() << "dp=" << dp);
+    expect_same_bits(train_mlp(shape, mlp_choices(dp, 1, 8), kSteps, 2), one);
+  }
+}
+
+TEST(Walk, MicroBatchesOfAShardAreAddedInOrderOnAnyMesh) {
+  const MlpShape shape;
+  const TrainedMlp one = train_mlp(shape, mlp_choices(1, 1, 4, 2), kSteps, 1);
+  expect_close(one, interpret_mlp(shape, kSteps), 1e-5);
+  expect_same_bits(train_mlp(shape, mlp_choices(2, 1, 4, 2), kSteps, 2), one);
+  expect_same_bits(train_mlp(shape, mlp_choices(3, 1, 4, 2), kSteps, 1), one);
+}
+
+TEST(Walk, PlansAreValidAndTheSameFromRunToRun) {
+  const MlpShape shape;
+  const Graph graph = mlp_graph(shape, 4);
+  const Choices choices = mlp_choices(2, 2, 8);
+  const Compiled a = compile(graph, choices, Profile());
+  const Compiled b = compile(graph, choices, Profile());
+  EXPECT_TRUE(a.plan == b.plan);
+  EXPECT_EQ(a.stages, b.stages);
+  EXPECT_EQ(flaw_in(a.plan), std::nullopt);
+}
+
+}  // namespace
+}  // namespace troupe
