@@ -281,6 +281,7 @@ void Executor::end_step(StreamLoop& stream) {
   const int64_t limit = share.plan->limit.load(std::memory_order_acquire);
   if (stream.step < limit) return;
   stream.wait = StreamLoop::Wait::limit;
+  dequeue_first();  // it is the first; the driver's next word may queue it again before anyone else looks
   if (++share.at_limit < share.limited) return;
   share.reached.store(limit, std::memory_order_release);
   shared_.reached();
