@@ -1,0 +1,125 @@
+// Files: tokens to train on, and the directories that checkpoints are.
+
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "python/bindings/arrays.h"
+#include "runtime/device/source.h"
+#include "runtime/files/atomic_dir.h"
+#include "runtime/files/safetensors.h"
+#include "runtime/files/token_file.h"
+#include "runtime/files/token_windows.h"
+
+namespace troupe::python {
+namespace {
+
+TokenType token_type(const std::string& name) {
+  if (name == "u8") return TokenType::u8;
+  if (name == "u16") return TokenType::u16;
+  if (name == "i32") return TokenType::i32;
+  throw PlanError("tokens of type " + name + " cannot be read; u8, u16, i32 are possible");
+}
+
+// Rows of consecutive tokens, `shift` tokens after the start of their window: 0 for the input, 1 for the target.
+class TokenSource final : public Source {
+ public:
+  TokenSource(std::shared_ptr<const TokenFiles> files, TokenWindows windows, int64_t shift)
+      : files_(std::move(files)), windows_(windows), shift_(shift) {}
+
+  bool ready(int64_t) const override { return true; }
+
+  void read(const Firing& firing, int32_t pieces_per_shard, const TensorView& out, std::string*) override {
+    const int64_t piece = static_cast<int64_t>(firing.shard) * pieces_per_shard + firing.piece;
+    for (int64_t row = 0; row < out.shape[0]; ++row) {
+      const int64_t start = windows_.start(firing.step, piece * out.logical[0] + out.offset[0] + row);
+      files_->copy(start + shift_ + out.offset[1], out.shape[1], out.as<int32_t>() + row * out.shape[1]);
+    }
+  }
+
+ private:
+  std::shared_ptr<const TokenFiles> files_;
+  TokenWindows windows_;
+  int64_t shift_;
+};
+
+struct Tokens {
+  std::shared_ptr<const TokenFiles> files;
+};
+
+nb::object tokens_at(const Tokens& tokens, int64_t begin, int64_t count) {
+  if (begin < 0 || count < 0 || begin + count > tokens.files->size()) throw nb::index_error("no such tokens");
+  return new_array(DType::i32, {count}, [&](std::span<std::byte> into) {
+    tokens.files->copy(begin, count, reinterpret_cast<int32_t*>(into.data()));
+  });
+}
+
+// [rows, seq + 1] for a step of the pass in order.
+nb::object windows_at(const Tokens& tokens, const TokenWindows& windows, int64_t seq, int64_t step) {
+  const int64_t rows = windows.rows_in(step);
+  return new_array(DType::i32, {rows, seq + 1}, [&](std::span<std::byte> into) {
+    int32_t* to = reinterpret_cast<int32_t*>(into.data());
+    for (int64_t row = 0; row < rows; ++row) tokens.files->copy(windows.start(step, row), seq + 1, to + row * (seq + 1));
+  });
+}
+
+std::shared_ptr<Source> source_of(const Tokens& tokens, int64_t seq, int64_t batch, uint64_t seed, int64_t shift) {
+  return std::make_shared<TokenSource>(tokens.files, TokenWindows::shuffled(tokens.files->size(), seq, batch, seed), shift);
+}
+
+// Writes {file name: {tensor name: array} or text} as one directory that appears whole or not at all.
+void save_directory(const std::string& path, const nb::dict& files) {
+  AtomicDir directory(path);
+  for (const auto& [key, content] : files) {
+    const std::string name = nb::cast<std::string>(key);
+    if (nb::isinstance<nb::str>(content)) {
+      const std::string text = nb::cast<std::string>(content);
+      directory.write(name, std::as_bytes(std::span(text)));
+      continue;
+    }
+    std::vector<InputArray> arrays;
+    std::vector<NamedTensor> tensors;
+    for (const auto& [tensor, value] : nb::cast<nb::dict>(content)) {
+      arrays.push_back(nb::cast<InputArray>(value));
+      tensors.push_back({nb::cast<std::string>(tensor), dtype_of_array(arrays.back()), shape_of_array(arrays.back()),
+                         bytes_of(arrays.back())});
+    }
+    write_safetensors(directory.file(name), std::move(tensors));
+  }
+  directory.commit();
+}
+
+nb::dict load_tensors(const std::string& path) {
+  const SafetensorsFile file(path);
+  nb::dict result;
+  for (const NamedTensor& tensor : file.tensors()) {
+    result[tensor.name.c_str()] = new_array(tensor.dtype, tensor.shape, [&](std::span<std::byte> into) {
+      if (!tensor.bytes.empty()) std::memcpy(into.data(), tensor.bytes.data(), tensor.bytes.size());
+    });
+  }
+  return result;
+}
+
+}  // namespace
+
+void bind_files(nb::module_& module) {
+  nb::class_<TokenWindows>(module, "TokenWindows", "Which tokens the rows of a batch hold.")
+      .def_static("sequential", &TokenWindows::sequential)
+      .def_static("shuffled", &TokenWindows::shuffled)
+      .def("start", &TokenWindows::start)
+      .def("steps", &TokenWindows::steps);
+  nb::class_<Tokens>(module, "Tokens", "Files as one list of tokens.")
+      .def("__init__",
+           [](Tokens* self, const std::vector<std::string>& paths, const std::string& type) {
+             new (self) Tokens{std::make_shared<const TokenFiles>(TokenFiles::open(paths, token_type(type)))};
+           })
+      .def("__len__", [](const Tokens& self) { return self.files->size(); })
+      .def("at", &tokens_at)
+      .def("windows_at", &windows_at)
+      .def("source", &source_of);
+  module.def("save_directory", &save_directory);
+  module.def("load_tensors", &load_tensors);
+  module.def("recover_directory", &recover_dir);
+}
+
+}  // namespace troupe::python

@@ -1,0 +1,59 @@
+"""The command `troupe`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+
+import troupe
+from troupe import _troupe, checkpoint
+from troupe.mesh import cuda_devices
+
+
+def _env(_: argparse.Namespace) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows = {"troupe": troupe.__version__, "extension": _troupe.__file__, "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {memory / 2**30:.1f} GiB",
+            "cpu devices": "any number", "cuda devices": f"{cuda_devices()} found; this build has no CUDA kernels",
+            "ops": str(len(_troupe.ops()))}
+    for name, value in rows.items():
+        print(f"{name:14}{value}")
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    print(_troupe.plan_text(arguments.file), end="")
+
+
+def _checkpoint(arguments: argparse.Namespace) -> None:
+    tensors, optimizer, state = checkpoint.load(arguments.directory)
+    print(", ".join(f"{name} {value}" for name, value in state.items()))
+    for name, array in {**tensors, **optimizer}.items():
+        print(f"{name:48} {array.dtype}{list(array.shape)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="troupe", description="Distributed training on actors.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    env = commands.add_parser("env", help="show what was found on this machine")
+    env.set_defaults(run=_env)
+    plan = commands.add_parser("plan", help="show a saved plan as text")
+    plan.add_argument("file", help="a file written by TrainStep.plan(data).save(file)")
+    plan.set_defaults(run=_plan)
+    shown = commands.add_parser("checkpoint", help="list what a checkpoint holds")
+    shown.add_argument("directory", help="a checkpoint, or a directory of them")
+    shown.set_defaults(run=_checkpoint)
+    parsed = parser.parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except (troupe.PlanError, troupe.FaultError) as error:
+        print(f"troupe: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Files of tokens as training data for language models."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from troupe import _troupe
+from troupe._troupe import FaultError
+from troupe.batch import Field
+from troupe.data.source import Data
+
+
+class Tokens(Data):
+    """Windows of tokens: "x" [batch, seq], and "y", the same one token later."""
+
+    def __init__(self, paths: list[str], seq: int, batch: int, seed: int, dtype: str):
+        self.paths = paths
+        self.seq = seq
+        self.batch_rows = batch
+        self.fields = {"x": Field("i32", (seq,)), "y": Field("i32", (seq,))}
+        self._seed = seed
+        self._files = _troupe.Tokens(paths, dtype)
+        _troupe.TokenWindows.shuffled(len(self._files), seq, batch, seed)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def tokens(self, begin: int = 0, count: int | None = None) -> np.ndarray:
+        """Tokens one after another, over all files."""
+        return self._files.at(begin, len(self) - begin if count is None else count)
+
+    def sources(self) -> dict[str, Any]:
+        return {name: self._files.source(self.seq, self.batch_rows, self._seed, shift)
+                for shift, name in enumerate(("x", "y"))}
+
+    def prepare(self, step: int) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        windows = _troupe.TokenWindows.sequential(len(self), self.seq, self.batch_rows)
+        for step in range(windows.steps()):
+            rows = self._files.windows_at(windows, self.seq, step)
+            yield {"x": np.ascontiguousarray(rows[:, :-1]), "y": np.ascontiguousarray(rows[:, 1:])}
+
+
+def tokens(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, seq: int, batch: int, seed: int = 0,
+           dtype: str = "u8") -> Tokens:
+    """Training data from files of raw tokens (`dtype` "u8", "u16" or "i32", little-endian; any file is one of bytes).
+
+    `paths` is a path, a pattern such as "corpus/*.bin", or a list of either. A step's batch has `batch` windows of
+    `seq` + 1 consecutive tokens from places drawn by (seed, step, row) alone, read where they are needed: "x" is the
+    first `seq` of them and "y" the last, both i32[batch, seq]. Evaluation goes through the tokens once, in order.
+    Raises FaultError for a file that cannot be read, PlanError for fewer than seq + 1 tokens.
+    """
+    found: list[str] = []
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        text = os.fspath(path)
+        matches = sorted(glob.glob(text)) if glob.has_magic(text) and not os.path.exists(text) else [text]
+        if not matches:
+            raise FaultError(f"no file matches '{text}'")
+        found += matches
+    return Tokens(found, seq, batch, seed, dtype)

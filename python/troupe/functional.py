@@ -1,0 +1,175 @@
+"""Functions on tensors with PyTorch's names, arguments and meaning. They record nodes; shapes are checked at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from troupe._troupe import PlanError
+from troupe.tensor import Tensor, _dims, type_text
+from troupe.trace import line_text, record
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """x[..., in] times weight[out, in] transposed, plus bias[out]; [..., out]."""
+    return record("linear", x, weight) if bias is None else record("linear", x, weight, bias)
+
+
+def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    """The matrix product over the last two dims, the others in parallel."""
+    return record("matmul", a, b, trans_a=int(transpose_a), trans_b=int(transpose_b))
+
+
+def embedding(ids: Any, weight: Any) -> Tensor:
+    """Rows of weight[count, dim] for ids of any shape; [..., dim]."""
+    return record("embedding", ids, weight)
+
+
+def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Tensor:
+    """Rows of the last dim at mean 0 and variance 1, times weight, plus bias. Only the last dim can be normalised."""
+    if list(normalized_shape) != [x.shape[-1]]:
+        raise PlanError(f"layer_norm: the last dim is normalised, {type_text(x)} has {x.shape[-1]} there, but "
+                        f"normalized_shape is {list(normalized_shape)} {line_text()}")
+    if weight is None:
+        weight = record("fill", value=1.0, shape=[x.shape[-1]], dtype=x.dtype)
+    if bias is None:
+        bias = record("fill", value=0.0, shape=[x.shape[-1]], dtype=x.dtype)
+    return record("layer_norm", x, weight, bias, eps=eps)[0]
+
+
+def softmax(x: Any, dim: int) -> Tensor:
+    """exp(x) over its sum along `dim`."""
+    return x.softmax(dim)
+
+
+def log_softmax(x: Any, dim: int) -> Tensor:
+    """The logarithm of the softmax along `dim`."""
+    return x.log_softmax(dim)
+
+
+def gelu(x: Any, approximate: str = "none") -> Tensor:
+    """x times the normal distribution function of x; approximate="tanh" for the tanh form."""
+    if approximate not in ("none", "tanh"):
+        raise PlanError(f"gelu: approximate={approximate!r}; it is 'none' or 'tanh' {line_text()}")
+    return record("gelu", x, approximate=int(approximate == "tanh"))
+
+
+def relu(x: Any) -> Tensor:
+    """max(x, 0)."""
+    return record("relu", x)
+
+
+def tanh(x: Any) -> Tensor:
+    """The hyperbolic tangent."""
+    return record("tanh", x)
+
+
+def sigmoid(x: Any) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return record("sigmoid", x)
+
+
+def exp(x: Any) -> Tensor:
+    """e to the power of each element."""
+    return record("exp", x)
+
+
+def log(x: Any) -> Tensor:
+    """The natural logarithm."""
+    return record("log", x)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where the condition holds, else b; shapes are broadcast."""
+    return record("where", condition, a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of each pair of elements."""
+    return record("minimum", a, b)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of each pair of elements."""
+    return record("maximum", a, b)
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors one after another along `dim`."""
+    if not tensors:
+        raise PlanError(f"cat: the list of tensors is empty {line_text()}")
+    return record("concat", *tensors, dim=_dims(tensors[0].ndim, dim, "cat")[0])
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
+    """Tensors of equal shape along a new dim."""
+    return cat([t.unsqueeze(dim) for t in tensors], dim)
+
+
+def zeros(*shape: int, dtype: str = "f32") -> Tensor:
+    """A tensor of zeros."""
+    return record("fill", value=0.0, shape=list(shape), dtype=dtype)
+
+
+def ones(*shape: int, dtype: str = "f32") -> Tensor:
+    """A tensor of ones."""
+    return record("fill", value=1.0, shape=list(shape), dtype=dtype)
+
+
+def full(shape: Sequence[int], value: float, dtype: str = "f32") -> Tensor:
+    """A tensor of one value."""
+    return record("fill", value=float(value), shape=list(shape), dtype=dtype)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
+    """Each element zero with probability p, the others divided by 1 - p. Drawn from (seed, path, step, piece, element),
+    so that every layout draws the same."""
+    if not 0 <= p < 1:
+        raise PlanError(f"dropout: p is {p}; it is at least 0 and below 1 {line_text()}")
+    if not training or p == 0:
+        return x
+    return record("dropout", x, p=float(p))
+
+
+def scaled_dot_product_attention(q: Any, k: Any, v: Any, *, is_causal: bool = False, scale: float | None = None,
+                                 seq_dim: int = 2) -> Tensor:
+    """softmax(q kᵀ · scale) v without ever storing the scores; scale is 1/√d when None.
+
+    q, k, v: [batch, heads, seq, d], or [batch, seq, heads, d] with seq_dim=1. The result has the shape of q.
+    """
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
+    return record("attention", q, k, v, causal=int(is_causal), scale=scale, seq_dim=seq_dim)[0]
+
+
+def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """The negative log likelihood of labels[...] under softmax(logits[..., classes]).
+
+    The classes are the last dim. (PyTorch's class dim is 1: for two dims they are the same, and flattened logits and
+    labels mean the same here.) Rows whose label is `ignore_index` do not count. reduction: "mean" over the rows that
+    count, "sum", or "none" for a loss per row.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise PlanError(f"cross_entropy: reduction={reduction!r}; it is 'mean', 'sum' or 'none' {line_text()}")
+    rows = record("cross_entropy", logits, labels, ignore_index=int(ignore_index))[0]
+    if reduction == "none":
+        return rows
+    total = rows.sum()
+    if reduction == "sum":
+        return total
+    return record("weighted_mean", total,
+                  record("count_labels", labels, ignore_index=int(ignore_index), dtype=logits.dtype))
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The square of the difference: its mean over all elements, its "sum", or "none" for each element."""
+    if tuple(x.shape) != tuple(target.shape):
+        raise PlanError(f"mse_loss: {type_text(x)} and the target {type_text(target)} must have one shape {line_text()}")
+    if reduction not in ("mean", "sum", "none"):
+        raise PlanError(f"mse_loss: reduction={reduction!r}; it is 'mean', 'sum' or 'none' {line_text()}")
+    squares = (x - target).square()
+    if reduction == "none":
+        return squares
+    return squares.mean() if reduction == "mean" else squares.sum()
+

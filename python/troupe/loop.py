@@ -1,0 +1,95 @@
+"""The training loop: a generator of metrics that saves, resumes and stops cleanly."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from troupe import checkpoint as checkpoints
+from troupe._troupe import PlanError
+from troupe.data.source import as_data
+from troupe.metrics import Metrics
+from troupe.step import TrainStep
+
+KEPT = 2
+"""So many checkpoints stay in a directory; older ones are removed."""
+
+
+class _CtrlC:
+    """Holds Ctrl-C back while a step runs: the step ends first. Works in the main thread, where signals arrive."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._before: Any = None
+        self._active = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> _CtrlC:
+        if self._active:
+            self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._active:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, *_: object) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+
+def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLike[str] | None = None,
+          every: int | None = None, resume: bool = False,
+          log: Sequence[Callable[[Metrics], None]] = ()) -> Generator[Metrics, None, None]:
+    """Trains until `steps` steps have been made in all; yields each step's metrics.
+
+    data: tr.data.arrays, tr.data.tokens, or any iterable of dicts of arrays. With `checkpoint`, a directory "step-N" is
+    written there after every `every` steps, at the end, on Ctrl-C and when the loop is left early; the newest two stay.
+    With `resume`, training goes on from the newest one if there is one. `log`: functions called with each metrics.
+
+    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once.
+    """
+    if every is not None and (checkpoint is None or every < 1):
+        raise PlanError("every=N needs a checkpoint directory and a number of at least 1")
+    if resume and checkpoint is None:
+        raise PlanError("resume=True needs a checkpoint directory")
+    directory = os.fspath(checkpoint) if checkpoint is not None else None
+    if resume and directory is not None and checkpoints.newest(directory) is not None:
+        step.load(directory)
+    source = as_data(data)
+    saved = step.steps
+
+    def save() -> None:
+        nonlocal saved
+        if directory is not None and saved != step.steps:
+            step.save(checkpoints.numbered_path(directory, step.steps))
+            saved = step.steps
+            _remove_old(directory)
+
+    try:
+        while step.steps < steps:
+            with _CtrlC() as ctrl_c:
+                metrics = step.advance(source)
+            if metrics is None:
+                break
+            for write in log:
+                write(metrics)
+            if ctrl_c.pressed:
+                raise KeyboardInterrupt
+            if every is not None and step.steps % every == 0:
+                save()
+            yield metrics
+    except (KeyboardInterrupt, GeneratorExit):
+        save()
+        raise
+    save()
+
+
+def _remove_old(directory: str) -> None:
+    names = sorted(name for name in os.listdir(directory) if checkpoints.is_numbered(name))
+    for name in names[:-KEPT]:
+        shutil.rmtree(os.path.join(directory, name), ignore_errors=True)

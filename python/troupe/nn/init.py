@@ -1,0 +1,34 @@
+"""How parameters are initialised. Numbers are keyed by (seed, the parameter's path, element), so that they are the same
+on every layout and do not depend on the order in which parameters are made."""
+
+from __future__ import annotations
+
+from troupe.nn.parameter import Initial, Parameter
+
+
+def normal_(parameter: Parameter, mean: float = 0.0, std: float = 1.0) -> Parameter:
+    """Normally distributed numbers."""
+    parameter.initialise(Initial("random_normal", (("mean", float(mean)), ("std", float(std)))))
+    return parameter
+
+
+def uniform_(parameter: Parameter, a: float = 0.0, b: float = 1.0) -> Parameter:
+    """Numbers spread evenly over [a, b)."""
+    parameter.initialise(Initial("random_uniform", (("low", float(a)), ("high", float(b)))))
+    return parameter
+
+
+def constant_(parameter: Parameter, value: float) -> Parameter:
+    """One value everywhere."""
+    parameter.initialise(Initial("fill", (("value", float(value)),)))
+    return parameter
+
+
+def zeros_(parameter: Parameter) -> Parameter:
+    """Zeros."""
+    return constant_(parameter, 0.0)
+
+
+def ones_(parameter: Parameter) -> Parameter:
+    """Ones."""
+    return constant_(parameter, 1.0)

@@ -1,0 +1,198 @@
+"""A session: the devices of a mesh, the variables that lie on them, and the plans that run over these.
+
+All plans of a session bind to the same variables and run one after another. Waiting gives the interpreter lock away and
+lets Ctrl-C through.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from troupe import _troupe
+from troupe._troupe import FaultError, PlanError
+from troupe.mesh import Mesh
+from troupe.nn.module import Module
+from troupe.nn.parameter import Parameter
+from troupe.trace import Trace
+
+PATIENCE_S = 120.0
+"""So long may pass without any firing before a run counts as stalled."""
+
+CACHED_PLANS = 16
+"""So many plans of calls and evaluations a session keeps."""
+
+_SLICE_S = 0.1
+
+
+class LoadedPlan:
+    """A plan in a session, ready to run."""
+
+    def __init__(self, session: Session, compiled: Any, handle: int):
+        self.session = session
+        self.compiled = compiled
+        self.handle = handle
+        self.next_step = 0
+
+    def set_sources(self, sources: Mapping[str, Any]) -> None:
+        """Where its data comes from."""
+        self.session.cluster.set_sources(self.handle, dict(sources))
+
+    def start(self, step: int) -> None:
+        """Begins a step; `wait` ends it."""
+        self.session.cluster.start(self.handle, step, 1)
+        self.next_step = step + 1
+
+    def wait(self) -> None:
+        """Returns when the step is done. Raises FaultError for a failure or a stall."""
+        try:
+            while not self.session.cluster.wait_for(_SLICE_S, PATIENCE_S):
+                pass
+        except KeyboardInterrupt:
+            self.session.cluster.stop()
+            raise
+
+    def run(self, step: int) -> dict[str, np.ndarray]:
+        """Runs a step and returns its outputs."""
+        self.start(step)
+        self.wait()
+        return self.fetch()
+
+    def fetch(self) -> dict[str, np.ndarray]:
+        """The outputs of the last step."""
+        return self.session.cluster.fetch(self.handle)
+
+    def first_nonfinite(self, step: int) -> str | None:
+        """Runs a step with every tensor checked; says which was the first that is not finite."""
+        self.session.cluster.observe(self.handle, True, False)
+        try:
+            self.run(step)
+            return self.session.cluster.nonfinite(self.handle)
+        except FaultError as fault:
+            return str(fault)
+        finally:
+            self.session.cluster.observe(self.handle, False, False)
+
+
+class Session:
+    """Devices, variables and plans. Holds a model's parameters from the first plan to `close`."""
+
+    def __init__(self, model: Module, mesh: Mesh, seed: int):
+        self.mesh = mesh
+        self.seed = seed
+        self.closed = False
+        self.saved: dict[str, np.ndarray] = {}
+        self.cluster = _troupe.Session(mesh.size, 0)
+        self._holder: dict[str, int] = {}
+        self._last: Any = None
+        self._cache: OrderedDict[Any, tuple[LoadedPlan, Any]] = OrderedDict()
+        self._parameters: dict[str, Parameter] = dict(model.named_parameters())
+        self._waiting = {name: p.session.read(p.bound_name).copy() if p.session is not None else p.materialise(name, seed)
+                         for name, p in self._parameters.items()}
+        for old in {id(p.session): p.session for p in self._parameters.values() if p.session is not None}.values():
+            old.close()
+        for name, parameter in self._parameters.items():
+            parameter.bind(self, name)
+
+    def set_initial(self, values: Mapping[str, np.ndarray]) -> None:
+        """Numbers for variables that are not parameters (optimizer state); others start at zero."""
+        for name, value in values.items():
+            if name in self._holder:
+                self.write(name, value)
+            elif name not in self._parameters:
+                self._waiting[name] = value
+
+    def load(self, trace: Trace, name: str, *, data_axes: list[str] | None = None, batch_shards: int = 1,
+             pieces_per_shard: int = 1) -> LoadedPlan:
+        """Compiles a trace, loads the plan, and gives its new variables their numbers. Raises PlanError."""
+        compiled = compile_trace(trace, name, self.mesh, self.seed, data_axes or [], batch_shards, pieces_per_shard,
+                                 self._last)
+        handle = self.cluster.load(compiled)
+        self._last = compiled
+        for variable, (dtype, shape) in compiled.variables.items():
+            if variable not in self._holder:
+                self._holder[variable] = handle
+                if variable in self._waiting:
+                    self.write(variable, self._waiting.pop(variable))
+        return LoadedPlan(self, compiled, handle)
+
+    def cached(self, key: Any, build: Callable[[], tuple[LoadedPlan, Any]]) -> tuple[LoadedPlan, Any]:
+        """What `build` returned for this key when it was last used, or returns now. The plans used longest ago go."""
+        if key not in self._cache:
+            if len(self._cache) >= CACHED_PLANS:
+                old, _ = self._cache.popitem(last=False)[1]
+                if old.handle not in self._holder.values():
+                    self.cluster.unload(old.handle)
+            self._cache[key] = build()
+        self._cache.move_to_end(key)
+        return self._cache[key]
+
+    @property
+    def empty(self) -> bool:
+        """True before the first plan."""
+        return self._last is None
+
+    def read(self, name: str) -> np.ndarray:
+        """A copy of a variable's numbers."""
+        if name in self._holder:
+            return self.cluster.read(self._holder[name], name)
+        return self._waiting[name].copy()
+
+    def write(self, name: str, array: np.ndarray) -> None:
+        """Gives a variable its numbers, on all devices."""
+        if name in self._holder:
+            self.cluster.write(self._holder[name], name, np.ascontiguousarray(array))
+        else:
+            self._waiting[name] = np.array(array)
+
+    def variables(self) -> dict[str, np.ndarray]:
+        """All variables by name."""
+        return {name: self.read(name) for name in (*self._holder, *self._waiting)}
+
+    def close(self) -> None:
+        """Ends the devices. Parameters get their numbers back on the host; `saved` has the other variables."""
+        if self.closed:
+            return
+        values = self.variables()
+        self.closed = True
+        self.cluster.shutdown()
+        for name, parameter in self._parameters.items():
+            parameter.release(values.pop(name))
+        self.saved = values
+
+
+def compile_trace(trace: Trace, name: str, mesh: Mesh, seed: int, data_axes: list[str], batch_shards: int,
+                  pieces_per_shard: int, bound_to: Any = None) -> Any:
+    """The compiled plan of a trace. Raises PlanError."""
+    choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
+    choices.data_axes = data_axes
+    choices.batch_shards = batch_shards
+    choices.pieces_per_shard = pieces_per_shard
+    choices.seed = seed
+    if bound_to is not None:
+        choices.bind_to(bound_to)
+    return _troupe.compile(trace.graph, choices, _troupe.Profile())
+
+
+def rows_per_piece(rows: int, batch_shards: int, pieces_per_shard: int) -> int:
+    """Rows of a piece. Raises PlanError, with what is possible, when the batch cannot be cut."""
+    pieces = batch_shards * pieces_per_shard
+    if rows % pieces == 0 and rows > 0:
+        return rows // pieces
+    possible = [n for n in range(1, rows + 1) if rows % n == 0 and n % batch_shards == 0]
+    shards = [n for n in range(1, rows + 1) if rows % (n * pieces_per_shard) == 0]
+    either = [f"pieces_per_shard={', '.join(str(n // batch_shards) for n in possible)}"] if possible else []
+    either += [f"batch_shards={', '.join(map(str, shards))}"] if shards else []
+    above = (rows // pieces + 1) * pieces
+    below = rows // pieces * pieces
+    sizes = f"a batch of {above} rows" if below == 0 else f"batches of {below} or {above} rows"
+    raise PlanError(f"a batch of {rows} rows cannot be cut into {batch_shards} batch shards of {pieces_per_shard} equal "
+                    f"pieces; {'; or '.join([*either, sizes])} are possible")
+
+
+def shards_for(rows: int, devices: int) -> int:
+    """Into how many equal pieces rows are cut for devices: the fewest that give each one, else one row each."""
+    return next((n for n in range(min(devices, rows), rows + 1) if rows % n == 0), rows)

@@ -1,0 +1,205 @@
+"""The training step: a model, a loss and an optimizer, compiled for a mesh."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from troupe import checkpoint
+from troupe._troupe import FaultError, PlanError
+from troupe.batch import Fields, as_arrays, fields_of, rows_of, tokens_of
+from troupe.data.source import Data, SingleBatches, as_data
+from troupe.layouts import Layouts, resolve, rules_of
+from troupe.means import Cut
+from troupe.mesh import Mesh, mesh as make_mesh
+from troupe.metrics import Metrics
+from troupe.nn.module import Module
+from troupe.optim.optimizer import Optimizer
+from troupe.plan import Plan
+from troupe.recipes import Recipe, data_parallel
+from troupe.session import LoadedPlan, Session, compile_trace, rows_per_piece
+from troupe.trace import Trace
+from troupe.training import Loss, Pins, record_training, trace_loss
+
+
+class TrainStep:
+    """One training step as a plan: `step(batch)` runs it, `tr.train(step, data, ...)` runs many.
+
+    model: the module that is trained. loss: a function (model, batch) -> scalar tensor, or (scalar, {name: scalar});
+    the batch is a dict of tensors. optimizer: over the model's parameters. mesh: the devices (one by default). recipe:
+    what decides about layouts, `data_parallel()` by default. layouts: {pattern of parameter names: {axis: layout}} on
+    top of that. batch_shards: into how many shards every batch is cut; it decides the order of sums, so that runs with
+    equal batch_shards are equal to the last bit for any number of data-parallel devices; by default the size of the
+    data axes. pieces_per_shard: micro-batches per shard, whose gradients are added up. clip_grad_norm: the largest
+    global norm of the gradients. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing).
+
+    Raises PlanError for what does not fit together.
+    """
+
+    def __init__(self, model: Module, loss: Loss, optimizer: Optimizer, *, mesh: Mesh | None = None,
+                 recipe: Recipe | None = None, layouts: Layouts | None = None, batch_shards: int | None = None,
+                 pieces_per_shard: int = 1, clip_grad_norm: float | None = None, seed: int = 0,
+                 on_nonfinite: str = "stop"):
+        if on_nonfinite not in ("stop", "skip"):
+            raise PlanError(f"on_nonfinite={on_nonfinite!r}; 'stop' and 'skip' are possible")
+        if pieces_per_shard < 1 or (batch_shards is not None and batch_shards < 1):
+            raise PlanError(f"batch_shards={batch_shards} and pieces_per_shard={pieces_per_shard} must be at least 1")
+        if clip_grad_norm is not None and clip_grad_norm <= 0:
+            raise PlanError(f"clip_grad_norm={clip_grad_norm} must be above 0")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.mesh = mesh if mesh is not None else make_mesh("cpu")
+        decision = (recipe if recipe is not None else data_parallel()).decide(model, self.mesh)
+        self.data_axes = decision.data_axes
+        self.data_parallel_size = math.prod(self.mesh.axis_size(axis) for axis in self.data_axes)
+        self.batch_shards = batch_shards if batch_shards is not None else self.data_parallel_size
+        if self.batch_shards < self.data_parallel_size:
+            raise PlanError(f"batch_shards={self.batch_shards} on {self.data_parallel_size} data-parallel devices leaves "
+                            f"devices without work; at least {self.data_parallel_size} are needed")
+        self.pieces_per_shard = pieces_per_shard
+        self.clip_grad_norm = clip_grad_norm
+        self.seed = seed
+        self.on_nonfinite = on_nonfinite
+        self.notes = decision.notes
+        names = [name for name, _ in model.named_parameters()]
+        self.pins: Pins = resolve(decision.rules + rules_of(layouts or {}), names)
+        self.steps = 0
+        self._session: Session | None = None
+        self._state: dict[str, np.ndarray] = {}
+        self._plans: dict[Any, LoadedPlan] = {}
+        self._current: tuple[LoadedPlan, Data] | None = None
+        self._single: SingleBatches | None = None
+
+    @property
+    def session(self) -> Session:
+        """The devices with the model's parameters and the optimizer's state; begun when it is first needed."""
+        if self._session is None or self._session.closed:
+            if self._session is not None:
+                self._state = self._session.saved
+            self._plans, self._current = {}, None
+            self._session = Session(self.model, self.mesh, self.seed)
+            self._session.set_initial(self._state)
+        return self._session
+
+    def plan(self, data: Any) -> Plan:
+        """The plan for batches like those of `data` (data, or one batch), to look at. Nothing runs."""
+        if isinstance(data, Mapping):
+            arrays = as_arrays(data)
+            fields, rows = fields_of(arrays), rows_of(arrays)
+        else:
+            source = as_data(data)
+            fields, rows = source.fields, source.batch_rows
+        if self._session is not None and not self._session.closed and self._key(fields, rows) in self._plans:
+            return Plan(self._plans[self._key(fields, rows)].compiled, self.notes)
+        compiled = compile_trace(self._trace(fields, rows), "train", self.mesh, self.seed, self.data_axes,
+                                 self.batch_shards, self.pieces_per_shard)
+        return Plan(compiled, self.notes)
+
+    def _trace(self, fields: Fields, rows: int) -> Trace:
+        piece = rows_per_piece(rows, self.batch_shards, self.pieces_per_shard)
+        cut = Cut(self.batch_shards * self.pieces_per_shard, self.data_parallel_size)
+        forward = trace_loss(self.model, self.loss, fields, piece * self.data_parallel_size)
+        return record_training(forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm)
+
+    def _key(self, fields: Fields, rows: int) -> Any:
+        return (tuple(sorted((name, field.dtype, field.shape) for name, field in fields.items())), rows,
+                tuple(module.training for module in self.model.modules()))
+
+    def _loaded(self, fields: Fields, rows: int) -> LoadedPlan:
+        session = self.session
+        key = self._key(fields, rows)
+        if key not in self._plans:
+            if not session.empty and not self._plans:
+                session.close()  # plans that came first chose layouts; training's come before theirs
+                session = self.session
+            self._plans[key] = session.load(self._trace(fields, rows), "train", data_axes=self.data_axes,
+                                            batch_shards=self.batch_shards, pieces_per_shard=self.pieces_per_shard)
+        return self._plans[key]
+
+    def __call__(self, batch: Mapping[str, Any]) -> Metrics:
+        """Runs one step on one batch (a dict of arrays) and returns its metrics."""
+        arrays = as_arrays(batch)
+        fields, rows = fields_of(arrays), rows_of(arrays)
+        if self._single is None or (self._single.fields, self._single.batch_rows) != (fields, rows):
+            self._single = SingleBatches(fields, rows)
+        self._single.give(self.steps, arrays)
+        metrics = self.advance(self._single, read_ahead=False)
+        assert metrics is not None
+        return metrics
+
+    def advance(self, data: Data, read_ahead: bool = True) -> Metrics | None:
+        """Runs the next step on its batch of `data`; None when the data has ended.
+
+        Raises FaultError when the loss or a gradient is not finite and on_nonfinite is "stop": nothing was changed, and
+        the error names the first tensor that was not.
+        """
+        plan = self._loaded(data.fields, data.batch_rows)
+        if self._current is None or self._current[0] is not plan or self._current[1] is not data:
+            plan.set_sources(data.sources())
+            self._current = (plan, data)
+        if not data.prepare(self.steps):
+            return None
+        began = time.perf_counter()
+        plan.start(self.steps)
+        if read_ahead and data.prepare(self.steps + 1):
+            plan.session.cluster.wake()
+        plan.wait()
+        values = plan.fetch()
+        seconds = time.perf_counter() - began
+        if float(values.pop("ok")) == 0:
+            self._not_finite(plan)
+        metrics = Metrics(self.steps, seconds, tokens_of(data.fields, data.batch_rows), values)
+        self.steps += 1
+        return metrics
+
+    def _not_finite(self, plan: LoadedPlan) -> None:
+        if self.on_nonfinite == "skip":
+            return
+        first = plan.first_nonfinite(self.steps)
+        raise FaultError(f"step {self.steps}: the loss or a gradient is not finite and nothing was updated; "
+                         f"{first or 'on the replay every tensor was finite'}")
+
+    def optimizer_state(self) -> dict[str, np.ndarray]:
+        """The optimizer's variables by name, such as "optimizer.m.head.weight"; empty before the first step."""
+        if self._session is None or self._session.closed:
+            return dict(self._session.saved if self._session is not None else self._state)
+        names = {name for name, _ in self.model.named_parameters()}
+        return {name: value for name, value in self._session.variables().items() if name not in names}
+
+    def save(self, path: str) -> None:
+        """Writes a checkpoint directory, whole or not at all: "model.safetensors" with the model's state dict,
+        "optimizer.safetensors" and "state.json". It can be loaded on any mesh."""
+        state = {"step": self.steps, "seed": self.seed, "batch_shards": self.batch_shards,
+                 "pieces_per_shard": self.pieces_per_shard}
+        checkpoint.save(path, self.model.state_dict(), self.optimizer_state(), state)
+
+    def load(self, path: str) -> None:
+        """Takes model, optimizer and step from a checkpoint directory (or the newest one in a directory of them).
+
+        Raises FaultError when it cannot be read; PlanError, naming the first tensor that differs, when it is another
+        model's, and when it was written with another batch_shards, which would change every sum.
+        """
+        tensors, optimizer, state = checkpoint.load(path)
+        if state["batch_shards"] != self.batch_shards:
+            raise PlanError(f"checkpoint '{path}' was written with batch_shards={state['batch_shards']}, this step has "
+                            f"{self.batch_shards}; the sums would differ")
+        checkpoint.check_same_model(path, self.model, tensors)
+        self.model.load_state_dict(tensors)
+        self.steps, self._state = state["step"], optimizer
+        if self._session is not None and not self._session.closed:
+            self._session.set_initial(optimizer)
+            self._current = None
+
+    def close(self) -> None:
+        """Ends the devices; the parameters' numbers move to the host. The next step begins them again."""
+        if self._session is not None and not self._session.closed:
+            self._session.close()
+
+    def __enter__(self) -> TrainStep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,143 @@
+"""The graph of a training step: forward, backward, and the update that happens once per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from troupe._troupe import PlanError
+from troupe.batch import Fields
+from troupe.layouts import Rule
+from troupe.means import Cut, mean_of, terms_of, total_weight
+from troupe.nn.module import Module
+from troupe.nn.parameter import Parameter
+from troupe.optim.optimizer import Optimizer, Update
+from troupe.tensor import Tensor
+from troupe.trace import Trace, record
+from troupe.watching import record_watches
+
+Loss = Callable[[Module, Mapping[str, Tensor]], Any]
+Pins = Mapping[str, Mapping[str, Rule]]
+
+RESERVED = ("loss", "grad_norm", "lr", "ok", "step")
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A traced loss and what was returned beside it."""
+
+    trace: Trace
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int) -> Forward:
+    """Records the loss of a round of `rows` rows. Raises PlanError when the loss returns something else."""
+    trace = Trace(model)
+    with trace.recording("loss"):
+        batch = {name: trace.source(name, field.dtype, (rows, *field.shape)) for name, field in fields.items()}
+        result = loss(model, batch)
+        value, metrics = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+    if not isinstance(value, Tensor) or not isinstance(metrics, Mapping):
+        raise PlanError(f"a loss function returns a scalar tensor, or (loss, {{name: tensor}}), not "
+                        f"{type(result).__name__}")
+    taken = [name for name in metrics if name in RESERVED]
+    if taken:
+        raise PlanError(f"metrics named {', '.join(taken)} are there already; choose other names")
+    return Forward(trace, value, dict(metrics))
+
+
+def apply_pins(trace: Trace, pins: Pins, variable: Tensor, parameter: str) -> None:
+    """Demands a parameter's layout of a variable that goes with it."""
+    for axis, rule in pins.get(parameter, {}).items():
+        trace.graph.pin(variable.id, axis, rule.sbp.text, rule.origin, "", 0)
+
+
+def record_training(forward: Forward, model: Module, optimizer: Optimizer, cut: Cut, pins: Pins,
+                    clip_grad_norm: float | None) -> Trace:
+    """Adds gradients, the update of all parameters, and the outputs "loss", "grad_norm", "lr", "ok"."""
+    trace = forward.trace
+    parameters: dict[str, Parameter] = dict(model.named_parameters())
+    used = trace.parameters
+    trained = [name for name in parameters if name in used and parameters[name].requires_grad and
+               optimizer.group_of(parameters[name]) is not None]
+    if not trained:
+        raise PlanError("nothing can be trained: the loss uses no parameter that the optimizer holds")
+    for name, value in used.items():
+        apply_pins(trace, pins, value, name)
+    with trace.recording("loss"):
+        terms = terms_of(forward.loss, cut, "the loss")
+        metrics = {name: terms_of(value, cut, f"metric '{name}'") for name, value in forward.metrics.items()}
+        watches = record_watches(trace, cut)
+    gradients = [trace.graph.gradients(term.sum.id, [used[name].id for name in trained]) for term in terms]
+    trace.graph.set_role("update")
+    with trace.recording("optimizer"):
+        scales = [record("rdiv_scalar", total_weight(term), value=1.0) for term in terms]
+        total: dict[str, Tensor] = {}
+        for index, name in enumerate(trained):
+            parts = [(Tensor(trace, found[index]), scale) for found, scale in zip(gradients, scales) if found[index] >= 0]
+            if len(scales) == 1 and parts:
+                total[name] = parts[0][0]
+            elif parts:
+                scaled = [gradient * scale for gradient, scale in parts]
+                total[name] = scaled[0] if len(scaled) == 1 else record("add_n", *scaled)
+        if not total:
+            raise PlanError("nothing can be trained: the loss does not depend on any parameter")
+        _record_update(trace, forward.loss, mean_of(terms), total, scales[0] if len(scales) == 1 else None, parameters,
+                       optimizer, pins, clip_grad_norm)
+        for name, metric in metrics.items():
+            trace.graph.output(name, mean_of(metric).id)
+        for name, watched in watches.items():
+            trace.graph.output(name, (mean_of(watched) if isinstance(watched, list) else watched).id)
+    return trace
+
+
+def _record_update(trace: Trace, loss: Tensor, mean: Tensor, gradients: Mapping[str, Tensor], scale: Tensor | None,
+                   parameters: Mapping[str, Parameter], optimizer: Optimizer, pins: Pins,
+                   clip_grad_norm: float | None) -> None:
+    """Gradients count times `scale`; None: they are means already."""
+    squares = []
+    for name, gradient in gradients.items():
+        with trace.within(f"optimizer.norm.{name}"):
+            squares.append(record("tree_sum", record("row_sum_squares", gradient)))
+    norm = (squares[0] if len(squares) == 1 else record("add_n", *squares)).sqrt()
+    if scale is None:
+        scale = record("fill", value=1.0, shape=[], dtype=loss.dtype)
+    else:
+        norm = norm * scale
+    if clip_grad_norm is not None:
+        scale = scale * record("global_norm_scale", norm, max_norm=float(clip_grad_norm))
+    ok = record("is_finite", mean, norm)
+    steps = trace.variable("optimizer.step", "i64", ())
+    with trace.within("optimizer.lr"):
+        rates = optimizer.rates(steps.float())
+    for name, gradient in gradients.items():
+        group = optimizer.group_of(parameters[name])
+        assert group is not None
+        update = Update(trace, name, parameters[name], trace.parameters[name], gradient, scale, ok, steps,
+                        lambda variable, name=name: apply_pins(trace, pins, variable, name))
+        with trace.within(f"optimizer.{name}"):
+            optimizer.update(update, rates[group], optimizer.param_groups[group])
+    trace.graph.assign(steps.id, (steps + ok.long()).id)
+    for name, value in (("loss", mean), ("grad_norm", norm), ("lr", rates[0]), ("ok", ok)):
+        trace.graph.output(name, value.id)
+
+
+def record_evaluation(forward: Forward, cut: Cut, pins: Pins) -> Trace:
+    """Adds, for the loss and each metric NAME, the output "NAME.K" of its K-th term, and "NAME.K.weight" where the
+    weight is not known beforehand, so that batches can be weighed."""
+    trace = forward.trace
+    for name, value in trace.parameters.items():
+        apply_pins(trace, pins, value, name)
+    with trace.recording("loss"):
+        terms = {name: terms_of(value, cut, f"'{name}'")
+                 for name, value in {"loss": forward.loss, **forward.metrics}.items()}
+    trace.graph.set_role("update")
+    with trace.recording("evaluate"):
+        for name, found in terms.items():
+            for index, term in enumerate(found):
+                trace.graph.output(f"{name}.{index}", mean_of([term]).id)
+                if term.weight is not None:
+                    trace.graph.output(f"{name}.{index}.weight", (term.weight * 1.0).id)
+    return trace
