@@ -1,0 +1,74 @@
+#include "planner/compile.h"
+
+#include <algorithm>
+
+#include "planner/box.h"
+#include "planner/certify.h"
+#include "planner/deduce.h"
+#include "planner/emit.h"
+#include "planner/memory.h"
+#include "planner/pieces.h"
+#include "planner/shard.h"
+#include "planner/summary.h"
+#include "runtime/base/check.h"
+
+namespace troupe {
+namespace {
+
+void check(const Choices& choices) {
+  CHECK(choices.mesh.size() > 0 && static_cast<size_t>(choices.mesh.size()) == choices.devices.size(),
+        choices.mesh.size(), choices.devices.size());
+  const int ranks = choices.data_parallel_size();
+  if (choices.batch_shards < ranks) {
+    throw PlanError("batch_shards=" + std::to_string(choices.batch_shards) + " is less than the " +
+                    std::to_string(ranks) + " devices of the data axes; a multiple of " + std::to_string(ranks) +
+                    " keeps all of them busy");
+  }
+  if (choices.pieces_per_shard < 1 || choices.source_slots < 1) {
+    throw PlanError("pieces_per_shard and source_slots must be at least 1");
+  }
+  const auto split = std::count_if(choices.data_axes.begin(), choices.data_axes.end(), [&](const std::string& name) {
+    const int axis = choices.mesh.find_axis(name);
+    return axis >= 0 && choices.mesh.axis(axis).size > 1;
+  });
+  if (split > 1) throw PlanError("at most one data axis larger than 1 is possible");
+}
+
+}  // namespace
+
+Compiled compile(const Graph& graph, const Choices& given, const Profile& profile) {
+  Choices choices = given;
+  if (choices.topology.places.empty()) choices.topology = Topology::one_host(static_cast<int>(choices.devices.size()));
+  check(choices);
+
+  Compiled result;
+  result.stages["write"] = graph.str();
+  const Program fired = pieces(graph, choices);
+  result.stages["pieces"] = fired.str();
+  const Deduced deduced = deduce(fired, choices, profile);
+  result.stages["deduce"] = deduced.str(fired, choices.mesh);
+  const Program boxed = box(fired, deduced, choices);
+  result.stages["box"] = boxed.str();
+  TaskGraph tasks = shard(boxed, choices, profile);
+  result.stages["shard"] = tasks.str(boxed);
+  const MemoryPlan memory = plan_memory(tasks, boxed, choices);
+  result.plan = emit(tasks, boxed, memory, choices);
+  const Certificate certificate = certify(result.plan, profile.cores);
+  result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical, {}};
+  result.summary = summarize(result.plan, tasks, boxed, memory, choices);
+
+  result.variables = choices.variables;
+  result.variables_end = choices.variables_end;
+  result.variables_end.resize(choices.devices.size(), 0);
+  for (const PlanDevice& device : result.plan.devices) {
+    int64_t& end = result.variables_end[static_cast<size_t>(&device - result.plan.devices.data())];
+    end = std::max(end, device.arena_bytes[static_cast<size_t>(ArenaKind::variables)]);
+  }
+  for (const ProgramVariable& variable : boxed.variables) {
+    const ClassRegister& reg = tasks.registers[static_cast<size_t>(tasks.register_of[variable.value.index()])];
+    result.variables[variable.name] = {*boxed.value(variable.value).layout, reg.variable_offsets};
+  }
+  return result;
+}
+
+}  // namespace troupe

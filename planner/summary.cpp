@@ -1,0 +1,113 @@
+#include "planner/summary.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "runtime/base/align.h"
+#include "runtime/base/text.h"
+
+namespace troupe {
+namespace {
+
+bool is_collective(BoxingKind kind) { return kind != BoxingKind::slice && kind != BoxingKind::zero_fill; }
+
+std::string padded(std::string text, size_t width) {
+  if (text.size() < width) text.resize(width, ' ');
+  return text;
+}
+
+std::string traffic_table(const std::vector<PlanTraffic>& traffic) {
+  if (traffic.empty()) return "  no collectives\n";
+  std::string text = "  " + padded("collective", 16) + padded("axis", 8) + padded("per step", 10) + "bytes per step\n";
+  for (const PlanTraffic& row : traffic) {
+    text += "  " + padded(row.kind, 16) + padded(row.axis, 8) + padded(std::to_string(row.count), 10) +
+            bytes_text(row.bytes) + "\n";
+  }
+  return text;
+}
+
+std::string memory_table(const std::vector<MemoryByKind>& memory, const std::vector<PlanDevice>& devices) {
+  std::string text = "  " + padded("device", 10) + padded("parameters", 13) + padded("optimizer", 13) +
+                     padded("activations", 13) + padded("gradients", 13) + padded("data", 13) + "peak\n";
+  for (size_t d = 0; d < memory.size(); ++d) {
+    const MemoryByKind& row = memory[d];
+    text += "  " + padded(devices[d].name, 10);
+    for (int64_t bytes : {row.parameters, row.optimizer, row.activations, row.gradients, row.io}) {
+      text += padded(bytes_text(bytes), 13);
+    }
+    text += bytes_text(row.total()) + "\n";
+  }
+  return text;
+}
+
+// Accumulators and what the update makes of them, at the time when the workspace is fullest.
+int64_t gradient_bytes(const TaskGraph& graph, size_t c) {
+  int64_t bytes = 0;
+  for (const ClassRegister& reg : graph.registers) {
+    if (reg.accumulates) bytes += aligned(reg.bytes[c]);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choices) {
+  std::map<std::pair<std::string, std::string>, PlanTraffic> rows;
+  std::set<std::tuple<std::string, std::string, Role>> merged;
+  for (const ProgramNode& node : program.nodes) {
+    if (node.kind != NodeKind::boxing || !is_collective(node.boxing->kind)) continue;
+    const ProgramValue& value = program.value(node.outputs.front());
+    const BoxingCost cost = cost_of(*node.boxing, value.type.shape, value.type.dtype, choices.topology);
+    if (cost.total().value == 0) continue;
+    const std::string kind = name_of(node.boxing->kind);
+    const std::string axis = node.boxing->axis < 0 ? "-" : choices.mesh.axis(node.boxing->axis).name;
+    PlanTraffic& row = rows[{kind, axis}];
+    row.kind = kind;
+    row.axis = axis;
+    const int firings = node.rate == Rate::piece ? choices.rounds() : 1;
+    row.bytes += cost.total().value * firings;
+    for (int64_t messages : cost.messages) row.messages += messages * firings;
+    if (value.type.shape.elements() == 1) continue;
+    if (node.rate == Rate::piece) {
+      row.count += firings;
+    } else if (merged.emplace(kind, axis, node.role).second) {
+      row.count += 1;
+    }
+  }
+  std::vector<PlanTraffic> result;
+  for (auto& [key, row] : rows) result.push_back(std::move(row));
+  return result;
+}
+
+Summary summarize(const Plan& plan, const TaskGraph& graph, const Program& program, const MemoryPlan& memory,
+                  const Choices& choices) {
+  Summary summary;
+  for (int position = 0; position < choices.mesh.size(); ++position) {
+    const size_t c = static_cast<size_t>(graph.class_of[static_cast<size_t>(position)]);
+    MemoryByKind kinds;
+    for (const ProgramVariable& variable : program.variables) {
+      const int reg = graph.register_of[variable.value.index()];
+      (variable.trained ? kinds.parameters : kinds.optimizer) +=
+          aligned(graph.registers[static_cast<size_t>(reg)].bytes[c]);
+    }
+    const std::vector<int64_t>& arenas = graph.arena_bytes[c];
+    kinds.io = arenas[static_cast<size_t>(ArenaKind::io)];
+    kinds.gradients = std::min(gradient_bytes(graph, c), arenas[static_cast<size_t>(ArenaKind::workspace)]);
+    kinds.activations = arenas[static_cast<size_t>(ArenaKind::workspace)] - kinds.gradients;
+    summary.memory.push_back(kinds);
+  }
+  summary.peak_tensors = peak_tensors(graph, program, memory, 0);
+  std::string& text = summary.text;
+  text = "plan '" + plan.name + "': " + std::to_string(plan.devices.size()) + " devices, " + choices.mesh.str() + "; " +
+         std::to_string(choices.batch_shards) + " batch shards in " + std::to_string(plan.rounds) + " rounds; " +
+         std::to_string(plan.tasks.size()) + " actors\n";
+  text += traffic_table(plan.promise.traffic);
+  text += memory_table(summary.memory, plan.devices);
+  text += "  predicted step time " + seconds_text(plan.promise.step_s) + ", bound by " + plan.promise.critical + "\n";
+  return summary;
+}
+
+}  // namespace troupe
