@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "actors/engine/engine.h"
+#include "runtime/base/clock.h"
 
 namespace troupe {
 
@@ -42,8 +43,11 @@ class Cluster {
 
  private:
   struct Actors;
+  void check_up() const;
+
+  SteadyClock clock_;
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Actors> actors_;
+  std::unique_ptr<Actors> actors_;  // null once shut down
 };
 
 }  // namespace troupe

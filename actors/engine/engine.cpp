@@ -293,8 +293,7 @@ bool Engine::wait_for(double at_most_s, double patience_s) {
       seen_firings_ = firings;
       seen_at_ = clock_.now();
     } else if (clock_.now() - seen_at_ >= patience_s) {
-      Fault fault;
-      fault.what = stall_report();
+      Fault fault = stall();
       fault.deadline = patience_s;
       shared_.raise(fault);
       throw FaultError(std::move(fault));
@@ -378,14 +377,25 @@ Observations Engine::observations(PlanHandle handle) {
   return all;
 }
 
-std::string Engine::stall_report() {
-  if (current_ == nullptr) return "no plan runs";
+std::string Engine::stall_report() { return stall().what; }
+
+Fault Engine::stall() {
+  Fault fault;
+  fault.what = "no plan runs";
+  if (current_ == nullptr) return fault;
   const Pause pause(*this, kStallReportPatience);
   std::vector<std::optional<TaskId>> busy(static_cast<size_t>(executors()));  // what executors that do not stop run
   for (size_t e = 0; e < busy.size(); ++e) {
     if (!pause.has(e)) busy[e] = executors_[e]->running().second;
   }
-  return describe_stall(*current_, busy, clock_.now() - seen_at_).text;
+  const Stall stall = describe_stall(*current_, busy, clock_.now() - seen_at_);
+  fault.what = stall.text;
+  if (stall.chain.empty()) return fault;
+  const auto name = [&](TaskId task) { return current_->plan().task(task).name; };
+  fault.task = name(stall.chain.front());
+  fault.device = current_->plan().devices[current_->plan().task(stall.chain.front()).device.index()].name;
+  if (stall.chain.size() > 1) fault.peer = name(stall.chain.back());
+  return fault;
 }
 
 }  // namespace troupe

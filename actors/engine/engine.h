@@ -104,6 +104,7 @@ class Engine {
   void check_agrees(const LoadedPlan& fresh) const;
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;
+  Fault stall();
   void connect();
   void bind_all();
   std::byte* slot_data(const LoadedPlan& loaded, RegisterId reg, size_t slot) const;

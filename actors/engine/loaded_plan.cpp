@@ -227,17 +227,6 @@ void LoadedPlan::make_streams() {
   }
 }
 
-DeviceId LoadedPlan::device_of(RegisterId id) const {
-  const PlanRegister& reg = plan_->reg(id);
-  if (reg.producer.valid()) return plan_->task(reg.producer).device;
-  for (const PlanTask& task : plan_->tasks) {
-    for (const PlanRead& read : task.inputs) {
-      if (read.reg == id) return task.device;
-    }
-  }
-  return plan_->devices.size() == 1 ? DeviceId(0) : DeviceId();
-}
-
 void LoadedPlan::set_sources(SourceMap sources) {
   sources_ = std::move(sources);
   for (TaskActor* actor : actors_) {

@@ -62,8 +62,8 @@ class LoadedPlan {
   size_t newest_slot(RegisterId reg) const;
   size_t slot_of(const PlanPart& part) const;
 
-  // Where a register lies: its producer's device, or its first reader's; invalid when the plan does not say.
-  DeviceId device_of(RegisterId reg) const;
+  // Where a register lies; invalid for a control edge.
+  DeviceId device_of(RegisterId reg) const { return plan_->reg(reg).device; }
 
   uint32_t epoch = 0;
   bool fresh = true;              // to be restarted before it runs

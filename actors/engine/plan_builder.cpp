@@ -51,13 +51,13 @@ RegisterId PlanBuilder::add(DeviceId device, TaskId producer, const Register& re
   made.arena = reg.arena;
   made.dtype = reg.dtype;
   if (!reg.control) {
+    made.device = device;
     made.shape = made.logical = Dims{reg.elements};
     made.offset = Dims{0};
     made.bytes = reg.elements * size_of(reg.dtype);
     made.slots.resize(static_cast<size_t>(reg.slots));
   }
   plan_.registers.push_back(made);
-  device_of_.push_back(device);
   return RegisterId(static_cast<int64_t>(plan_.registers.size()) - 1);
 }
 
@@ -102,9 +102,9 @@ Plan PlanBuilder::finish() {
     const RegisterId id(static_cast<int64_t>(r));
     const bool lies_elsewhere =
         std::any_of(shared_.begin(), shared_.end(), [&](const auto& pair) { return pair.second == id; });
-    reg.slots.resize(reg.is_control() ? 0 : static_cast<size_t>(reg.slot_count));
-    if (lies_elsewhere) continue;
-    int64_t& end = plan_.devices[device_of_[r].index()].arena_bytes[static_cast<int>(reg.arena)];
+    reg.slots.resize(reg.device.valid() ? static_cast<size_t>(reg.slot_count) : 0);
+    if (lies_elsewhere || reg.is_control()) continue;
+    int64_t& end = plan_.devices[reg.device.index()].arena_bytes[static_cast<int>(reg.arena)];
     for (int64_t& slot : reg.slots) {
       slot = end;
       end += aligned(std::max<int64_t>(reg.bytes, 1));

@@ -48,7 +48,6 @@ class PlanBuilder {
   RegisterId add(DeviceId device, TaskId producer, const Register& reg);
 
   Plan plan_;
-  std::vector<DeviceId> device_of_;                        // by register
   std::vector<std::pair<RegisterId, RegisterId>> shared_;  // the second lies where the first does
 };
 

@@ -95,7 +95,8 @@ class Drawing {
       give_pieces(task);
       piece_registers_.push_back(output(task, 1, ArenaKind::io));
       piece_tasks_.push_back(task);
-      sources_[name] = std::make_shared<SampleSource>(random_.next(), static_cast<int>(random_.below(3)));
+      const int hesitation = options_.hesitant_sources ? static_cast<int>(random_.below(3)) : 0;
+      sources_[name] = std::make_shared<SampleSource>(random_.next(), hesitation);
     }
   }
 

@@ -34,6 +34,7 @@ struct SampleGraph {
 };
 
 struct SampleGraphOptions {
+  bool hesitant_sources = false;  // some must be asked again
   bool reuse_bytes = true;
   bool guard_reuse = true;  // false: the control edges between registers that share bytes are left out, a mistake
 };

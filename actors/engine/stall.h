@@ -11,7 +11,7 @@ namespace troupe {
 
 struct Stall {
   std::string text;           // lines, the culprit first
-  std::vector<TaskId> chain;  // from a task that waits to the one that waits for nobody, or around a cycle
+  std::vector<TaskId> chain;  // from a task that waits to the one that should have gone on, or around a cycle
   bool cycle = false;
 };
 
