@@ -47,8 +47,9 @@ OpDef adamw() {
   return {.name = "adamw",
           .inputs = {"p", "g", "lr", "scale", "ok", "step", "m", "v"},
           .outputs = {"p", "m", "v"},
-          .doc = "One update of torch.optim.AdamW (decoupled=0: Adam) with the gradient g * scale, after `step` "
-                 "updates; nothing changes where ok is 0.",
+          .doc =
+              "One update of torch.optim.AdamW (decoupled=0: Adam) with the gradient g * scale, after `step` "
+              "updates; nothing changes where ok is 0.",
           .rule_of = adamw_rule,
           .infer = infer_adamw,
           .cpu = adamw_cpu,

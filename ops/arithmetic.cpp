@@ -102,9 +102,8 @@ std::vector<ValueId> div_gradient(GradientBuilder& g) {
 // dy goes to the operand that was taken, half to each where they are equal; `lost` says where an operand was not.
 template <class Lost>
 ValueId share_of(GradientBuilder& g, Lost&& lost) {
-  const Attrs scalar = {{"value", 0.0},
-                        {"shape", std::vector<int64_t>{}},
-                        {"dtype", std::string(name_of(g.type(g.gradient()).dtype))}};
+  const Attrs scalar = {
+      {"value", 0.0}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(g.type(g.gradient()).dtype))}};
   const ValueId half = g.add("mul_scalar", {g.gradient()}, {{"value", 0.5}});
   const ValueId shared = g.add("where", {g.add("equal", {g.input(0), g.input(1)}), half, g.gradient()});
   return g.add("where", {lost(), g.add("fill", {}, scalar), shared});
@@ -113,13 +112,15 @@ ValueId share_of(GradientBuilder& g, Lost&& lost) {
 std::vector<ValueId> minimum_gradient(GradientBuilder& g) {
   const auto less = [&](int a, int b) { return g.add("less", {g.input(a), g.input(b)}); };
   return pair_gradient(
-      g, [&] { return share_of(g, [&] { return less(1, 0); }); }, [&] { return share_of(g, [&] { return less(0, 1); }); });
+      g, [&] { return share_of(g, [&] { return less(1, 0); }); },
+      [&] { return share_of(g, [&] { return less(0, 1); }); });
 }
 
 std::vector<ValueId> maximum_gradient(GradientBuilder& g) {
   const auto less = [&](int a, int b) { return g.add("less", {g.input(a), g.input(b)}); };
   return pair_gradient(
-      g, [&] { return share_of(g, [&] { return less(0, 1); }); }, [&] { return share_of(g, [&] { return less(1, 0); }); });
+      g, [&] { return share_of(g, [&] { return less(0, 1); }); },
+      [&] { return share_of(g, [&] { return less(1, 0); }); });
 }
 
 OpDef pair(const char* name, const char* doc, std::string (*rule_of)(const OpArgs&), Kernel cpu,
@@ -143,13 +144,9 @@ std::string linear_in_first(const OpArgs& args) { return broadcast_rule(args, "l
 
 }  // namespace
 
-OpDef add() {
-  return pair("add", "y = a + b, broadcasting.", additive, pair_cpu<cpu::BinaryOp::kAdd>, add_gradient);
-}
+OpDef add() { return pair("add", "y = a + b, broadcasting.", additive, pair_cpu<cpu::BinaryOp::kAdd>, add_gradient); }
 
-OpDef sub() {
-  return pair("sub", "y = a - b, broadcasting.", additive, pair_cpu<cpu::BinaryOp::kSub>, sub_gradient);
-}
+OpDef sub() { return pair("sub", "y = a - b, broadcasting.", additive, pair_cpu<cpu::BinaryOp::kSub>, sub_gradient); }
 
 OpDef mul() {
   return pair("mul", "y = a * b, broadcasting.", linear_in_each, pair_cpu<cpu::BinaryOp::kMul>, mul_gradient);
@@ -162,13 +159,13 @@ OpDef div() {
 }
 
 OpDef minimum() {
-  return pair("minimum", "y = the smaller of a and b, broadcasting.", increasing_in_each,
-              pair_cpu<cpu::BinaryOp::kMin>, minimum_gradient);
+  return pair("minimum", "y = the smaller of a and b, broadcasting.", increasing_in_each, pair_cpu<cpu::BinaryOp::kMin>,
+              minimum_gradient);
 }
 
 OpDef maximum() {
-  return pair("maximum", "y = the larger of a and b, broadcasting.", increasing_in_each,
-              pair_cpu<cpu::BinaryOp::kMax>, maximum_gradient);
+  return pair("maximum", "y = the larger of a and b, broadcasting.", increasing_in_each, pair_cpu<cpu::BinaryOp::kMax>,
+              maximum_gradient);
 }
 
 }  // namespace troupe::define

@@ -10,6 +10,7 @@ namespace troupe::define {
 namespace {
 
 std::vector<TensorType> infer_assign(const OpArgs& args) {
+  expect_operands(args, 2);
   if (!(args.inputs[0] == args.inputs[1])) {
     throw PlanError("the variable is " + args.inputs[1].str() + ", but the new value is " + args.inputs[0].str());
   }

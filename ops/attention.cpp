@@ -56,17 +56,16 @@ std::vector<Signature> attention_splits(const OpArgs& args, int q, int k, int pa
 }
 
 std::vector<Signature> attention_signatures(const OpArgs& args, int parts) {
-  std::vector<Signature> result = attention_splits(args, 0, 1, parts, [](Sbp q, Sbp kv, Sbp lse, Sbp) {
-    return Signature{{q, kv, kv}, {q, lse}};
-  });
+  std::vector<Signature> result =
+      attention_splits(args, 0, 1, parts, [](Sbp q, Sbp kv, Sbp lse, Sbp) { return Signature{{q, kv, kv}, {q, lse}}; });
   result.push_back({{B, B, P}, {P, B}});  // linear in v
   return result;
 }
 
 std::vector<ValueId> backward(GradientBuilder& g) {
   if (g.gradient(1).valid()) throw PlanError("only out has a gradient; lse is kept for the backward pass");
-  return g.add_all("attention_gradient",
-                   {g.gradient(), g.input(0), g.input(1), g.input(2), g.output(0), g.output(1)}, g.attrs());
+  return g.add_all("attention_gradient", {g.gradient(), g.input(0), g.input(1), g.input(2), g.output(0), g.output(1)},
+                   g.attrs());
 }
 
 // Of local shapes; `q_start` is the place of the first query among the keys that are here.
@@ -96,9 +95,9 @@ void attention_cpu(const KernelArgs& args, Stream&) {
   const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq_dim(attrs)]);
   with_float(q.dtype, [&](auto zero) {
     using T = decltype(zero);
-    cpu::attention_forward<T>(args.outputs[0].as<T>(), head_strides(q.shape, attrs), args.outputs[1].as<T>(),
-                              q.as<T>(), head_strides(q.shape, attrs), k.as<T>(), head_strides(k.shape, attrs),
-                              v.as<T>(), head_strides(v.shape, attrs), shape, static_cast<T>(attrs.number("scale")),
+    cpu::attention_forward<T>(args.outputs[0].as<T>(), head_strides(q.shape, attrs), args.outputs[1].as<T>(), q.as<T>(),
+                              head_strides(q.shape, attrs), k.as<T>(), head_strides(k.shape, attrs), v.as<T>(),
+                              head_strides(v.shape, attrs), shape, static_cast<T>(attrs.number("scale")),
                               args.scratch.data());
   });
 }
@@ -168,8 +167,9 @@ OpDef attention() {
   return {.name = "attention",
           .inputs = {"q", "k", "v"},
           .outputs = {"out", "lse"},
-          .doc = "out = softmax(scale q k^T) v per batch and head; causal=1: a query sees keys up to its own place; "
-                 "seq_dim: 2 for [batch,heads,seq,dim], 1 for [batch,seq,heads,dim].",
+          .doc =
+              "out = softmax(scale q k^T) v per batch and head; causal=1: a query sees keys up to its own place; "
+              "seq_dim: 2 for [batch,heads,seq,dim], 1 for [batch,seq,heads,dim].",
           .signatures = attention_signatures,
           .infer = infer_attention,
           .gradient = backward,
@@ -182,8 +182,9 @@ OpDef attention_gradient() {
   return {.name = "attention_gradient",
           .inputs = {"dout", "q", "k", "v", "out", "lse"},
           .outputs = {"dq", "dk", "dv"},
-          .doc = "With p = exp(scale q k^T - lse) and ds = p (dout v^T - sum(dout out)) scale: dq = ds k, dk = ds^T q, "
-                 "dv = p^T dout.",
+          .doc =
+              "With p = exp(scale q k^T - lse) and ds = p (dout v^T - sum(dout out)) scale: dq = ds k, dk = ds^T q, "
+              "dv = p^T dout.",
           .signatures = gradient_signatures,
           .infer = infer_gradient,
           .cpu = gradient_cpu,

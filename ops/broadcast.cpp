@@ -45,7 +45,8 @@ std::vector<TensorType> infer_sum_to(const OpArgs& args) {
   expect_float(args, 0, "x");
   const Shape shape = shape_attr(args.attrs);
   if (!broadcasts_to(shape, args.shape(0))) {
-    throw PlanError(operand_text(args, 0, "x") + ", but shape is [" + shape.str() + "], which does not broadcast to it");
+    throw PlanError(operand_text(args, 0, "x") + ", but shape is [" + shape.str() +
+                    "], which does not broadcast to it");
   }
   return {{args.inputs[0].dtype, shape}};
 }
@@ -89,31 +90,33 @@ std::vector<int64_t> input_shape(GradientBuilder& g) { return g.type(g.input(0))
 }  // namespace
 
 OpDef sum_to() {
-  return {.name = "sum_to",
-          .inputs = {"x"},
-          .outputs = {"y"},
-          .doc = "y has the attribute shape, which broadcasts to x's: the sum over the dims that would repeat.",
-          .rule_of =
-              [](const OpArgs& args) {
-                const Names names = names_of(shape_attr(args.attrs), args.shape(0));
-                return names.large + " -> " + names.small + "; additive";
-              },
-          .infer = infer_sum_to,
-          .gradient =
-              [](GradientBuilder& g) { return std::vector{g.add("expand", {g.gradient()}, {{"shape", input_shape(g)}})}; },
-          .cpu = sum_to_cpu};
+  return {
+      .name = "sum_to",
+      .inputs = {"x"},
+      .outputs = {"y"},
+      .doc = "y has the attribute shape, which broadcasts to x's: the sum over the dims that would repeat.",
+      .rule_of =
+          [](const OpArgs& args) {
+            const Names names = names_of(shape_attr(args.attrs), args.shape(0));
+            return names.large + " -> " + names.small + "; additive";
+          },
+      .infer = infer_sum_to,
+      .gradient =
+          [](GradientBuilder& g) { return std::vector{g.add("expand", {g.gradient()}, {{"shape", input_shape(g)}})}; },
+      .cpu = sum_to_cpu};
 }
 
 OpDef expand() {
-  return {.name = "expand",
-          .inputs = {"x"},
-          .outputs = {"y"},
-          .doc = "y has the attribute shape: x repeated along dims that it lacks or where its size is one.",
-          .rule_of = expand_rule,
-          .infer = infer_expand,
-          .gradient =
-              [](GradientBuilder& g) { return std::vector{g.add("sum_to", {g.gradient()}, {{"shape", input_shape(g)}})}; },
-          .cpu = expand_cpu};
+  return {
+      .name = "expand",
+      .inputs = {"x"},
+      .outputs = {"y"},
+      .doc = "y has the attribute shape: x repeated along dims that it lacks or where its size is one.",
+      .rule_of = expand_rule,
+      .infer = infer_expand,
+      .gradient =
+          [](GradientBuilder& g) { return std::vector{g.add("sum_to", {g.gradient()}, {{"shape", input_shape(g)}})}; },
+      .cpu = expand_cpu};
 }
 
 }  // namespace troupe::define

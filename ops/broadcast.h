@@ -17,7 +17,8 @@ inline Dims strides_in(const Shape& operand, const Shape& shape) {
 
 // out[i] = f(a[i], b[i]) over the elements of `shape`, in order. For integers: ops/cpu has the float forms.
 template <class T, class Fn>
-void map_broadcast(T* out, const T* a, const Shape& a_shape, const T* b, const Shape& b_shape, const Shape& shape, Fn f) {
+void map_broadcast(T* out, const T* a, const Shape& a_shape, const T* b, const Shape& b_shape, const Shape& shape,
+                   Fn f) {
   const Dims a_strides = strides_in(a_shape, shape);
   const Dims b_strides = strides_in(b_shape, shape);
   Dims index = Dims::filled(shape.rank(), 0);

@@ -31,9 +31,7 @@ void compare_cpu(const KernelArgs& args, Stream&) {
   });
 }
 
-std::vector<ValueId> no_gradient(GradientBuilder& g) {
-  return std::vector<ValueId>(static_cast<size_t>(g.inputs()));
-}
+std::vector<ValueId> no_gradient(GradientBuilder& g) { return std::vector<ValueId>(static_cast<size_t>(g.inputs())); }
 
 OpDef comparison(const char* name, const char* doc, Kernel cpu) {
   return {.name = name,
@@ -60,9 +58,8 @@ std::vector<TensorType> infer_where(const OpArgs& args) {
 std::string where_rule(const OpArgs& args) { return broadcast_rule(args, "movement(1 2)"); }
 
 std::vector<ValueId> where_gradient(GradientBuilder& g) {
-  const Attrs scalar = {{"value", 0.0},
-                        {"shape", std::vector<int64_t>{}},
-                        {"dtype", std::string(name_of(g.type(g.gradient()).dtype))}};
+  const Attrs scalar = {
+      {"value", 0.0}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(g.type(g.gradient()).dtype))}};
   const ValueId zero = g.add("fill", {}, scalar);
   std::vector<ValueId> result(3);
   for (int i = 1; i <= 2; ++i) {

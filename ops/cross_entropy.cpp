@@ -29,10 +29,10 @@ std::vector<ValueId> decompose_cross_entropy(GradientBuilder& g) {
   const ValueId labels = g.input(1);
   const int64_t last = g.type(logits).shape.rank() - 1;
   const auto scalar = [&](double value, DType dtype) {
-    return g.add("fill", {}, {{"value", value}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(dtype))}});
+    return g.add("fill", {},
+                 {{"value", value}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(dtype))}});
   };
-  const ValueId maximum =
-      g.add("reduce_max", {logits}, {{"dims", std::vector<int64_t>{last}}, {"keep", int64_t{0}}});
+  const ValueId maximum = g.add("reduce_max", {logits}, {{"dims", std::vector<int64_t>{last}}, {"keep", int64_t{0}}});
   const ValueId lse = g.add("add", {g.add("log", {g.add("exp_sum", {logits, maximum})}), maximum});
   const ValueId loss = g.add("sub", {lse, g.add("picked_logit", {logits, labels}, g.attrs())});
   const ValueId ignored =
@@ -93,8 +93,9 @@ OpDef cross_entropy() {
   return {.name = "cross_entropy",
           .inputs = {"logits", "labels"},
           .outputs = {"loss", "lse"},
-          .doc = "lse = log sum exp(logits) over the last dim; loss = lse - logits[label], 0 where the label is "
-                 "ignore_index.",
+          .doc =
+              "lse = log sum exp(logits) over the last dim; loss = lse - logits[label], 0 where the label is "
+              "ignore_index.",
           .rule_of =
               [](const OpArgs& args) {
                 const std::string rows = dim_names(args.rank(1));

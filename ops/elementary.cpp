@@ -30,7 +30,9 @@ OpDef elementary(const char* name, const char* doc, std::string (*rule_of)(const
 ValueId scaled(GradientBuilder& g, double factor, ValueId x) { return g.add("mul_scalar", {x}, {{"value", factor}}); }
 
 // dy times `derivative`.
-std::vector<ValueId> times(GradientBuilder& g, ValueId derivative) { return {g.add("mul", {g.gradient(), derivative})}; }
+std::vector<ValueId> times(GradientBuilder& g, ValueId derivative) {
+  return {g.add("mul", {g.gradient(), derivative})};
+}
 
 std::vector<ValueId> sqrt_gradient(GradientBuilder& g) {
   return {scaled(g, 0.5, g.add("div", {g.gradient(), g.output(0)}))};

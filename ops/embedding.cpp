@@ -28,7 +28,8 @@ std::string embedding_rule(const OpArgs& args) {
 
 std::vector<ValueId> backward(GradientBuilder& g) {
   const int64_t rows = g.type(g.input(1)).shape[0];
-  return {ValueId(), g.needed(1) ? g.add("embedding_gradient", {g.input(0), g.gradient()}, {{"rows", rows}}) : ValueId()};
+  return {ValueId(),
+          g.needed(1) ? g.add("embedding_gradient", {g.input(0), g.gradient()}, {{"rows", rows}}) : ValueId()};
 }
 
 bool ids_are_valid(const KernelArgs& args, int64_t rows) {
@@ -37,7 +38,8 @@ bool ids_are_valid(const KernelArgs& args, int64_t rows) {
     const auto* id = ids.as<decltype(zero)>();
     for (int64_t i = 0; i < ids.elements() && args.failure->empty(); ++i) {
       if (id[i] >= 0 && id[i] < rows) continue;
-      *args.failure = "id " + element_text(id[i], i, ids) + " is outside the table's rows 0.." + std::to_string(rows - 1);
+      *args.failure =
+          "id " + element_text(id[i], i, ids) + " is outside the table's rows 0.." + std::to_string(rows - 1);
     }
   });
   return args.failure->empty();

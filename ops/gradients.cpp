@@ -60,7 +60,8 @@ std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>
 
   set_origin(loss.producer);
   contributions[scalar.index()] = {
-      add("fill", {}, {{"value", 1.0}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(loss.type.dtype))}},
+      add("fill", {},
+          {{"value", 1.0}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(loss.type.dtype))}},
           value(scalar).name + ".grad", node(loss.producer).line)
           .front()};
 

@@ -33,10 +33,12 @@ LossGraph loss_of(const UseCase& use) {
   for (int i : use.differentiable) {
     const ValueId output = outputs[static_cast<size_t>(i)];
     const Shape shape = graph.value(output).type.shape;
-    const ValueId weights = graph.add("random_normal", {},
-                                      {{"shape", shape.vector()}, {"dtype", std::string("f64")}, {"mean", 0.0}, {"std", 1.0}},
-                                      "weights" + std::to_string(i))
-                                .front();
+    const ValueId weights =
+        graph
+            .add("random_normal", {},
+                 {{"shape", shape.vector()}, {"dtype", std::string("f64")}, {"mean", 0.0}, {"std", 1.0}},
+                 "weights" + std::to_string(i))
+            .front();
     const ValueId wide = graph.add("cast", {output}, {{"dtype", std::string("f64")}}).front();
     const ValueId product = graph.add("mul", {wide, weights}).front();
     std::vector<int64_t> dims;
@@ -86,9 +88,9 @@ TEST(Gradients, EqualCentralDifferences) {
 TEST(Gradients, EveryOpWithFloatOutputsHasOneOrIsMadeByThem) {
   // Ops of the backward pass, of updates and of decompositions end a graph that is differentiated.
   const auto ends = [](const std::string& name) {
-    for (const char* op : {"variable", "source", "fill", "assign", "accumulate", "exp_sum", "picked_logit", "count_labels",
-                           "random_normal", "random_uniform", "row_sum_squares", "tree_sum", "global_norm_scale",
-                           "is_finite", "sgd", "adamw"}) {
+    for (const char* op : {"variable", "source", "fill", "assign", "accumulate", "exp_sum", "picked_logit",
+                           "count_labels", "random_normal", "random_uniform", "row_sum_squares", "tree_sum",
+                           "global_norm_scale", "is_finite", "sgd", "adamw"}) {
       if (name == op) return true;
     }
     return name.ends_with("_gradient");
@@ -101,9 +103,8 @@ TEST(Gradients, OfSeveralUsesAreAddedInGraphOrder) {
   const ValueId x = graph.source("x", DType::f64, {3}, false);
   const ValueId first = graph.add("mul_scalar", {x}, {{"value", 2.0}}).front();
   const ValueId second = graph.add("mul_scalar", {x}, {{"value", 3.0}}).front();
-  const ValueId sum = graph.add("reduce_sum", {graph.add("add", {first, second}).front()},
-                                {{"dims", std::vector<int64_t>{0}}})
-                          .front();
+  const ValueId sum =
+      graph.add("reduce_sum", {graph.add("add", {first, second}).front()}, {{"dims", std::vector<int64_t>{0}}}).front();
   const ValueId dx = graph.gradients(sum, {x}).front();
   const Node& total = graph.node(graph.value(dx).producer);
   EXPECT_EQ(total.op->name, "add_n");
@@ -129,8 +130,9 @@ TEST(Gradients, OfATensorAreRefused) {
     graph.gradients(y, {x});
     FAIL();
   } catch (const PlanError& error) {
-    EXPECT_STREQ(error.what(), "exp 'model.exp': a gradient is taken of a scalar, but this is f32[4]; reduce it with "
-                               "sum or mean (model.py:7)");
+    EXPECT_STREQ(error.what(),
+                 "exp 'model.exp': a gradient is taken of a scalar, but this is f32[4]; reduce it with "
+                 "sum or mean (model.py:7)");
   }
 }
 

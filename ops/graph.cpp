@@ -118,7 +118,8 @@ std::string Graph::str() const {
   return join(nodes_, "", [this](const Node& node) {
     const auto name = [this](ValueId id) { return value(id).name; };
     const auto typed = [this](ValueId id) { return value(id).name + ": " + value(id).type.str(); };
-    std::string text = join(node.outputs, ", ", typed) + " = " + node.op->name + "(" + join(node.inputs, ", ", name) + ")";
+    std::string text =
+        join(node.outputs, ", ", typed) + " = " + node.op->name + "(" + join(node.inputs, ", ", name) + ")";
     if (!node.attrs.empty()) text += " {" + node.attrs.str() + "}";
     return text + "\n";
   });

@@ -59,10 +59,12 @@ void expect_same_type(const OpArgs& args, int a, const char* a_name, int b, cons
 
 void expect_shape(const OpArgs& args, int i, const char* name, const Shape& shape, const std::string& why) {
   if (args.shape(i) == shape) return;
-  throw PlanError(operand_text(args, i, name) + ", but must be " + type_text(operand(args, i).dtype, shape) + ": " + why);
+  throw PlanError(operand_text(args, i, name) + ", but must be " + type_text(operand(args, i).dtype, shape) + ": " +
+                  why);
 }
 
 int dim_of(const OpArgs& args, const char* name) {
+  expect_operands(args, 1);
   expect_rank(args, 0, name, 1);
   const int64_t dim = args.attrs.integer("dim");
   if (dim < 0 || dim >= args.rank(0)) {

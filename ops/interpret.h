@@ -48,7 +48,7 @@ class HostTensor {
 // What a kernel may know beside its operands.
 struct RunContext {
   uint64_t key = 0;  // of the node's path
-  Firing firing;
+  Firing firing = {};
 };
 
 // Runs an op's CPU kernel with scratch of its own. Throws FaultError with the op and what the kernel says about bad data.

@@ -98,8 +98,9 @@ OpDef layer_norm_gradient() {
   return {.name = "layer_norm_gradient",
           .inputs = {"dy", "x", "scale", "mean", "rstd"},
           .outputs = {"dx", "dscale", "dshift"},
-          .doc = "With h = (x - mean) rstd and g = dy scale: dx = rstd (g - mean(g) - h mean(g h)), dscale = sum of dy "
-                 "h, dshift = sum of dy.",
+          .doc =
+              "With h = (x - mean) rstd and g = dy scale: dx = rstd (g - mean(g) - h mean(g h)), dscale = sum of dy "
+              "h, dshift = sum of dy.",
           .rule_of = gradient_rule,
           .infer = infer_gradient,
           .cpu = gradient_cpu,

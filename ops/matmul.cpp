@@ -23,8 +23,7 @@ Sizes sizes_of(const Shape& a, const Shape& b, const Attrs& attrs) {
   const bool trans_b = transposed(attrs, "trans_b");
   int64_t batch = 1;
   for (int d = 0; d < a.rank() - 2; ++d) batch *= a[d];
-  return {batch, a[inner_dim(a.rank(), trans_a)], b[inner_dim(b.rank(), !trans_b)],
-          a[inner_dim(a.rank(), !trans_a)]};
+  return {batch, a[inner_dim(a.rank(), trans_a)], b[inner_dim(b.rank(), !trans_b)], a[inner_dim(a.rank(), !trans_a)]};
 }
 
 std::vector<TensorType> infer_matmul(const OpArgs& args) {
@@ -44,9 +43,9 @@ std::vector<TensorType> infer_matmul(const OpArgs& args) {
   const int a_inner = inner_dim(a.rank(), !transposed(args.attrs, "trans_a"));
   const int b_inner = inner_dim(b.rank(), transposed(args.attrs, "trans_b"));
   if (a[a_inner] != b[b_inner]) {
-    throw PlanError("inner dims differ: " + both + "; a.dim(" + std::to_string(a_inner) + ")=" +
-                    std::to_string(a[a_inner]) + " must equal b.dim(" + std::to_string(b_inner) + ")=" +
-                    std::to_string(b[b_inner]));
+    throw PlanError("inner dims differ: " + both + "; a.dim(" + std::to_string(a_inner) +
+                    ")=" + std::to_string(a[a_inner]) + " must equal b.dim(" + std::to_string(b_inner) +
+                    ")=" + std::to_string(b[b_inner]));
   }
   const Sizes sizes = sizes_of(a, b, args.attrs);
   Shape y = a;
@@ -115,8 +114,8 @@ void matmul_cpu(const KernelArgs& args, Stream&) {
     const int64_t lda = a.shape.back();
     const int64_t ldb = b.shape.back();
     if (b.shape.rank() == 2 && !trans_a) {  // the batch is only more rows
-      cpu::gemm<T>(false, trans_b, batch * m, n, k, T(1), a.as<T>(), lda, b.as<T>(), ldb, T(0),
-                   args.outputs[0].as<T>(), n);
+      cpu::gemm<T>(false, trans_b, batch * m, n, k, T(1), a.as<T>(), lda, b.as<T>(), ldb, T(0), args.outputs[0].as<T>(),
+                   n);
     } else {
       cpu::batched_gemm<T>(trans_a, trans_b, batch, m, n, k, T(1), a.as<T>(), lda, m * k, b.as<T>(), ldb,
                            b.shape.rank() == 2 ? 0 : k * n, T(0), args.outputs[0].as<T>(), n, m * n);
@@ -135,8 +134,9 @@ OpDef matmul() {
   return {.name = "matmul",
           .inputs = {"a", "b"},
           .outputs = {"y"},
-          .doc = "y[.., m, n] = sum over k of a[.., m, k] * b[.., k, n]; trans_a, trans_b: stored with the last two "
-                 "dims swapped.",
+          .doc =
+              "y[.., m, n] = sum over k of a[.., m, k] * b[.., k, n]; trans_a, trans_b: stored with the last two "
+              "dims swapped.",
           .rule_of = matmul_rule,
           .infer = infer_matmul,
           .gradient = matmul_gradient,

@@ -50,7 +50,6 @@ void check_on_mesh(const UseCase& use, const Mesh& mesh, size_t trials) {
   }
 }
 
-
 TEST(MeshLaws, SignaturesHoldOnOneAxis) {
   for (const UseCase& use : use_cases()) {
     for (int devices : {2, 4}) check_on_mesh(use, mesh_of({devices}), 1000);

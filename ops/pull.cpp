@@ -91,8 +91,11 @@ int first_run_dim(const int64_t* extent, const Shape& shape, int dim) {
 class Pulling {
  public:
   explicit Pulling(const KernelArgs& args)
-      : args_(args), flat_(args.attrs->integer("flat") != 0), reduction_(static_cast<int>(args.attrs->integer("reduction"))),
-        out_shape_(part_shape(args.outputs[0], flat_)), out_strides_(strides_of(out_shape_)) {}
+      : args_(args),
+        flat_(args.attrs->integer("flat") != 0),
+        reduction_(static_cast<int>(args.attrs->integer("reduction"))),
+        out_shape_(part_shape(args.outputs[0], flat_)),
+        out_strides_(strides_of(out_shape_)) {}
 
   void run() {
     if (args_.attrs->integer("filled") != 0) fill_neutral(args_.outputs[0], reduction_);
@@ -127,8 +130,8 @@ class Pulling {
   void copy(int rank, const int64_t* offset, const int64_t* extent, Reader& reader) {
     const Part from = read_part(args_, flat_, rank, reader);
     const Dims zero = Dims::filled(rank, 0);
-    cpu::copy_box(args_.outputs[0].data, out_shape_.begin(), offset, from.data, from.shape.begin(), zero.begin(), extent,
-                  rank, size_of(args_.outputs[0].dtype));
+    cpu::copy_box(args_.outputs[0].data, out_shape_.begin(), offset, from.data, from.shape.begin(), zero.begin(),
+                  extent, rank, size_of(args_.outputs[0].dtype));
   }
 
   // Adds the sources run by run, each run along the program. A run is contiguous in every part.
@@ -148,7 +151,9 @@ class Pulling {
     int64_t run = 1;
     int64_t runs = 1;
     for (int d = 0; d < rank; ++d) (d >= run_dim ? run : runs) *= extent[d];
-    const cpu::TreeOp op = reduction_ == 0 ? cpu::TreeOp::kSum : reduction_ == 1 ? cpu::TreeOp::kMax : cpu::TreeOp::kMin;
+    const cpu::TreeOp op = reduction_ == 0   ? cpu::TreeOp::kSum
+                           : reduction_ == 1 ? cpu::TreeOp::kMax
+                                             : cpu::TreeOp::kMin;
     T* out = args_.outputs[0].as<T>() + linear(out_strides_, offset, rank);
     int64_t index[kMaxRank] = {};
     for (int64_t r = 0; r < runs && run > 0; ++r) {
@@ -195,7 +200,8 @@ int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions) {
   size_t bytes = 0;
   for (const PullRegion& region : regions) {
     if (region.sources.size() < 2) continue;
-    bytes = std::max(bytes, region.sources.size() * (sizeof(Part) + sizeof(void*)) + region.program.size() * sizeof(int));
+    bytes =
+        std::max(bytes, region.sources.size() * (sizeof(Part) + sizeof(void*)) + region.program.size() * sizeof(int));
   }
   return static_cast<int64_t>(bytes);
 }

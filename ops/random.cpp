@@ -41,8 +41,7 @@ std::vector<TensorType> infer_dropout(const OpArgs& args) {
 // The same elements are dropped on the way back.
 std::vector<ValueId> dropout_gradient(GradientBuilder& g) {
   const int64_t own = static_cast<int64_t>(hash_path(g.path()));
-  return {g.add("dropout", {g.gradient()},
-                {{"p", probability(g.attrs())}, {"key", g.attrs().integer("key", own)}})};
+  return {g.add("dropout", {g.gradient()}, {{"p", probability(g.attrs())}, {"key", g.attrs().integer("key", own)}})};
 }
 
 void dropout_cpu(const KernelArgs& args, Stream&) {

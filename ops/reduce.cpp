@@ -1,9 +1,10 @@
 // Reductions over the attribute `dims`; with keep=1 those dims stay with size one.
 
+#include "ops/cpu/reduce.h"
+
 #include <algorithm>
 
 #include "ops/cpu/pointwise.h"
-#include "ops/cpu/reduce.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"

@@ -48,9 +48,10 @@ double value_of(GradientBuilder& g) { return g.attrs().number("value"); }
 ValueId scaled(GradientBuilder& g, double factor, ValueId x) { return g.add("mul_scalar", {x}, {{"value", factor}}); }
 
 ValueId constant(GradientBuilder& g, double value) {
-  return g.add("fill", {}, {{"value", value},
-                            {"shape", std::vector<int64_t>{}},
-                            {"dtype", std::string(name_of(g.type(g.gradient()).dtype))}});
+  return g.add("fill", {},
+               {{"value", value},
+                {"shape", std::vector<int64_t>{}},
+                {"dtype", std::string(name_of(g.type(g.gradient()).dtype))}});
 }
 
 // d(c / x) = -y / x.

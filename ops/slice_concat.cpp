@@ -29,7 +29,8 @@ Shape with_size(const Shape& shape, int dim, int64_t size) {
 }
 
 // A box that is all of every dim but `dim`, from `from_start` of one tensor to `to_start` of the other.
-void copy_along(const TensorView& to, int64_t to_start, const TensorView& from, int64_t from_start, int dim, int64_t size) {
+void copy_along(const TensorView& to, int64_t to_start, const TensorView& from, int64_t from_start, int dim,
+                int64_t size) {
   const int rank = to.shape.rank();
   Dims to_offset = Dims::filled(rank, 0);
   Dims from_offset = Dims::filled(rank, 0);
@@ -199,17 +200,16 @@ OpDef pad() {
 }
 
 OpDef concat() {
-  return {.name = "concat",
-          .inputs = {"xs..."},
-          .outputs = {"y"},
-          .doc = "y = the operands one after another along dim.",
-          .rule_of =
-              [](const OpArgs& args) {
-                return rule_along(args.rank(0), args.attrs.integer("dim"), args.inputs.size(), 1);
-              },
-          .infer = infer_concat,
-          .gradient = concat_gradient,
-          .cpu = concat_cpu};
+  return {
+      .name = "concat",
+      .inputs = {"xs..."},
+      .outputs = {"y"},
+      .doc = "y = the operands one after another along dim.",
+      .rule_of =
+          [](const OpArgs& args) { return rule_along(args.rank(0), args.attrs.integer("dim"), args.inputs.size(), 1); },
+      .infer = infer_concat,
+      .gradient = concat_gradient,
+      .cpu = concat_cpu};
 }
 
 OpDef split() {

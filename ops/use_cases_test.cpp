@@ -33,9 +33,7 @@ Attrs shape(Ints sizes) { return {{"shape", sizes}}; }
 Attrs dims(Ints which, int64_t keep) { return {{"dims", which}, {"keep", keep}}; }
 Attrs dim(int64_t which) { return {{"dim", which}}; }
 Attrs trans(int64_t a, int64_t b) { return {{"trans_a", a}, {"trans_b", b}}; }
-Attrs attention(int64_t causal, int64_t seq_dim) {
-  return {{"causal", causal}, {"scale", 0.7}, {"seq_dim", seq_dim}};
-}
+Attrs attention(int64_t causal, int64_t seq_dim) { return {{"causal", causal}, {"scale", 0.7}, {"seq_dim", seq_dim}}; }
 
 void add_products(std::vector<UseCase>& cases) {
   cases.push_back({"matmul", {real({5, 7}), real({7, 4})}});
@@ -62,9 +60,10 @@ void add_tables(std::vector<UseCase>& cases) {
   cases.push_back({"cross_entropy", {real({5, 7}), ids({5}, 7)}});
   cases.push_back({"cross_entropy", {real({4, 5, 7}), ids({4, 5}, 7, DType::i32)}, {{"ignore_index", int64_t{2}}}});
   const Operand row = positive({5});
-  cases.push_back({"cross_entropy_gradient", {real({5, 7}), ids({5}, 7), row, real({5})}, {{"ignore_index", int64_t{2}}}});
-  cases.push_back({"cross_entropy_gradient",
-                   {real({4, 5, 7}), ids({4, 5}, 7, DType::i32), positive({4, 5}), real({4, 5})}});
+  cases.push_back(
+      {"cross_entropy_gradient", {real({5, 7}), ids({5}, 7), row, real({5})}, {{"ignore_index", int64_t{2}}}});
+  cases.push_back(
+      {"cross_entropy_gradient", {real({4, 5, 7}), ids({4, 5}, 7, DType::i32), positive({4, 5}), real({4, 5})}});
   cases.push_back({"exp_sum", {real({5, 7}), real({5})}});
   cases.push_back({"picked_logit", {real({5, 7}), ids({5}, 7)}, {{"ignore_index", int64_t{2}}}});
   cases.push_back({"count_labels", {ids({5, 4}, 7)}, {{"ignore_index", int64_t{2}}, {"dtype", std::string("f64")}}});
@@ -129,8 +128,8 @@ void add_pointwise(std::vector<UseCase>& cases) {
 
 void add_pairs(std::vector<UseCase>& cases) {
   const Operand a = real({4, 5, 7});
-  const std::vector<std::pair<Operand, Operand>> pairs = {{a, a}, {a, real({7})}, {real({4, 1, 7}), real({5, 1})},
-                                                          {real({}), real({5, 7})}};
+  const std::vector<std::pair<Operand, Operand>> pairs = {
+      {a, a}, {a, real({7})}, {real({4, 1, 7}), real({5, 1})}, {real({}), real({5, 7})}};
   for (const char* op : {"add", "sub", "mul", "minimum", "maximum"}) {
     for (const auto& [p, q] : pairs) cases.push_back({op, {p, q}});
   }
@@ -157,8 +156,15 @@ void add_movement(std::vector<UseCase>& cases) {
   cases.push_back({"expand", {real({5, 1})}, shape({4, 5, 7})});
   cases.push_back({"expand", {real({})}, shape({4, 5})});
   cases.push_back({"expand", {real({4, 5})}, shape({4, 5})});
-  for (const auto& [from, to] : {std::pair<Shape, Ints>{{6, 4}, {24}}, {{24}, {6, 4}}, {{5, 4, 6}, {5, 24}}, {{5, 24}, {5, 4, 6}},
-                                 {{5, 1, 7}, {5, 7}}, {{5, 7}, {1, 5, 1, 7}}, {{12, 5}, {4, 15}}, {{5, 7}, {5, 7}}, {{1}, {}}}) {
+  for (const auto& [from, to] : {std::pair<Shape, Ints>{{6, 4}, {24}},
+                                 {{24}, {6, 4}},
+                                 {{5, 4, 6}, {5, 24}},
+                                 {{5, 24}, {5, 4, 6}},
+                                 {{5, 1, 7}, {5, 7}},
+                                 {{5, 7}, {1, 5, 1, 7}},
+                                 {{12, 5}, {4, 15}},
+                                 {{5, 7}, {5, 7}},
+                                 {{1}, {}}}) {
     cases.push_back({"reshape", {real(from)}, shape(to)});
   }
   cases.push_back({"transpose", {real({4, 5, 7})}, {{"perm", Ints{2, 0, 1}}}});

@@ -1,0 +1,109 @@
+// What holds for the kernel of every op: it computes in every dtype, may share memory as its definition says, and
+// writes all of its outputs.
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "ops/test_use_cases.h"
+
+namespace troupe {
+namespace {
+
+const RunContext kContext{.key = 7, .firing = {.step = 2, .seed = 3}};
+
+// The use with float32 in place of float64.
+UseCase in_f32(UseCase use) {
+  for (Operand& operand : use.operands) {
+    if (operand.dtype == DType::f64) operand.dtype = DType::f32;
+  }
+  if (use.attrs.has("dtype") && use.attrs.text("dtype") == "f64") use.attrs.set("dtype", std::string("f32"));
+  return use;
+}
+
+// A few roundings of the largest number that enters: sums of at most some dozen terms below 4.
+constexpr double kFloatTolerance = 2e-5;
+
+TEST(Kernels, Float32EqualsFloat64WithinItsPrecision) {
+  for (const UseCase& use : use_cases()) {
+    const UseCase single = in_f32(use);
+    std::vector<HostTensor> inputs;
+    for (const HostTensor& input : use.inputs()) {
+      inputs.push_back(input.type().dtype == DType::f64 ? converted(input, DType::f32) : input);
+    }
+    const std::vector<HostTensor> right = run_op(use.def(), use.attrs, use.inputs(), kContext);
+    const std::vector<HostTensor> found = run_op(single.def(), single.attrs, inputs, kContext);
+    for (size_t i = 0; i < right.size(); ++i) {
+      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), kFloatTolerance), "") << single.str();
+    }
+  }
+}
+
+// Runs the op with `output` in the memory of `input`, all other outputs in memory that is not zero.
+std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::pair<int, int>>& shared) {
+  std::vector<HostTensor> tensors = use.inputs();
+  std::vector<TensorView> inputs, outputs;
+  const size_t count = tensors.size();
+  for (const TensorType& type : use.output_types()) {
+    tensors.emplace_back(type);
+    const std::span<uint8_t> bytes{tensors.back().view().as<uint8_t>(),
+                                   static_cast<size_t>(tensors.back().view().bytes())};
+    std::fill(bytes.begin(), bytes.end(), uint8_t{0x5a});
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) (i < count ? inputs : outputs).push_back(tensors[i].view());
+  for (auto [output, input] : shared)
+    outputs[static_cast<size_t>(output)].data = inputs[static_cast<size_t>(input)].data;
+  run_kernel(use.def(), use.attrs, inputs, outputs, kContext);
+  std::vector<HostTensor> result;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    result.emplace_back(use.output_types()[i]);
+    if (outputs[i].bytes() > 0) {
+      std::memcpy(result.back().view().data, outputs[i].data, static_cast<size_t>(outputs[i].bytes()));
+    }
+  }
+  return result;
+}
+
+TEST(Kernels, WriteEveryElementOfTheirOutputs) {
+  for (const UseCase& use : use_cases()) {
+    EXPECT_EQ(run_sharing(use, {}), run_op(use.def(), use.attrs, use.inputs(), kContext)) << use.str();
+  }
+}
+
+TEST(Kernels, GiveTheSameBitsInPlace) {
+  int shared = 0;
+  for (const UseCase& use : use_cases()) {
+    const std::vector<HostTensor> apart = run_op(use.def(), use.attrs, use.inputs(), kContext);
+    for (auto [output, input] : use.def().in_place) {
+      if (!(use.types()[static_cast<size_t>(input)] == use.output_types()[static_cast<size_t>(output)])) continue;
+      EXPECT_EQ(run_sharing(use, {{output, input}}), apart) << use.str() << ": output " << output << " in " << input;
+      ++shared;
+    }
+  }
+  EXPECT_GT(shared, 60);
+}
+
+TEST(Kernels, GiveTheSameBitsWhereVariablesAreOverwritten) {
+  for (const UseCase& use : use_cases()) {
+    std::vector<std::pair<int, int>> updates = use.def().updates;
+    std::erase_if(updates, [&](auto pair) { return static_cast<size_t>(pair.second) >= use.operands.size(); });
+    if (updates.empty()) continue;
+    EXPECT_EQ(run_sharing(use, updates), run_op(use.def(), use.attrs, use.inputs(), kContext)) << use.str();
+  }
+}
+
+TEST(Kernels, RunOnTensorsWithoutElements) {
+  for (const UseCase& use : use_cases()) {
+    UseCase empty = use;
+    for (Operand& operand : empty.operands) {
+      for (int d = 0; d < operand.values.shape.rank(); ++d) operand.values.shape[d] = 0;
+    }
+    // Some attributes fix sizes; mesh_laws_test.cpp has parts of them that are empty.
+    const auto fixes_a_size = [&](const char* name) { return use.attrs.has(name); };
+    if (fixes_a_size("shape") || fixes_a_size("sizes") || fixes_a_size("stop")) continue;
+    run_op(empty.def(), empty.attrs, empty.inputs(), kContext);
+  }
+}
+
+}  // namespace
+}  // namespace troupe
