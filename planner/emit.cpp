@@ -91,6 +91,7 @@ class EmitStage {
     PlanRegister made;
     made.name = reg.name;
     if (reg.producer >= 0) made.producer = task_id({reg.producer, position});
+    made.device = mesh().device(position);
     made.dtype = value.type.dtype;
     made.shape = reg.shapes[c];
     if (reg.sliced) {

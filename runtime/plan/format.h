@@ -11,7 +11,7 @@
 namespace troupe {
 
 constexpr std::string_view kPlanMagic = "TroupePl";
-constexpr uint32_t kPlanVersion = 1;
+constexpr uint32_t kPlanVersion = 2;
 
 // As it lies in the file, on a little-endian machine.
 struct PlanHeader {

@@ -23,7 +23,8 @@
 #
 # Invariants (validate.h checks them, the reader of the bytes does not):
 #   - a register is an output of its producer and of no other task;
-#   - the slots of a register lie in one arena of the producer's device, at multiples of 64 bytes;
+#   - a register with slots lies on its producer's device, where it has a producer; its slots lie in one arena
+#     of that device, at multiples of 64 bytes;
 #   - per step, the segments of a stream name each of its tasks exactly as often as that task fires, and a task
 #     is in no other stream;
 #   - per step, a register's producer completes as many versions as each of its readers consumes;
@@ -99,6 +100,7 @@ struct Register {
   slotCount @9 :Int32;  # credits
   every @10 :Int32;  # a version is complete after so many firings
   initial @11 :Int32;  # versions present before the first firing
+  device @12 :Int32 = -1;  # whose arena it lies in; -1 for a control edge, which lies nowhere
 }
 
 enum TaskKind {

@@ -22,7 +22,7 @@
 
 namespace troupe {
 
-// The memory a register lies in. Offsets are bytes from the start of that arena on the producer's device.
+// The memory a register lies in. Offsets are bytes from the start of that arena on the register's device.
 enum class ArenaKind : uint8_t {
   variables,  // outlives the plan; all plans of an epoch agree on what lies where
   workspace,  // shared by all plans of an epoch, which run one after another
@@ -40,6 +40,7 @@ struct PlanDevice {
 struct PlanRegister {
   std::string name;      // the value it holds: "blocks.0.mlp.up.y"
   TaskId producer;       // invalid: a variable that this plan never writes; it is always there
+  DeviceId device;       // whose arena it lies in: the producer's, where it has one; invalid for a control edge
   DType dtype = DType::f32;
   Shape shape;           // what this device holds (of one piece)
   Dims offset;           // where that lies in the logical tensor (of one piece)

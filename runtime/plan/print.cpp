@@ -102,7 +102,7 @@ std::string register_line(const Plan& plan, const PlanRegister& reg) {
             "], " + name_of(reg.arena) + " " + join(reg.slots, " ", number) + ", " + number(reg.bytes) +
             " bytes";
   }
-  text += reg.producer.valid() ? "; by " + task_text(plan, reg.producer) : std::string("; never written");
+  text += reg.producer.valid() ? "; by " + task_text(plan, reg.producer) : "; never written, on " + name_at(plan.devices, reg.device);
   if (reg.every != 1) text += " every " + number(reg.every);
   if (reg.initial != 0) text += "; initial " + number(reg.initial);
   return text;

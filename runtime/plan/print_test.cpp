@@ -50,7 +50,7 @@ streams
 tasks
   0 lost: (?#7) on ? stream -1
 registers
-  0 w: f32[] at [] of [], workspace 0, 0 bytes; never written
+  0 w: f32[] at [] of [], workspace 0, 0 bytes; never written, on ?
 variables
 outputs
 promise

@@ -107,6 +107,7 @@ PlanRegister register_of(wire::Register::Reader in) {
   reg.slot_count = in.getSlotCount();
   reg.every = in.getEvery();
   reg.initial = in.getInitial();
+  reg.device = DeviceId(in.getDevice());
   return reg;
 }
 

@@ -34,6 +34,7 @@ class Builder {
                  int slots = 1) {
     PlanRegister reg;
     reg.name = name;
+    reg.device = device;
     reg.dtype = dtype;
     reg.shape = shape;
     reg.offset = Dims::filled(shape.rank(), 0);
@@ -169,6 +170,9 @@ Plan random_plan(uint64_t seed, int tasks) {
       forward.predicted_s = random.uniform();
       b.task(compute, name + ".backward", "layer_grad", {{x, 1}, {y, 1}, {free, 1}}, {dw, free});
       b.task(compute, name + ".update", "adam", {{w, 1}, {dw, 1}}, {w}, true).attrs = random_attrs(random);
+      const RegisterId mask = b.reg(device, name + ".mask", DType::b8, {rows}, ArenaKind::variables);  // never written
+      b.at(mask).initial = 1;
+      b.plan.tasks.back().inputs.push_back({mask, 1});
       if (d == 0) b.plan.variables.push_back({name + ".w", DType::f64, {rows * devices, 3}, {}});
       b.plan.variables[static_cast<size_t>(layer)].parts.push_back({w, {{0, 0}, {rows, 3}}, -1});
       x = y;

@@ -92,8 +92,11 @@ class Validator {
       require(reg.producer.valid(), where, [] { return "a control edge needs a producer"; });
       require(reg.bytes == 0, where,
               [&] { return "a control edge carries " + number(reg.bytes) + " bytes"; });
+      require(reg.device.value == -1, where,
+              [&] { return "a control edge lies on device " + number(reg.device.value); });
       return;
     }
+    require_id(reg.device, plan_.devices, where, "device");
     require(reg.slots.size() == static_cast<size_t>(reg.slot_count), where, [&] {
       return "it has " + std::to_string(reg.slots.size()) + " slots and " + number(reg.slot_count) +
              " credits";
@@ -156,23 +159,16 @@ class Validator {
             where, [] { return "a control edge stands before a tensor"; });
   }
 
-  // The bytes of the arena that holds a register. Of one that no task writes the plan does not say the
-  // device; no slot of it may lie outside every arena.
-  int64_t arena_bytes(const PlanRegister& reg) const {
-    const int arena = static_cast<int>(reg.arena);
-    if (reg.producer.valid()) {
-      return plan_.devices[plan_.task(reg.producer).device.index()].arena_bytes[arena];
-    }
-    int64_t largest = 0;
-    for (const PlanDevice& device : plan_.devices) largest = std::max(largest, device.arena_bytes[arena]);
-    return largest;
-  }
-
   void check_memory(size_t i) const {
     const PlanRegister& reg = plan_.registers[i];
     const auto where = register_place(i);
     if (reg.is_control()) return;
-    const int64_t end = arena_bytes(reg);
+    require(!reg.producer.valid() || plan_.task(reg.producer).device == reg.device, where, [&] {
+      return "it lies on device " + number(reg.device.value) + ", its producer, " +
+             task_place(reg.producer.index())() + ", is on device " +
+             number(plan_.task(reg.producer).device.value);
+    });
+    const int64_t end = plan_.devices[reg.device.index()].arena_bytes[static_cast<int>(reg.arena)];
     for (int64_t slot : reg.slots) {
       require(slot % kSlotAlignment == 0, where, [&] {
         return "a slot is at byte " + number(slot) + ", not a multiple of " + number(kSlotAlignment);

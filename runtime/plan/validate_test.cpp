@@ -91,6 +91,18 @@ TEST(ValidatePlan, ARegisterIsAnOutputOfItsProducerAlone) {
             "register 2 'y': no task writes it and it starts empty");
 }
 
+TEST(ValidatePlan, ARegisterLiesOnItsProducersDevice) {
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[2].device = DeviceId(); }),
+            "register 2 'y': device -1 does not exist; there are 1");
+  EXPECT_EQ(flaw_after([](Plan& p) {
+              p.devices.push_back({"cpu:1", {256, 256, 256}});
+              p.registers[2].device = DeviceId(1);
+            }),
+            "register 2 'y': it lies on device 1, its producer, task 1 'forward', is on device 0");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[4].device = DeviceId(0); }),
+            "register 4 'free': a control edge lies on device 0");
+}
+
 TEST(ValidatePlan, AVariableThatNoTaskWritesIsFine) {
   EXPECT_EQ(flaw_after([](Plan& p) {
               p.registers[0].producer = TaskId();
@@ -294,6 +306,7 @@ TEST(ValidatePlan, SurvivesAnyNumbers) {
           [&] { some(plan.streams).device = DeviceId(any32()); },
           [&] { plan.devices[0].arena_bytes[random.below(3)] = any(); },
           [&] { reg.producer = TaskId(any32()); },
+          [&] { reg.device = DeviceId(any32()); },
           [&] { reg.shape = any_dims(); },
           [&] { reg.offset = any_dims(); },
           [&] { reg.logical = any_dims(); },

@@ -80,6 +80,7 @@ void write_register(const PlanRegister& reg, wire::Register::Builder out) {
   out.setSlotCount(reg.slot_count);
   out.setEvery(reg.every);
   out.setInitial(reg.initial);
+  out.setDevice(reg.device.value);
 }
 
 void write_attr(const std::pair<std::string, Attr>& attr, wire::Attr::Builder out) {
