@@ -24,6 +24,12 @@ void check_operand_count(const OpDef& op, size_t given) {
   }
 }
 
+// "mean"; for an op with any number of outputs, whose last name is "y...": "y1".
+std::string output_name(const OpDef& op, size_t output) {
+  const std::string& name = op.outputs.at(std::min(output, op.outputs.size() - 1));
+  return name.ends_with("...") ? name.substr(0, name.size() - 3) + std::to_string(output) : name;
+}
+
 }  // namespace
 
 const char* name_of(Role role) {
@@ -69,7 +75,7 @@ std::vector<ValueId> Graph::append(const OpDef& op, const std::vector<ValueId>& 
   const NodeId id(static_cast<int64_t>(nodes_.size()));
   Node node{&op, inputs, {}, attrs, path, line, role_, origin_, op.name + " '" + path + "'"};
   for (size_t i = 0; i < types.size(); ++i) {
-    const std::string name = i == 0 ? path : path + ":" + op.outputs.at(std::min(i, op.outputs.size() - 1));
+    const std::string name = i == 0 ? path : path + ":" + output_name(op, i);
     node.outputs.emplace_back(static_cast<int64_t>(values_.size()));
     values_.push_back({id, static_cast<int>(i), std::move(types[i]), name});
   }

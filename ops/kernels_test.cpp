@@ -12,27 +12,14 @@ namespace {
 
 const RunContext kContext{.key = 7, .firing = {.step = 2, .seed = 3}};
 
-// The use with float32 in place of float64.
-UseCase in_f32(UseCase use) {
-  for (Operand& operand : use.operands) {
-    if (operand.dtype == DType::f64) operand.dtype = DType::f32;
-  }
-  if (use.attrs.has("dtype") && use.attrs.text("dtype") == "f64") use.attrs.set("dtype", std::string("f32"));
-  return use;
-}
-
 // A few roundings of the largest number that enters: sums of at most some dozen terms below 4.
 constexpr double kFloatTolerance = 2e-5;
 
 TEST(Kernels, Float32EqualsFloat64WithinItsPrecision) {
   for (const UseCase& use : use_cases()) {
-    const UseCase single = in_f32(use);
-    std::vector<HostTensor> inputs;
-    for (const HostTensor& input : use.inputs()) {
-      inputs.push_back(input.type().dtype == DType::f64 ? converted(input, DType::f32) : input);
-    }
+    const UseCase single = use.in_f32();
     const std::vector<HostTensor> right = run_op(use.def(), use.attrs, use.inputs(), kContext);
-    const std::vector<HostTensor> found = run_op(single.def(), single.attrs, inputs, kContext);
+    const std::vector<HostTensor> found = run_op(single.def(), single.attrs, single.inputs(), kContext);
     for (size_t i = 0; i < right.size(); ++i) {
       EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), kFloatTolerance), "") << single.str();
     }

@@ -38,6 +38,8 @@ struct UseCase {
     const std::vector<TensorType> inputs = types();
     return signatures_of(def(), {inputs, attrs}, parts);
   }
+  // The use with float32 in place of float64.
+  UseCase in_f32() const;
   // "matmul(f64[5,7], f64[7,4]) {trans_b=1}"
   std::string str() const;
   // Numbers as the operands want them, the same for the same seed.
@@ -49,9 +51,6 @@ const std::vector<UseCase>& use_cases();
 
 // The ops that have no kernel of their own or whose law is another (accumulate sums over time).
 bool has_no_law(const std::string& op);
-
-// The same tensor in another dtype.
-HostTensor converted(const HostTensor& tensor, DType dtype);
 
 // Empty, or the first element that differs by more than tolerance * max(1, |right|).
 std::string difference(std::span<const double> values, std::span<const double> right, double tolerance);

@@ -243,6 +243,15 @@ std::string UseCase::str() const {
   return op + "(" + join(types(), ", ", text) + ")" + (attrs.empty() ? "" : " {" + attrs.str() + "}");
 }
 
+UseCase UseCase::in_f32() const {
+  UseCase use = *this;
+  for (Operand& operand : use.operands) {
+    if (operand.dtype == DType::f64) operand.dtype = DType::f32;
+  }
+  if (attrs.has("dtype") && attrs.text("dtype") == "f64") use.attrs.set("dtype", std::string("f32"));
+  return use;
+}
+
 std::vector<HostTensor> UseCase::inputs(uint64_t seed) const {
   Random random(seed);
   std::vector<HostTensor> result;
@@ -269,12 +278,6 @@ const std::vector<UseCase>& use_cases() {
 }
 
 bool has_no_law(const std::string& op) { return op == "variable" || op == "source" || op == "accumulate"; }
-
-HostTensor converted(const HostTensor& tensor, DType dtype) {
-  HostTensor result({dtype, tensor.type().shape});
-  result.set_numbers(tensor.numbers());
-  return result;
-}
 
 std::string difference(std::span<const double> values, std::span<const double> right, double tolerance) {
   if (values.size() != right.size()) {
