@@ -21,11 +21,12 @@ TokenType token_type(const std::string& name) {
   throw PlanError("tokens of type " + name + " cannot be read; u8, u16, i32 are possible");
 }
 
-// Rows of consecutive tokens, `shift` tokens after the start of their window: 0 for the input, 1 for the target.
+// Rows of consecutive tokens. Windows are counted from token `first` of the files: for the target, one further than
+// for the input.
 class TokenSource final : public Source {
  public:
-  TokenSource(std::shared_ptr<const TokenFiles> files, TokenWindows windows, int64_t shift)
-      : files_(std::move(files)), windows_(windows), shift_(shift) {}
+  TokenSource(std::shared_ptr<const TokenFiles> files, TokenWindows windows, int64_t first)
+      : files_(std::move(files)), windows_(windows), first_(first) {}
 
   bool ready(int64_t) const override { return true; }
 
@@ -33,24 +34,34 @@ class TokenSource final : public Source {
     const int64_t piece = static_cast<int64_t>(firing.shard) * pieces_per_shard + firing.piece;
     for (int64_t row = 0; row < out.shape[0]; ++row) {
       const int64_t start = windows_.start(firing.step, piece * out.logical[0] + out.offset[0] + row);
-      files_->copy(start + shift_ + out.offset[1], out.shape[1], out.as<int32_t>() + row * out.shape[1]);
+      files_->copy(first_ + start + out.offset[1], out.shape[1], out.as<int32_t>() + row * out.shape[1]);
     }
   }
 
  private:
   std::shared_ptr<const TokenFiles> files_;
   TokenWindows windows_;
-  int64_t shift_;
+  int64_t first_;
 };
 
+// A part of the tokens of some files.
 struct Tokens {
   std::shared_ptr<const TokenFiles> files;
+  int64_t begin = 0;
+  int64_t size = 0;
 };
 
+Tokens open_tokens(const std::vector<std::string>& paths, const std::string& type, double begin, double end) {
+  auto files = std::make_shared<const TokenFiles>(TokenFiles::open(paths, token_type(type)));
+  const double size = static_cast<double>(files->size());
+  const auto first = static_cast<int64_t>(size * begin);
+  return {std::move(files), first, static_cast<int64_t>(size * end) - first};
+}
+
 nb::object tokens_at(const Tokens& tokens, int64_t begin, int64_t count) {
-  if (begin < 0 || count < 0 || begin + count > tokens.files->size()) throw nb::index_error("no such tokens");
+  if (begin < 0 || count < 0 || begin + count > tokens.size) throw nb::index_error("no such tokens");
   return new_array(DType::i32, {count}, [&](std::span<std::byte> into) {
-    tokens.files->copy(begin, count, reinterpret_cast<int32_t*>(into.data()));
+    tokens.files->copy(tokens.begin + begin, count, reinterpret_cast<int32_t*>(into.data()));
   });
 }
 
@@ -59,12 +70,15 @@ nb::object windows_at(const Tokens& tokens, const TokenWindows& windows, int64_t
   const int64_t rows = windows.rows_in(step);
   return new_array(DType::i32, {rows, seq + 1}, [&](std::span<std::byte> into) {
     int32_t* to = reinterpret_cast<int32_t*>(into.data());
-    for (int64_t row = 0; row < rows; ++row) tokens.files->copy(windows.start(step, row), seq + 1, to + row * (seq + 1));
+    for (int64_t row = 0; row < rows; ++row) {
+      tokens.files->copy(tokens.begin + windows.start(step, row), seq + 1, to + row * (seq + 1));
+    }
   });
 }
 
 std::shared_ptr<Source> source_of(const Tokens& tokens, int64_t seq, int64_t batch, uint64_t seed, int64_t shift) {
-  return std::make_shared<TokenSource>(tokens.files, TokenWindows::shuffled(tokens.files->size(), seq, batch, seed), shift);
+  return std::make_shared<TokenSource>(tokens.files, TokenWindows::shuffled(tokens.size, seq, batch, seed),
+                                       tokens.begin + shift);
 }
 
 // Writes {file name: {tensor name: array} or text} as one directory that appears whole or not at all.
@@ -110,10 +124,10 @@ void bind_files(nb::module_& module) {
       .def("steps", &TokenWindows::steps);
   nb::class_<Tokens>(module, "Tokens", "Files as one list of tokens.")
       .def("__init__",
-           [](Tokens* self, const std::vector<std::string>& paths, const std::string& type) {
-             new (self) Tokens{std::make_shared<const TokenFiles>(TokenFiles::open(paths, token_type(type)))};
+           [](Tokens* self, const std::vector<std::string>& paths, const std::string& type, double begin, double end) {
+             new (self) Tokens(open_tokens(paths, type, begin, end));
            })
-      .def("__len__", [](const Tokens& self) { return self.files->size(); })
+      .def("__len__", [](const Tokens& self) { return self.size; })
       .def("at", &tokens_at)
       .def("windows_at", &windows_at)
       .def("source", &source_of);

@@ -90,7 +90,7 @@ class Session:
         self._last: Any = None
         self._cache: OrderedDict[Any, tuple[LoadedPlan, Any]] = OrderedDict()
         self._parameters: dict[str, Parameter] = dict(model.named_parameters())
-        self._waiting = {name: p.session.read(p.bound_name).copy() if p.session is not None else p.materialise(name, seed)
+        self._waiting = {name: p.session.read(p.bound_name) if p.session is not None else p.materialise(seed)
                          for name, p in self._parameters.items()}
         for old in {id(p.session): p.session for p in self._parameters.values() if p.session is not None}.values():
             old.close()

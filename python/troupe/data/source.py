@@ -119,8 +119,9 @@ class IterableData(FedData):
             if self._draw() is None:
                 return None
             self._next += 1
-        self._next += 1
-        return self._draw()
+        arrays = self._draw()
+        self._next += arrays is not None
+        return arrays
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         for batch in self._batches:

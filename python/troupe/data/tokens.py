@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from troupe import _troupe
-from troupe._troupe import FaultError
+from troupe._troupe import FaultError, PlanError
 from troupe.batch import Field
 from troupe.data.source import Data
 
@@ -18,13 +18,14 @@ from troupe.data.source import Data
 class Tokens(Data):
     """Windows of tokens: "x" [batch, seq], and "y", the same one token later."""
 
-    def __init__(self, paths: list[str], seq: int, batch: int, seed: int, dtype: str):
+    def __init__(self, paths: list[str], seq: int, batch: int, seed: int, dtype: str,
+                 part: tuple[float, float]):
         self.paths = paths
         self.seq = seq
         self.batch_rows = batch
         self.fields = {"x": Field("i32", (seq,)), "y": Field("i32", (seq,))}
         self._seed = seed
-        self._files = _troupe.Tokens(paths, dtype)
+        self._files = _troupe.Tokens(paths, dtype, *part)
         _troupe.TokenWindows.shuffled(len(self._files), seq, batch, seed)
 
     def __len__(self) -> int:
@@ -49,12 +50,13 @@ class Tokens(Data):
 
 
 def tokens(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, seq: int, batch: int, seed: int = 0,
-           dtype: str = "u8") -> Tokens:
+           dtype: str = "u8", part: tuple[float, float] = (0.0, 1.0)) -> Tokens:
     """Training data from files of raw tokens (`dtype` "u8", "u16" or "i32", little-endian; any file is one of bytes).
 
     `paths` is a path, a pattern such as "corpus/*.bin", or a list of either. A step's batch has `batch` windows of
     `seq` + 1 consecutive tokens from places drawn by (seed, step, row) alone, read where they are needed: "x" is the
-    first `seq` of them and "y" the last, both i32[batch, seq]. Evaluation goes through the tokens once, in order.
+    first `seq` of them and "y" the last, both i32[batch, seq]. Evaluation goes through the tokens once, in order. `part`:
+    only these of the tokens, as fractions of all: (0.0, 0.9) for training, (0.9, 1.0) held out.
     Raises FaultError for a file that cannot be read, PlanError for fewer than seq + 1 tokens.
     """
     found: list[str] = []
@@ -64,4 +66,6 @@ def tokens(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, 
         if not matches:
             raise FaultError(f"no file matches '{text}'")
         found += matches
-    return Tokens(found, seq, batch, seed, dtype)
+    if not 0 <= part[0] < part[1] <= 1:
+        raise PlanError(f"part={part} must be two rising numbers from 0 to 1")
+    return Tokens(found, seq, batch, seed, dtype, part)

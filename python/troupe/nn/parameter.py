@@ -89,14 +89,14 @@ class Parameter(TensorOperators):
     def initialise(self, initial: Initial) -> None:
         """Numbers are drawn by `initial` when they are first needed; those there are forgotten."""
         if self.session is not None:
-            self.copy_(_draw(initial, self.shape, self.dtype, self.bound_name, _seed))
+            self.copy_(_draw(initial, self.shape, self.dtype, self.path, _seed))
         else:
             self._array, self._initial = None, initial
 
-    def materialise(self, name: str, seed: int) -> np.ndarray:
+    def materialise(self, seed: int) -> np.ndarray:
         """The numbers on the host, drawn now if they were not yet."""
         if self._array is None:
-            self._array = _draw(self._initial, self.shape, self.dtype, name, seed)
+            self._array = _draw(self._initial, self.shape, self.dtype, self.path, seed)
         return self._array
 
     @property
@@ -118,7 +118,7 @@ class Parameter(TensorOperators):
         session = self.session
         if session is not None:
             return session.read(self.bound_name)
-        return self.materialise(self.path, _seed)
+        return self.materialise(_seed)
 
     def copy_(self, array: Any) -> Parameter:
         """Takes the numbers of an array of the same shape. Raises PlanError when the shape differs."""

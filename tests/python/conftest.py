@@ -1,0 +1,58 @@
+"""What the tests of the Python package share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "models" / "gpt"))
+
+
+class MLP(nn.Module):
+    """Two layers with a GELU between."""
+
+    def __init__(self, inputs: int = 12, hidden: int = 16, outputs: int = 4, dropout: float = 0.0):
+        super().__init__()
+        self.up = nn.Linear(inputs, hidden)
+        self.down = nn.Linear(hidden, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x):
+        return self.down(self.dropout(F.gelu(self.up(x))))
+
+
+def classify(model, batch):
+    """Cross-entropy of the model's logits."""
+    return F.cross_entropy(model(batch["x"]), batch["y"])
+
+
+def examples(rows: int, seed: int = 0, inputs: int = 12, classes: int = 4) -> dict[str, np.ndarray]:
+    """Random inputs with labels that can be learnt."""
+    random = np.random.default_rng(seed)
+    x = random.standard_normal((rows, inputs)).astype(np.float32)
+    return {"x": x, "y": (x[:, :classes].argmax(1)).astype(np.int64)}
+
+
+def make_step(mesh: tr.mesh = None, model: nn.Module | None = None, **options) -> tr.TrainStep:
+    """A training step of an MLP."""
+    model = MLP() if model is None else model
+    options = {"optimizer": tr.optim.AdamW(model.parameters(), lr=1e-2), "loss": classify, **options}
+    return tr.TrainStep(model, mesh=mesh, **options)
+
+
+@pytest.fixture
+def trace():
+    """An open trace of an empty model."""
+    from troupe.trace import Trace
+
+    opened = Trace(nn.Module())
+    with opened.recording():
+        yield opened

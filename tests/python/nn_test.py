@@ -1,0 +1,182 @@
+"""Modules and parameters: names, state dicts, initialisation, and calls with arrays."""
+
+import numpy as np
+import pytest
+from conftest import MLP
+
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.tok = nn.Embedding(8, 4)
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(2)])
+        self.head = nn.Linear(4, 8, bias=False)
+        self.head.weight = self.tok.weight
+
+    def forward(self, ids):
+        x = self.tok(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+def test_names_are_dotted_paths_and_shared_parameters_come_once():
+    names = [name for name, _ in Tied().named_parameters()]
+    assert names == ["tok.weight", "blocks.0.0.weight", "blocks.0.0.bias", "blocks.1.0.weight", "blocks.1.0.bias"]
+    assert "head.weight" in Tied().state_dict()
+
+
+def test_a_shared_parameter_is_one_variable():
+    model = Tied()
+    assert model(np.zeros((2, 3), np.int64)).shape == (2, 3, 8)
+    model.tok.weight.copy_(np.eye(8, 4))
+    assert np.array_equal(model.head.weight.numpy(), np.eye(8, 4))
+
+
+def test_initial_numbers_depend_on_seed_and_path_alone():
+    a, b = MLP(), MLP()
+    _ = b.down.weight.numpy()
+    assert np.array_equal(a.up.weight.numpy(), b.up.weight.numpy())
+    assert not np.array_equal(MLP(16, 16, 16).up.weight.numpy(), MLP(16, 16, 16).down.weight.numpy())
+    tr.manual_seed(1)
+    try:
+        assert not np.array_equal(MLP().up.weight.numpy(), a.up.weight.numpy())
+    finally:
+        tr.manual_seed(0)
+
+
+def test_layers_start_as_in_pytorch():
+    weight = nn.Linear(100, 2000).weight.numpy()
+    assert abs(weight).max() <= 0.1 and abs(weight.std() - 0.1 / 3**0.5) < 1e-3
+    assert abs(nn.Embedding(500, 200).weight.numpy().std() - 1) < 0.01
+    norm = nn.LayerNorm(5)
+    assert norm.weight.numpy().tolist() == [1] * 5 and norm.bias.numpy().tolist() == [0] * 5
+
+
+def test_a_state_dict_goes_there_and_back():
+    a, b = MLP(), MLP()
+    a.up.weight.copy_(np.full((16, 12), 0.5))
+    b.load_state_dict(a.state_dict())
+    assert np.array_equal(b.up.weight.numpy(), np.full((16, 12), 0.5, np.float32))
+
+
+def test_a_strict_state_dict_lists_what_is_missing_and_unexpected():
+    state = MLP().state_dict()
+    state["extra"] = state.pop("up.bias")
+    with pytest.raises(tr.PlanError, match="missing: up.bias; unexpected: extra"):
+        MLP().load_state_dict(state)
+    assert MLP().load_state_dict(state, strict=False) == (["up.bias"], ["extra"])
+
+
+def test_a_state_dict_of_other_shapes_changes_nothing():
+    model, state = MLP(), MLP().state_dict()
+    before = model.down.bias.numpy().copy()
+    state["down.bias"] = state["down.bias"] + 1
+    state["up.weight"] = np.zeros((3, 3), np.float32)
+    with pytest.raises(tr.PlanError, match=r"'up.weight' has shape \[3, 3\], the model has \[16, 12\]"):
+        model.load_state_dict(state)
+    assert np.array_equal(model.down.bias.numpy(), before)
+
+
+def test_parameters_speak_numpy_and_dlpack():
+    weight = MLP().up.weight
+    assert np.array_equal(np.from_dlpack(weight), weight.numpy())
+    assert np.asarray(weight).shape == (16, 12)
+
+
+def test_a_module_called_with_arrays_computes_what_numpy_computes():
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    x = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    w0, b0, w2, b2 = (p.numpy() for p in model.parameters())
+    assert np.allclose(model(x), np.tanh(x @ w0.T + b0) @ w2.T + b2, atol=1e-6)
+    assert model(x[:2]).shape == (2, 3)
+
+
+def test_a_part_of_a_model_can_be_called_and_the_whole_after_it():
+    model = MLP().eval()
+    x = np.ones((2, 12), np.float32)
+    hidden = model.up(x)
+    assert np.allclose(model(x), model.down(F_gelu(hidden)), atol=1e-5)
+    model.up.bias.copy_(np.ones(16))
+    assert np.allclose(model.up(x), x @ model.up.weight.numpy().T + 1, atol=1e-6)
+
+
+def F_gelu(x: np.ndarray) -> np.ndarray:
+    return nn.GELU()(x)
+
+
+def test_a_module_returns_tuples_lists_and_dicts_of_arrays():
+    class Many(nn.Module):
+        def forward(self, x, scale):
+            return {"double": x * scale, "parts": list(x.chunk(2, 1)), "shape": x.shape}
+
+    out = Many()(np.ones((2, 4), np.float32), 3.0)
+    assert out["double"].tolist() == [[3.0] * 4] * 2
+    assert [p.shape for p in out["parts"]] == [(2, 2), (2, 2)] and out["shape"] == (2, 4)
+
+
+def test_dropout_is_off_in_eval_mode_and_scaled_in_training():
+    layer = nn.Dropout(0.5)
+    x = np.ones((200, 50), np.float32)
+    y = layer(x)
+    assert set(np.unique(y)) == {0.0, 2.0} and abs(y.mean() - 1) < 0.05
+    assert np.array_equal(layer.eval()(x), x)
+
+
+def test_train_eval_apply_and_requires_grad_reach_every_module():
+    model = Tied()
+    assert not any(m.training for m in model.eval().modules())
+    seen = []
+    model.apply(lambda m: seen.append(type(m).__name__))
+    assert seen[-1] == "Tied" and seen.count("Linear") == 3
+    assert not any(p.requires_grad for p in model.requires_grad_(False).parameters())
+
+
+def test_functions_equal_numpy():
+    class Apply(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            self.function = function
+
+        def forward(self, *xs):
+            return self.function(*xs)
+
+    def run(function, *arrays):
+        return Apply(function)(*arrays)
+
+    random = np.random.default_rng(0)
+    x = random.standard_normal((3, 5)).astype(np.float32)
+    y = random.standard_normal((3, 5)).astype(np.float32)
+    labels = np.array([1, -100, 4])
+    log_softmax = x - np.log(np.exp(x).sum(1, keepdims=True))
+    rows = -log_softmax[[0, 2], [1, 4]]
+    assert np.allclose(run(lambda a: F.softmax(a, 1), x), np.exp(log_softmax), atol=1e-6)
+    assert np.allclose(run(F.cross_entropy, x, labels), rows.mean(), atol=1e-6)
+    assert np.allclose(run(lambda a, b: F.cross_entropy(a, b, reduction="sum"), x, labels), rows.sum(), atol=1e-5)
+    assert run(lambda a, b: F.cross_entropy(a, b, reduction="none"), x, labels)[1] == 0
+    assert np.allclose(run(F.mse_loss, x, y), ((x - y) ** 2).mean(), atol=1e-6)
+    assert np.allclose(run(lambda a, b: F.where(a > b, a, b), x, y), np.maximum(x, y))
+    assert np.allclose(run(lambda a: a.clamp(-0.5, 0.5), x), x.clip(-0.5, 0.5))
+    assert np.allclose(run(lambda a: a[1:, ::1].transpose(0, 1), x), x[1:].T)
+
+
+def test_attention_equals_the_formula_in_both_layouts():
+    class Attend(nn.Module):
+        def __init__(self, seq_dim):
+            super().__init__()
+            self.seq_dim = seq_dim
+
+        def forward(self, q, k, v):
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True, seq_dim=self.seq_dim)
+
+    q, k, v = np.random.default_rng(0).standard_normal((3, 2, 3, 6, 4)).astype(np.float32)
+    scores = q @ k.swapaxes(-1, -2) / 2 + np.triu(np.full((6, 6), -np.inf), 1)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    expected = weights / weights.sum(-1, keepdims=True) @ v
+    assert np.allclose(Attend(2)(q, k, v), expected, atol=1e-5)
+    by_seq = [np.ascontiguousarray(t.swapaxes(1, 2)) for t in (q, k, v)]
+    assert np.allclose(Attend(1)(*by_seq), expected.swapaxes(1, 2), atol=1e-5)
