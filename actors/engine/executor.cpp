@@ -60,7 +60,7 @@ std::pair<int, TaskId> Executor::running() const {
 
 void Executor::ring() {
   kicked_.store(true, std::memory_order_seq_cst);
-  if (sleeping_.exchange(false) && shared_.bell) shared_.bell(index_);
+  if (shared_.bell && sleeping_.exchange(false)) shared_.bell(index_);
 }
 
 Executor::Outcome Executor::run(double at_most_s) {
@@ -105,7 +105,7 @@ bool Executor::spin() {
       if (poll() || shared_.held()) return true;
       relax();
     }
-    std::this_thread::yield();
+    std::this_thread::yield();  // where more threads than cores want to run, waiting without it is far dearer
   } while (clock_.now() < until);
   return false;
 }
@@ -127,8 +127,7 @@ bool Executor::poll() {
       came = true;
     }
   }
-  if (kicked_.load(std::memory_order_relaxed)) [[unlikely]] {
-    kicked_.store(false, std::memory_order_seq_cst);
+  if (kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false)) [[unlikely]] {
     look_again();
     came = true;
   }
@@ -249,7 +248,7 @@ void Executor::flush() {
   for (size_t to : staged_) {
     outgoing_[to]->publish();
     Executor& peer = *peers_[to];
-    if (peer.sleeping_.load(std::memory_order_seq_cst) && peer.sleeping_.exchange(false) && shared_.bell) {
+    if (peer.sleeping_.load(std::memory_order_seq_cst) && shared_.bell && peer.sleeping_.exchange(false)) {
       shared_.bell(static_cast<int>(to));
     }
   }
