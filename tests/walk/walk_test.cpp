@@ -20,7 +20,7 @@ uint32_t bits(float value) {
   return result;
 }
 
-void expect_close(const TrainedMlp& a, const TrainedMlp& b, double tolerance) {
+void expect_close(const Trained& a, const Trained& b, double tolerance) {
   ASSERT_EQ(a.losses.size(), b.losses.size());
   for (size_t step = 0; step < a.losses.size(); ++step) EXPECT_NEAR(a.losses[step], b.losses[step], tolerance) << step;
   for (const auto& [name, value] : a.variables) {
@@ -30,7 +30,7 @@ void expect_close(const TrainedMlp& a, const TrainedMlp& b, double tolerance) {
   }
 }
 
-void expect_same_bits(const TrainedMlp& a, const TrainedMlp& b) {
+void expect_same_bits(const Trained& a, const Trained& b) {
   ASSERT_EQ(a.losses.size(), b.losses.size());
   for (size_t step = 0; step < a.losses.size(); ++step) EXPECT_EQ(bits(a.losses[step]), bits(b.losses[step])) << step;
   for (const auto& [name, value] : a.variables) EXPECT_TRUE(value == b.variables.at(name)) << name;
@@ -38,7 +38,7 @@ void expect_same_bits(const TrainedMlp& a, const TrainedMlp& b) {
 
 TEST(Walk, OneDeviceTrainsLikeTheOpsOneByOne) {
   const MlpShape shape;
-  const TrainedMlp trained = train_mlp(shape, mlp_choices(1, 1, 1), kSteps, 1);
+  const Trained trained = train_mlp(shape, mlp_choices(1, 1, 1), kSteps, {.executors = 1});
   expect_close(trained, interpret_mlp(shape, kSteps), 1e-5);
   EXPECT_LT(trained.losses.back(), trained.losses.front());
   EXPECT_EQ(trained.variables.at("steps").numbers(), std::vector<double>{kSteps});
@@ -46,28 +46,28 @@ TEST(Walk, OneDeviceTrainsLikeTheOpsOneByOne) {
 
 TEST(Walk, EveryMeshTrainsLikeOneDevice) {
   const MlpShape shape;
-  const TrainedMlp one = interpret_mlp(shape, kSteps);
+  const Trained one = interpret_mlp(shape, kSteps);
   for (const auto& [dp, tp, shards] : {std::tuple(4, 1, 4), {1, 4, 1}, {2, 2, 2}, {2, 2, 8}, {1, 3, 2}, {3, 2, 8}}) {
     SCOPED_TRACE(testing::Message() << "dp=" << dp << " tp=" << tp << " shards=" << shards);
-    expect_close(train_mlp(shape, mlp_choices(dp, tp, shards), kSteps, 2), one, 1e-5);
+    expect_close(train_mlp(shape, mlp_choices(dp, tp, shards), kSteps, {.executors = 2}), one, 1e-5);
   }
 }
 
 TEST(Walk, LossesAndWeightsKeepTheirBitsForAnyNumberOfDataParallelDevices) {
   const MlpShape shape;
-  const TrainedMlp one = train_mlp(shape, mlp_choices(1, 1, 8), kSteps, 1);
+  const Trained one = train_mlp(shape, mlp_choices(1, 1, 8), kSteps, {.executors = 1});
   for (int dp : {2, 3, 4, 5, 8}) {
     SCOPED_TRACE(testing::Message() << "dp=" << dp);
-    expect_same_bits(train_mlp(shape, mlp_choices(dp, 1, 8), kSteps, 2), one);
+    expect_same_bits(train_mlp(shape, mlp_choices(dp, 1, 8), kSteps, {.executors = 2}), one);
   }
 }
 
 TEST(Walk, MicroBatchesOfAShardAreAddedInOrderOnAnyMesh) {
   const MlpShape shape;
-  const TrainedMlp one = train_mlp(shape, mlp_choices(1, 1, 4, 2), kSteps, 1);
+  const Trained one = train_mlp(shape, mlp_choices(1, 1, 4, 2), kSteps, {.executors = 1});
   expect_close(one, interpret_mlp(shape, kSteps), 1e-5);
-  expect_same_bits(train_mlp(shape, mlp_choices(2, 1, 4, 2), kSteps, 2), one);
-  expect_same_bits(train_mlp(shape, mlp_choices(3, 1, 4, 2), kSteps, 1), one);
+  expect_same_bits(train_mlp(shape, mlp_choices(2, 1, 4, 2), kSteps, {.executors = 2}), one);
+  expect_same_bits(train_mlp(shape, mlp_choices(3, 1, 4, 2), kSteps, {.executors = 1}), one);
 }
 
 TEST(Walk, PlansAreValidAndTheSameFromRunToRun) {

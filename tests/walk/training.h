@@ -1,0 +1,52 @@
+// Runs training graphs: as plans on threads or under simulated timing, and op by op without a plan.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ops/graph.h"
+#include "ops/interpret.h"
+#include "planner/choices.h"
+#include "runtime/plan/plan.h"
+
+namespace troupe {
+
+// By source: the whole batch of a step.
+using Batches = std::map<std::string, std::function<HostTensor(int64_t step)>>;
+
+// Numbers in [-scale, scale) that only the name decides.
+std::vector<double> formula(const std::string& name, int64_t count, double scale);
+// A batch of such numbers, and of ids below a bound.
+std::function<HostTensor(int64_t)> random_numbers(const std::string& name, const Shape& shape);
+std::function<HostTensor(int64_t)> random_ids(const std::string& name, const Shape& shape, int64_t below);
+
+// Initial values: parameters (whose names end in "weight" or "bias") by formula, all else zero.
+std::map<std::string, HostTensor> initial_variables(const Graph& graph);
+
+struct HowToRun {
+  int executors = 1;
+  std::optional<uint64_t> scrambled = {};  // this seed's timing instead of threads
+  bool count_live_bytes = false;
+};
+
+// The first output after each step, the variables after the last.
+struct Trained {
+  std::vector<float> losses;
+  std::map<std::string, HostTensor> variables;
+  std::vector<int64_t> peak_bytes;  // per device, where they were counted
+};
+// Reports a failure of the test when something goes wrong.
+Trained run_plan(const Graph& graph, const Plan& plan, const Batches& batches, int steps, const HowToRun& how);
+// Nothing when a scrambled run went wrong.
+std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batches& batches, int steps,
+                                const HowToRun& how, std::string* wrong = nullptr);
+// Compiles first.
+Trained train(const Graph& graph, const Choices& choices, const Batches& batches, int steps, const HowToRun& how);
+// The graph holds the whole batch.
+Trained interpret_training(const Graph& graph, const Batches& batches, int steps);
+
+}  // namespace troupe
