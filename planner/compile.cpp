@@ -43,7 +43,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
 
   Compiled result;
   result.stages["write"] = graph.str();
-  const Program fired = pieces(graph, choices);
+  const Program fired = pieces(graph);
   result.stages["pieces"] = fired.str();
   const Deduced deduced = deduce(fired, choices, profile);
   result.stages["deduce"] = deduced.str(fired, choices.mesh);

@@ -2,22 +2,11 @@
 
 #include <map>
 
+#include "planner/next_versions.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
 namespace {
-
-
-bool updates_variable(const Graph& graph, const Variable& variable) {
-  if (!variable.next.valid()) return false;
-  const Value& next = graph.value(variable.next);
-  const Node& node = graph.node(next.producer);
-  for (const auto& [output, input] : node.op->updates) {
-    const auto operand = static_cast<size_t>(input);
-    if (output == next.output && operand < node.inputs.size() && node.inputs[operand] == variable.value) return true;
-  }
-  return false;
-}
 
 // Nodes that a variable's next version or an output depends on.
 std::vector<bool> needed_nodes(const Graph& graph) {
@@ -51,17 +40,31 @@ std::vector<Rate> rates_of(const Graph& graph) {
 
 class PiecesStage {
  public:
-  PiecesStage(const Graph& graph, const Choices& choices)
-      : graph_(graph), choices_(choices), rates_(rates_of(graph)), needed_(needed_nodes(graph)),
-        copied_(graph.values().size()), total_(graph.values().size()) {}
+  explicit PiecesStage(const Graph& graph)
+      : graph_(graph), rates_(rates_of(graph)), needed_(needed_nodes(graph)), copied_(graph.values().size()),
+        total_(graph.values().size()) {}
 
   Program run() {
     find_accumulated();
-    for (size_t n = 0; n < graph_.nodes().size(); ++n) {
-      if (needed_[n] && !hoisted_[n]) copy(graph_.nodes()[n]);
+    for (const Variable& variable : graph_.variables()) program_.variables.push_back({variable.name, {}, {}, 0, false});
+    const NextVersions next(graph_, needed_);
+    for (const NextVersions::Item& item : next.order()) {
+      switch (item.kind) {
+        case NextVersions::Item::node:
+          if (!hoisted_[item.index]) copy(graph_.nodes()[item.index]);
+          break;
+        case NextVersions::Item::fetch:
+          fetch(graph_.outputs()[item.index]);
+          break;
+        case NextVersions::Item::hold:
+          hold(item.index);
+          break;
+        case NextVersions::Item::assign:
+          assign(item.index);
+          break;
+      }
     }
-    for (const Variable& variable : graph_.variables()) finish_variable(variable);
-    for (const OutputValue& output : graph_.outputs()) fetch(output);
+    for (size_t v = 0; v < graph_.variables().size(); ++v) finish_variable(v, next.in_place(v));
     for (const Pin& pin : graph_.pins()) {
       if (!copied_[pin.value.index()].valid()) continue;
       Pin copied = pin;
@@ -153,37 +156,43 @@ class PiecesStage {
     return sum;
   }
 
-  void finish_variable(const Variable& variable) {
-    ProgramVariable result{variable.name, copied_[variable.value.index()], {}, 0, false};
-    for (const Node& node : graph_.nodes()) {
-      if (node.role == Role::update) continue;
-      for (ValueId input : node.inputs) result.trained = result.trained || input == variable.value;
-    }
-    if (variable.next.valid() && variable.next != variable.value) {
-      if (updates_variable(graph_, variable)) {
-        const ValueId next = copied_[variable.next.index()];
-        result.update = program_.value(next).producer;
-        result.update_output = graph_.value(variable.next).output;
-      } else {
-        // Computed aside (a counter): copied over the old version at the end of the step.
-        const Node& producer = graph_.node(graph_.value(variable.next).producer);
-        const ValueId next = total_or_step(variable.next);
-        const ValueId value = program_.add_value({variable.name + ".next", program_.value(next).type, {}, {}, {}});
-        result.update = program_.add_node({NodeKind::compute, find_op("assign"), {next, result.value}, {value}, {},
-                                           variable.name + ".assign", producer.line, Role::update, Rate::step, {}});
-      }
-    }
-    program_.variables.push_back(result);
-  }
-
-  ValueId total_or_step(ValueId value) {
-    const Node& producer = graph_.node(graph_.value(value).producer);
-    if (rates_[value.index()] == Rate::piece) {
+  // The new version, computed aside, is copied over the old one at the end of the step.
+  void assign(size_t v) {
+    const Variable& variable = graph_.variables()[v];
+    const Node& producer = graph_.node(graph_.value(variable.next).producer);
+    if (rates_[variable.next.index()] == Rate::piece) {
       throw PlanError(producer.op->name, producer.path,
                       "a variable's next value must be computed once per step, but this one is computed per piece",
                       producer.line);
     }
-    return copied_[value.index()];
+    const ValueId old = copied_[variable.value.index()];
+    const ValueId from = held_.contains(v) ? held_.at(v) : copied_[variable.next.index()];
+    const ValueId value = program_.add_value({variable.name + ".next", program_.value(old).type, {}, {}, {}});
+    program_.variables[v].update = program_.add_node({NodeKind::compute, find_op("assign"), {from, old}, {value}, {},
+                                                      variable.name + ".assign", producer.line, Role::update,
+                                                      Rate::step, {}});
+  }
+
+  // Another variable's old version, kept from its update for `assign`.
+  void hold(size_t v) {
+    const Variable& variable = graph_.variables()[v];
+    const ValueId from = copied_[variable.next.index()];
+    held_[v] = program_.add_value({variable.name + ".held", program_.value(from).type, {}, {}, {}});
+    program_.add_node({NodeKind::compute, find_op("to_layout"), {from}, {held_[v]}, {}, variable.name + ".held", {},
+                       Role::update, Rate::step, {}});
+  }
+
+  void finish_variable(size_t v, bool in_place) {
+    const Variable& variable = graph_.variables()[v];
+    ProgramVariable& result = program_.variables[v];
+    result.value = copied_[variable.value.index()];
+    for (const Node& node : graph_.nodes()) {
+      if (node.role == Role::update) continue;
+      for (ValueId input : node.inputs) result.trained = result.trained || input == variable.value;
+    }
+    if (!in_place) return;
+    result.update = program_.value(copied_[variable.next.index()]).producer;
+    result.update_output = graph_.value(variable.next).output;
   }
 
   void fetch(const OutputValue& output) {
@@ -197,18 +206,18 @@ class PiecesStage {
   }
 
   const Graph& graph_;
-  const Choices& choices_;
   std::vector<Rate> rates_;
   std::vector<bool> needed_;
   std::vector<bool> accumulated_;
   std::vector<bool> hoisted_;
   std::vector<ValueId> copied_;  // by value of the graph
   std::vector<ValueId> total_;   // its sum over the step
+  std::map<size_t, ValueId> held_;  // by variable
   Program program_;
 };
 
 }  // namespace
 
-Program pieces(const Graph& graph, const Choices& choices) { return PiecesStage(graph, choices).run(); }
+Program pieces(const Graph& graph) { return PiecesStage(graph).run(); }
 
 }  // namespace troupe
