@@ -16,6 +16,7 @@ planner compiles it into a static graph of actors.
 
 from troupe import data, functional, log, nn, ops, optim, recipes
 from troupe._troupe import FaultError, PlanError
+from troupe.compiled import compile
 from troupe.dtypes import float32, float64, int32, int64, uint8
 from troupe.evaluation import evaluate
 from troupe.generation import generate
@@ -32,6 +33,6 @@ from troupe.watching import watch
 
 __version__ = "0.1.0"
 
-__all__ = ["B", "FaultError", "Metrics", "P", "Plan", "PlanError", "S", "Tensor", "TrainStep", "data", "evaluate",
+__all__ = ["B", "FaultError", "Metrics", "P", "Plan", "PlanError", "S", "Tensor", "TrainStep", "compile", "data", "evaluate",
            "float32", "float64", "functional", "generate", "int32", "int64", "log", "manual_seed", "mesh", "nn", "ops",
            "optim", "parse_mesh", "pin", "recipes", "to_layout", "train", "uint8", "watch"]

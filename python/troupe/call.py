@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from troupe._troupe import PlanError
-from troupe.data.source import SingleBatches
 from troupe.batch import Field
+from troupe.data.source import SingleBatches
 from troupe.dtypes import dtype_name
 from troupe.mesh import mesh
 from troupe.nn import parameter as parameters
 from troupe.nn.module import Module
-from troupe.session import LoadedPlan, Session
+from troupe.session import Session
 from troupe.tensor import Tensor
 from troupe.trace import Trace
+from troupe.training import Pins, apply_pins
 
 
 def session_for(module: Module) -> Session:
@@ -44,32 +46,42 @@ def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     argument is an array.
     """
     given = {**{str(i): a for i, a in enumerate(args)}, **kwargs}
-    arrays = {name: np.ascontiguousarray(np.asarray(a)) for name, a in given.items() if _is_array(a)}
+    arrays = {name: np.asarray(a) for name, a in given.items() if _is_array(a)}
     if not arrays:
         raise PlanError(f"{type(module).__name__} is called outside a trace and without arrays; give it NumPy arrays")
-    arrays = {name: array.reshape(np.shape(given[name])) for name, array in arrays.items()}
     session = session_for(module)
     constants = tuple((name, repr(value)) for name, value in given.items() if name not in arrays)
     key = ("call", id(module), tuple((n, a.shape, a.dtype.str) for n, a in arrays.items()), constants,
            tuple(m.training for m in module.modules()))
-    plan, template = session.cached(key, lambda: _compile(module, session, args, kwargs, arrays))
-    fields = {name: Field(dtype_name(array.dtype), array.shape) for name, array in arrays.items()}
-    feed = SingleBatches(fields, 0)
-    feed.put(plan.next_step, arrays)
-    plan.set_sources(feed.sources())
-    outputs = plan.run(plan.next_step)
-    return _fill(template, outputs)
+    compiled: Call = session.cached(key, lambda: Call(module, session, args, kwargs, arrays))
+    return fill(compiled.template, compiled.run(arrays))
 
 
-def _compile(module: Module, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any],
-             arrays: dict[str, np.ndarray]) -> tuple[LoadedPlan, Any]:
-    trace = Trace(module, {id(p): p.bound_name for p in module.parameters()})
-    with trace.recording():
-        sources = {name: trace.source(name, dtype_name(a.dtype), a.shape, batched=False) for name, a in arrays.items()}
-        positional = [sources.get(str(i), a) for i, a in enumerate(args)]
-        result = module(*positional, **{name: sources.get(name, a) for name, a in kwargs.items()})
-    template = _template(result, trace)
-    return session.load(trace, f"call {type(module).__name__}"), template
+class Call:
+    """One call of a module, compiled for its arrays."""
+
+    def __init__(self, module: Module, session: Session, args: tuple[Any, ...], kwargs: Mapping[str, Any],
+                 arrays: dict[str, np.ndarray], *, data_axes: list[str] | None = None, ranks: int = 1,
+                 pins: Pins | None = None):
+        self.arrays = arrays
+        trace = Trace(module, {id(p): p.bound_name for p in module.parameters()})
+        with trace.recording():
+            sources = {name: trace.source(name, dtype_name(a.dtype), a.shape, batched=data_axes is not None)
+                       for name, a in arrays.items()}
+            positional = [sources.get(str(i), a) for i, a in enumerate(args)]
+            result = module(*positional, **{name: sources.get(name, a) for name, a in kwargs.items()})
+        for name, value in trace.parameters.items():
+            apply_pins(trace, pins or {}, value, name)
+        self.template = _template(result, trace)
+        self.plan = session.load(trace, f"call {type(module).__name__}", data_axes=data_axes, batch_shards=ranks)
+        fields = {name: Field(dtype_name(array.dtype), array.shape) for name, array in arrays.items()}
+        self._feed = SingleBatches(fields, 0)
+        self.plan.set_sources(self._feed.sources())
+
+    def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs for arrays of the shapes that were compiled for."""
+        self._feed.put(self.plan.next_step, {name: np.require(array, requirements="C") for name, array in arrays.items()})
+        return self.plan.run(self.plan.next_step)
 
 
 class _Output:
@@ -91,11 +103,12 @@ def _template(result: Any, trace: Trace) -> Any:
     return result
 
 
-def _fill(template: Any, outputs: dict[str, np.ndarray]) -> Any:
+def fill(template: Any, outputs: Mapping[str, np.ndarray]) -> Any:
+    """What a module returned, with arrays for tensors."""
     if isinstance(template, _Output):
         return outputs[template.name]
     if isinstance(template, (tuple, list)):
-        return type(template)(_fill(item, outputs) for item in template)
+        return type(template)(fill(item, outputs) for item in template)
     if isinstance(template, dict):
-        return {key: _fill(item, outputs) for key, item in template.items()}
+        return {key: fill(item, outputs) for key, item in template.items()}
     return template

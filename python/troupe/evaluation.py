@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from troupe.data.source import Data, SingleBatches
 from troupe.means import Cut
 from troupe.metrics import Values
 from troupe.nn.module import Module
-from troupe.session import LoadedPlan, Session, shards_for
+from troupe.session import Session, shards_for
 from troupe.step import TrainStep
 from troupe.training import Loss, Pins, record_evaluation, trace_loss
 
@@ -58,9 +59,8 @@ def evaluate(model: TrainStep | Module, data: Data | Iterable[Mapping[str, Any]]
             arrays = as_arrays(batch)
             fields, rows = fields_of(arrays), rows_of(arrays)
             key = ("evaluate", function, id(module), rows, tuple(sorted(fields.items(), key=lambda f: f[0])))
-            plan, feed = session.cached(key, lambda: _load(session, module, function, fields, rows, axes, ranks, pins))
-            feed.give(plan.next_step, arrays)
-            _add(plan.run(plan.next_step), rows, sums, weights)
+            make = partial(_Evaluation, session, module, function, fields, rows, axes, ranks, pins)
+            _add(session.cached(key, make).run(arrays), rows, sums, weights)
     if not sums:
         raise PlanError("the data is empty: there is nothing to evaluate")
     result: dict[str, float] = {}
@@ -70,15 +70,21 @@ def evaluate(model: TrainStep | Module, data: Data | Iterable[Mapping[str, Any]]
     return Values(result)
 
 
-def _load(session: Session, model: Module, loss: Loss, fields: Fields, rows: int, axes: list[str], ranks: int,
-          pins: Pins) -> tuple[LoadedPlan, SingleBatches]:
-    pieces = shards_for(rows, ranks)
-    cut = Cut(pieces, ranks)
-    trace = record_evaluation(trace_loss(model, loss, fields, rows // pieces * ranks), cut, pins)
-    plan = session.load(trace, "evaluate", data_axes=axes, batch_shards=pieces)
-    feed = SingleBatches(fields, rows)
-    plan.set_sources(feed.sources())
-    return plan, feed
+class _Evaluation:
+    """The loss of batches of one shape, compiled."""
+
+    def __init__(self, session: Session, model: Module, loss: Loss, fields: Fields, rows: int, axes: list[str],
+                 ranks: int, pins: Pins):
+        pieces = shards_for(rows, ranks)
+        trace = record_evaluation(trace_loss(model, loss, fields, rows // pieces * ranks), Cut(pieces, ranks), pins)
+        self.plan = session.load(trace, "evaluate", data_axes=axes, batch_shards=pieces)
+        self._feed = SingleBatches(fields, rows)
+        self.plan.set_sources(self._feed.sources())
+
+    def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The terms of a batch's loss and metrics."""
+        self._feed.give(self.plan.next_step, arrays)
+        return self.plan.run(self.plan.next_step)
 
 
 def _add(outputs: Mapping[str, np.ndarray], rows: int, sums: dict[str, float], weights: dict[str, float]) -> None:

@@ -88,7 +88,7 @@ class Session:
         self.cluster = _troupe.Session(mesh.size, 0)
         self._holder: dict[str, int] = {}
         self._last: Any = None
-        self._cache: OrderedDict[Any, tuple[LoadedPlan, Any]] = OrderedDict()
+        self._cache: OrderedDict[Any, Any] = OrderedDict()
         self._parameters: dict[str, Parameter] = dict(model.named_parameters())
         self._waiting = {name: p.session.read(p.bound_name) if p.session is not None else p.materialise(seed)
                          for name, p in self._parameters.items()}
@@ -119,13 +119,14 @@ class Session:
                     self.write(variable, self._waiting.pop(variable))
         return LoadedPlan(self, compiled, handle)
 
-    def cached(self, key: Any, build: Callable[[], tuple[LoadedPlan, Any]]) -> tuple[LoadedPlan, Any]:
-        """What `build` returned for this key when it was last used, or returns now. The plans used longest ago go."""
+    def cached(self, key: Any, build: Callable[[], Any]) -> Any:
+        """What `build` returned for this key when it was last used, or returns now: something with a loaded `plan`. The
+        plans used longest ago go, except those that variables are read through."""
         if key not in self._cache:
             if len(self._cache) >= CACHED_PLANS:
-                old, _ = self._cache.popitem(last=False)[1]
-                if old.handle not in self._holder.values():
-                    self.cluster.unload(old.handle)
+                handle = self._cache.popitem(last=False)[1].plan.handle
+                if handle not in self._holder.values():
+                    self.cluster.unload(handle)
             self._cache[key] = build()
         self._cache.move_to_end(key)
         return self._cache[key]

@@ -1,0 +1,63 @@
+"""From the same weights and data, losses stay as near to a float64 run as PyTorch's float32 run, within twice.
+
+tests/parity has the cases, and the losses recorded with PyTorch.
+"""
+
+import sys
+
+import pytest
+from conftest import ROOT
+
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+sys.path.insert(0, str(ROOT / "tests" / "parity"))
+import cases  # noqa: E402
+from model import GPT  # noqa: E402
+
+MESHES = {"one device": {}, "dp=4": {"dp": 4}, "tp=4": {"tp": 4}, "dp=2,tp=2": {"dp": 2, "tp": 2}}
+
+
+class Classifier(nn.Module):
+    """Linear layers with ReLU between."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.layers = len(sizes) - 1
+        for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:]), 1):
+            setattr(self, f"fc{i}", nn.Linear(inputs, outputs))
+
+    def forward(self, x):
+        for i in range(1, self.layers + 1):
+            x = getattr(self, f"fc{i}")(x)
+            x = F.relu(x) if i < self.layers else x
+        return x
+
+
+def make_model(case) -> nn.Module:
+    if isinstance(case, cases.Mlp):
+        return Classifier(case.sizes)
+    return GPT(case.vocab, case.layers, case.dim, case.heads, case.context)
+
+
+def losses(case, seed: int, axes: dict[str, int]) -> list[float]:
+    """The losses of a run."""
+    model = make_model(case)
+    model.load_state_dict(cases.initial_weights(case, seed))
+    options = {name: value for name, value in case.optimizer.items() if name != "kind"}
+    kind = tr.optim.AdamW if case.optimizer["kind"] == "adamw" else tr.optim.SGD
+    recipe = tr.recipes.data_parallel() + tr.recipes.megatron()
+    with tr.TrainStep(model, lambda m, b: F.cross_entropy(m(b["x"]), b["y"]), kind(model.parameters(), **options),
+                      mesh=tr.mesh("cpu", **axes), recipe=recipe, batch_shards=8,
+                      clip_grad_norm=cases.CLIP_GRAD_NORM) as step:
+        return [step(batch).loss for batch in cases.batches(case, seed)]
+
+
+@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("name", cases.CASES)
+def test_losses_follow_a_float64_run_as_pytorch_does(name, mesh):
+    case = cases.CASES[name]
+    ours, peer = cases.errors(name, [losses(case, seed, MESHES[mesh]) for seed in cases.SEEDS])
+    print(f"{name} on {mesh}: {ours:.3g}, PyTorch {peer:.3g}")
+    assert ours <= 2 * peer
