@@ -33,8 +33,8 @@ install_system_packages() {
     if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
       as_root=(sudo)
     else
-      complain "System packages are missing and only root may install them. As root, run:" \
-        "  apt-get update && apt-get install -y --no-install-recommends $missing"
+      complain "System packages are missing and only root may install them. As root, run:"
+      complain "  apt-get update && apt-get install -y --no-install-recommends $missing"
       return 1
     fi
   fi
