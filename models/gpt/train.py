@@ -23,7 +23,7 @@ from troupe import functional as F
 CONTEXT = 256
 BATCH_SHARDS = 8
 VALIDATION_ROWS = 64
-SAMPLE_TOKENS = 400
+SAMPLE_TOKENS = 300
 PROMPT = b"def "
 
 

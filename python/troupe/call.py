@@ -73,7 +73,7 @@ class Call:
         for name, value in trace.parameters.items():
             apply_pins(trace, pins or {}, value, name)
         self.template = _template(result, trace)
-        self.plan = session.load(trace, f"call {type(module).__name__}", data_axes=data_axes, batch_shards=ranks)
+        self.plan = session.load(trace, f"call {type(module).__name__}", data_axes=data_axes or (), batch_shards=ranks)
         fields = {name: Field(dtype_name(array.dtype), array.shape) for name, array in arrays.items()}
         self._feed = SingleBatches(fields, 0)
         self.plan.set_sources(self._feed.sources())

@@ -13,6 +13,10 @@ from troupe.nn.module import Module
 from troupe.step import TrainStep
 
 
+SHORTEST = 32
+"""Texts are padded to this length and then to powers of two, so that few plans serve all lengths."""
+
+
 def generate(model: TrainStep | Module, prompt: Sequence[int] | np.ndarray | bytes, max_new_tokens: int, *,
              temperature: float = 1.0, top_k: int | None = None, seed: int = 0, context: int | None = None) -> np.ndarray:
     """The prompt and `max_new_tokens` sampled tokens after it, as an i32 array.
@@ -33,12 +37,12 @@ def generate(model: TrainStep | Module, prompt: Sequence[int] | np.ndarray | byt
                         f"negative, and top_k at least 1")
     total = len(ids) + max_new_tokens
     limit = context if context is not None else getattr(module, "context", total)
-    length = min(int(limit), total)
     random = np.random.Generator(np.random.Philox(key=seed))
     tokens = np.zeros(total, np.int32)
     tokens[:len(ids)] = ids
     with evaluating(module):
         for end in range(len(ids), total):
+            length = min(int(limit), max(SHORTEST, 1 << (end - 1).bit_length()), total)
             first = max(0, end - length)
             window = tokens[first:first + length].reshape(1, -1)
             logits: Any = module(window)

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from troupe import checkpoint as checkpoints
 from troupe._troupe import PlanError
 from troupe.data.source import as_data
+from troupe.interrupt import CtrlC
 from troupe.metrics import Metrics
 from troupe.step import TrainStep
 
 KEPT = 2
 """So many checkpoints stay in a directory; older ones are removed."""
-
-
-class _CtrlC:
-    """Holds Ctrl-C back while a step runs: the step ends first. Works in the main thread, where signals arrive."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-        self._before: Any = None
-        self._active = threading.current_thread() is threading.main_thread()
-
-    def __enter__(self) -> _CtrlC:
-        if self._active:
-            self._before = signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _press(self, *_: object) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
 
 
 def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLike[str] | None = None,
@@ -51,7 +27,7 @@ def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLi
     written there after every `every` steps, at the end, on Ctrl-C and when the loop is left early; the newest two stay.
     With `resume`, training goes on from the newest one if there is one. `log`: functions called with each metrics.
 
-    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once.
+    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once without saving.
     """
     if every is not None and (checkpoint is None or every < 1):
         raise PlanError("every=N needs a checkpoint directory and a number of at least 1")
@@ -62,6 +38,7 @@ def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLi
         step.load(directory)
     source = as_data(data)
     saved = step.steps
+    ctrl_c = CtrlC()
 
     def save() -> None:
         nonlocal saved
@@ -72,8 +49,8 @@ def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLi
 
     try:
         while step.steps < steps:
-            with _CtrlC() as ctrl_c:
-                metrics = step.advance(source)
+            with ctrl_c:
+                metrics = step.advance(source, read_ahead=step.steps + 1 < steps)
             if metrics is None:
                 break
             for write in log:
@@ -84,7 +61,8 @@ def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLi
                 save()
             yield metrics
     except (KeyboardInterrupt, GeneratorExit):
-        save()
+        if not ctrl_c.forced:
+            save()
         raise
     save()
 

@@ -7,7 +7,7 @@ lets Ctrl-C through.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,11 +105,15 @@ class Session:
             elif name not in self._parameters:
                 self._waiting[name] = value
 
-    def load(self, trace: Trace, name: str, *, data_axes: list[str] | None = None, batch_shards: int = 1,
+    def load(self, trace: Trace, name: str, *, data_axes: Sequence[str] = (), batch_shards: int = 1,
              pieces_per_shard: int = 1) -> LoadedPlan:
-        """Compiles a trace, loads the plan, and gives its new variables their numbers. Raises PlanError."""
-        compiled = compile_trace(trace, name, self.mesh, self.seed, data_axes or [], batch_shards, pieces_per_shard,
-                                 self._last)
+        """Compiles a trace, and loads the plan. Raises PlanError."""
+        return self.load_compiled(compile_trace(trace, name, self.mesh, self.seed, data_axes, batch_shards,
+                                                pieces_per_shard, self._last))
+
+    def load_compiled(self, compiled: Any) -> LoadedPlan:
+        """Loads a plan, and gives the variables that are new their numbers. It was compiled for this session, or, when
+        this session has no plan yet, for none."""
         handle = self.cluster.load(compiled)
         self._last = compiled
         for variable, (dtype, shape) in compiled.variables.items():
@@ -165,11 +169,11 @@ class Session:
         self.saved = values
 
 
-def compile_trace(trace: Trace, name: str, mesh: Mesh, seed: int, data_axes: list[str], batch_shards: int,
-                  pieces_per_shard: int, bound_to: Any = None) -> Any:
-    """The compiled plan of a trace. Raises PlanError."""
+def compile_trace(trace: Trace, name: str, mesh: Mesh, seed: int, data_axes: Sequence[str] = (), batch_shards: int = 1,
+                  pieces_per_shard: int = 1, bound_to: Any = None) -> Any:
+    """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
     choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
-    choices.data_axes = data_axes
+    choices.data_axes = list(data_axes)
     choices.batch_shards = batch_shards
     choices.pieces_per_shard = pieces_per_shard
     choices.seed = seed

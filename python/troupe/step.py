@@ -13,6 +13,7 @@ from troupe import checkpoint
 from troupe._troupe import FaultError, PlanError
 from troupe.batch import Fields, as_arrays, fields_of, rows_of, tokens_of
 from troupe.data.source import Data, SingleBatches, as_data
+from troupe.interrupt import CtrlC
 from troupe.layouts import Layouts, resolve, rules_of
 from troupe.means import Cut
 from troupe.mesh import Mesh, mesh as make_mesh
@@ -24,6 +25,7 @@ from troupe.recipes import Recipe, data_parallel
 from troupe.session import LoadedPlan, Session, compile_trace, rows_per_piece
 from troupe.trace import Trace
 from troupe.training import Loss, Pins, record_training, trace_loss
+from troupe.watching import watched
 
 
 class TrainStep:
@@ -69,6 +71,7 @@ class TrainStep:
         self.steps = 0
         self._session: Session | None = None
         self._state: dict[str, np.ndarray] = {}
+        self._planned: tuple[Any, Any] | None = None
         self._plans: dict[Any, LoadedPlan] = {}
         self._current: tuple[LoadedPlan, Data] | None = None
         self._single: SingleBatches | None = None
@@ -92,11 +95,17 @@ class TrainStep:
         else:
             source = as_data(data)
             fields, rows = source.fields, source.batch_rows
-        if self._session is not None and not self._session.closed and self._key(fields, rows) in self._plans:
-            return Plan(self._plans[self._key(fields, rows)].compiled, self.notes)
-        compiled = compile_trace(self._trace(fields, rows), "train", self.mesh, self.seed, self.data_axes,
-                                 self.batch_shards, self.pieces_per_shard)
-        return Plan(compiled, self.notes)
+        key = self._key(fields, rows)
+        if self._session is not None and not self._session.closed and key in self._plans:
+            return Plan(self._plans[key].compiled, self.notes)
+        return Plan(self._compiled(key, fields, rows), self.notes)
+
+    def _compiled(self, key: Any, fields: Fields, rows: int) -> Any:
+        """The plan for a session that has none yet."""
+        if self._planned is None or self._planned[0] != key:
+            self._planned = (key, compile_trace(self._trace(fields, rows), "train", self.mesh, self.seed, self.data_axes,
+                                                self.batch_shards, self.pieces_per_shard))
+        return self._planned[1]
 
     def _trace(self, fields: Fields, rows: int) -> Trace:
         piece = rows_per_piece(rows, self.batch_shards, self.pieces_per_shard)
@@ -105,8 +114,11 @@ class TrainStep:
         return record_training(forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm)
 
     def _key(self, fields: Fields, rows: int) -> Any:
+        """All that a plan depends on and that can change between steps."""
+        options = [tuple((k, v) for k, v in group.items() if k != "params") for group in self.optimizer.param_groups]
         return (tuple(sorted((name, field.dtype, field.shape) for name, field in fields.items())), rows,
-                tuple(module.training for module in self.model.modules()))
+                tuple(module.training for module in self.model.modules()),
+                tuple(parameter.requires_grad for parameter in self.model.parameters()), tuple(options), watched())
 
     def _loaded(self, fields: Fields, rows: int) -> LoadedPlan:
         session = self.session
@@ -115,8 +127,11 @@ class TrainStep:
             if not session.empty and not self._plans:
                 session.close()  # plans that came first chose layouts; training's come before theirs
                 session = self.session
-            self._plans[key] = session.load(self._trace(fields, rows), "train", data_axes=self.data_axes,
-                                            batch_shards=self.batch_shards, pieces_per_shard=self.pieces_per_shard)
+            if session.empty:
+                self._plans[key] = session.load_compiled(self._compiled(key, fields, rows))
+            else:
+                self._plans[key] = session.load(self._trace(fields, rows), "train", data_axes=self.data_axes,
+                                                batch_shards=self.batch_shards, pieces_per_shard=self.pieces_per_shard)
         return self._plans[key]
 
     def __call__(self, batch: Mapping[str, Any]) -> Metrics:
@@ -126,12 +141,16 @@ class TrainStep:
         if self._single is None or (self._single.fields, self._single.batch_rows) != (fields, rows):
             self._single = SingleBatches(fields, rows)
         self._single.give(self.steps, arrays)
-        metrics = self.advance(self._single, read_ahead=False)
+        with CtrlC() as ctrl_c:
+            metrics = self.advance(self._single, read_ahead=False)
+        if ctrl_c.pressed:
+            raise KeyboardInterrupt
         assert metrics is not None
         return metrics
 
-    def advance(self, data: Data, read_ahead: bool = True) -> Metrics | None:
-        """Runs the next step on its batch of `data`; None when the data has ended.
+    def advance(self, data: Data, read_ahead: bool) -> Metrics | None:
+        """Runs the next step on its batch of `data`; None when the data has ended. With `read_ahead` the batch after it
+        is taken from the data meanwhile.
 
         Raises FaultError when the loss or a gradient is not finite and on_nonfinite is "stop": nothing was changed, and
         the error names the first tensor that was not.

@@ -45,6 +45,11 @@ def watch(pattern: str, tensor: bool = False) -> Watch:
     return result
 
 
+def watched() -> tuple[Watch, ...]:
+    """What is watched now."""
+    return tuple(_watches)
+
+
 def record_watches(trace: Trace, cut: Cut) -> dict[str, list[Term] | Tensor]:
     """Records what is watched: terms of means, or whole tensors, by the name of the metric."""
     result: dict[str, list[Term] | Tensor] = {}

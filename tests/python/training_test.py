@@ -198,3 +198,14 @@ def test_the_gradient_of_a_sum_is_not_divided():
     batch = examples(16)
     whole, mean = make_step(loss=total, batch_shards=4)(batch), make_step(loss=classify)(batch)
     assert np.isclose(whole.loss, 16 * mean.loss, rtol=1e-5) and np.isclose(whole.grad_norm, 16 * mean.grad_norm, rtol=1e-5)
+
+
+def test_what_changes_between_steps_changes_the_plan(line_batch):
+    model = Line()
+    optimizer = tr.optim.SGD(model.parameters(), lr=0.1)
+    step = tr.TrainStep(model, squared, optimizer)
+    assert np.isclose(step(line_batch).lr, 0.1)
+    optimizer.param_groups[0]["lr"] = 0.05
+    model.b.requires_grad = False
+    before = float(model.b.numpy())
+    assert np.isclose(step(line_batch).lr, 0.05) and float(model.b.numpy()) == before

@@ -1,0 +1,32 @@
+"""Ctrl-C during a step: the step ends first, so that no variable is left half updated."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+
+class CtrlC:
+    """Holds Ctrl-C back inside a `with` block and notes it in `pressed`. Pressed again, it interrupts at once, and
+    `forced` says that the step did not end. Works in the main thread, where signals arrive."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self.forced = False
+        self._before: Any = None
+        self._active = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> CtrlC:
+        if self._active:
+            self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._active:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, *_: object) -> None:
+        self.forced, self.pressed = self.pressed, True
+        if self.forced:
+            raise KeyboardInterrupt
