@@ -260,7 +260,7 @@ class AxisProblem {
   }
 
   double price(ValueId value, Sbp from, Sbp to) {
-    if (from == to) return 0;
+    if (from == to || parts_ == 1) return 0;  // one device holds the same in every form
     const ProgramValue& v = program_.value(value);
     // Between pieces of a training step nothing is exchanged: sums over samples are made by accumulators alone, in an
     // order that does not depend on the number of devices.
