@@ -1,202 +1,13 @@
 #include "planner/min_sum.h"
 
 #include <algorithm>
-#include <set>
+#include <limits>
+#include <numeric>
 
+#include "planner/eliminator.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
-namespace {
-
-// A cost table over some variables, the first one major.
-struct Factor {
-  std::vector<int> variables;
-  std::vector<double> table;
-};
-
-// How an eliminated variable follows from those that were eliminated later.
-struct Elimination {
-  int variable;
-  std::vector<int> given;
-  std::vector<int> best;  // by assignment of `given`, the first one major
-};
-
-class Eliminator {
- public:
-  Eliminator(std::vector<int> sizes, std::vector<Factor> factors, std::vector<int> hint, int64_t limit)
-      : sizes_(std::move(sizes)), factors_(std::move(factors)), hint_(std::move(hint)), limit_(limit),
-        neighbours_(sizes_.size()), alive_(sizes_.size(), true) {
-    for (const Factor& factor : factors_) connect(factor.variables);
-  }
-
-  std::vector<int> run() {
-    for (size_t left = sizes_.size(); left > 0; --left) {
-      const int next = cheapest();
-      if (table_size(next) * sizes_[index(next)] <= limit_) {
-        eliminate(next);
-      } else {
-        fix(most_connected());
-      }
-    }
-    std::vector<int> assignment(sizes_.size(), 0);
-    for (size_t e = eliminations_.size(); e-- > 0;) {
-      const Elimination& elimination = eliminations_[e];
-      int64_t entry = 0;
-      for (int v : elimination.given) entry = entry * sizes_[index(v)] + assignment[index(v)];
-      assignment[index(elimination.variable)] = elimination.best[static_cast<size_t>(entry)];
-    }
-    return assignment;
-  }
-
- private:
-  static size_t index(int v) { return static_cast<size_t>(v); }
-
-  void connect(const std::vector<int>& variables) {
-    for (int a : variables) {
-      for (int b : variables) {
-        if (a != b) neighbours_[index(a)].insert(b);
-      }
-    }
-  }
-
-  int64_t table_size(int v) const {
-    int64_t size = 1;
-    for (int n : neighbours_[index(v)]) size = std::min(size * sizes_[index(n)], limit_ + 1);
-    return size;
-  }
-
-  int cheapest() const {
-    int best = -1;
-    int64_t best_size = 0;
-    for (size_t v = 0; v < sizes_.size(); ++v) {
-      if (!alive_[v]) continue;
-      const int64_t size = table_size(static_cast<int>(v));
-      if (best < 0 || size < best_size) {
-        best = static_cast<int>(v);
-        best_size = size;
-      }
-    }
-    return best;
-  }
-
-  int most_connected() const {
-    int best = -1;
-    for (size_t v = 0; v < sizes_.size(); ++v) {
-      if (alive_[v] && (best < 0 || neighbours_[v].size() > neighbours_[index(best)].size())) {
-        best = static_cast<int>(v);
-      }
-    }
-    return best;
-  }
-
-  // Takes out the factors that `v` is in.
-  std::vector<Factor> take(int v) {
-    std::vector<Factor> taken;
-    std::vector<Factor> kept;
-    for (Factor& factor : factors_) {
-      const bool has = std::find(factor.variables.begin(), factor.variables.end(), v) != factor.variables.end();
-      (has ? taken : kept).push_back(std::move(factor));
-    }
-    factors_ = std::move(kept);
-    return taken;
-  }
-
-  void retire(int v) {
-    alive_[index(v)] = false;
-    for (int n : neighbours_[index(v)]) neighbours_[index(n)].erase(v);
-    neighbours_[index(v)].clear();
-  }
-
-  // For every factor: how far its entry moves when variable `all[k]` moves by one.
-  std::vector<int64_t> strides(const Factor& factor, const std::vector<int>& all) const {
-    std::vector<int64_t> result(all.size(), 0);
-    int64_t stride = 1;
-    for (size_t i = factor.variables.size(); i-- > 0;) {
-      const auto at = std::find(all.begin(), all.end(), factor.variables[i]) - all.begin();
-      result[static_cast<size_t>(at)] = stride;
-      stride *= sizes_[index(factor.variables[i])];
-    }
-    return result;
-  }
-
-  // The sum of the factors as one table over `all`, the first variable major.
-  std::vector<double> sum(const std::vector<Factor>& factors, const std::vector<int>& all) const {
-    int64_t entries = 1;
-    for (int v : all) entries *= sizes_[index(v)];
-    std::vector<double> table(static_cast<size_t>(entries), 0);
-    for (const Factor& factor : factors) {
-      const std::vector<int64_t> stride = strides(factor, all);
-      std::vector<int> at(all.size(), 0);
-      int64_t entry = 0;
-      for (int64_t i = 0; i < entries; ++i) {
-        table[static_cast<size_t>(i)] += factor.table[static_cast<size_t>(entry)];
-        for (size_t k = all.size(); k-- > 0;) {  // count up, the last variable fastest
-          entry += stride[k];
-          if (++at[k] < sizes_[index(all[k])]) break;
-          entry -= stride[k] * at[k];
-          at[k] = 0;
-        }
-      }
-    }
-    return table;
-  }
-
-  void eliminate(int v) {
-    const std::vector<Factor> factors = take(v);
-    const std::vector<int> given(neighbours_[index(v)].begin(), neighbours_[index(v)].end());
-    std::vector<int> all = given;
-    all.push_back(v);
-    const std::vector<double> table = sum(factors, all);
-    const auto size = static_cast<size_t>(sizes_[index(v)]);
-    Elimination elimination{v, given, {}};
-    Factor left{given, {}};
-    for (size_t row = 0; row < table.size(); row += size) {
-      const auto best = std::min_element(table.begin() + static_cast<int64_t>(row),
-                                         table.begin() + static_cast<int64_t>(row + size));
-      elimination.best.push_back(static_cast<int>(best - table.begin() - static_cast<int64_t>(row)));
-      left.table.push_back(*best);
-    }
-    retire(v);
-    eliminations_.push_back(std::move(elimination));
-    if (!given.empty()) {
-      connect(given);
-      factors_.push_back(std::move(left));
-    }
-  }
-
-  void fix(int v) {
-    const int choice = hint_[index(v)];
-    for (Factor& factor : take(v)) {
-      Factor left;
-      for (int other : factor.variables) {
-        if (other != v) left.variables.push_back(other);
-      }
-      if (left.variables.empty()) continue;
-      const auto at = std::find(factor.variables.begin(), factor.variables.end(), v) - factor.variables.begin();
-      int64_t inner = 1;
-      for (size_t i = static_cast<size_t>(at) + 1; i < factor.variables.size(); ++i) {
-        inner *= sizes_[index(factor.variables[i])];
-      }
-      for (size_t entry = 0; entry < factor.table.size(); ++entry) {
-        const int64_t here = static_cast<int64_t>(entry) / inner % sizes_[index(v)];
-        if (here == choice) left.table.push_back(factor.table[entry]);
-      }
-      factors_.push_back(std::move(left));
-    }
-    retire(v);
-    eliminations_.push_back({v, {}, {choice}});
-  }
-
-  std::vector<int> sizes_;
-  std::vector<Factor> factors_;
-  std::vector<int> hint_;
-  int64_t limit_;
-  std::vector<std::set<int>> neighbours_;
-  std::vector<bool> alive_;
-  std::vector<Elimination> eliminations_;
-};
-
-}  // namespace
 
 int MinSum::add_variable(std::vector<double> unary) {
   CHECK(!unary.empty());
@@ -259,15 +70,76 @@ std::vector<int> MinSum::solve() const {
     start.push_back(static_cast<int>(std::min_element(unary.begin(), unary.end()) - unary.begin()));
   }
   const std::vector<int> hint = descend(std::move(start));
-  std::vector<int> sizes;
-  std::vector<Factor> factors;
-  for (int v = 0; v < variables(); ++v) {
-    sizes.push_back(choices(v));
-    factors.push_back({{v}, unary_[static_cast<size_t>(v)]});
-  }
-  for (const Pair& pair : pairs_) factors.push_back({{pair.u, pair.v}, pair.table});
-  std::vector<int> found = descend(Eliminator(sizes, std::move(factors), hint, table_limit_).run());
+  std::vector<int> found = descend(solve_reduced(useful_choices(), hint));
   return cost(found) <= cost(hint) ? found : hint;
+}
+
+MinSum::Choices MinSum::useful_choices() const {
+  Choices useful;
+  for (int v = 0; v < variables(); ++v) {
+    useful.emplace_back(static_cast<size_t>(choices(v)));
+    std::iota(useful.back().begin(), useful.back().end(), 0);
+  }
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int v = 0; v < variables(); ++v) {
+      std::vector<int>& list = useful[static_cast<size_t>(v)];
+      for (size_t c = list.size(); c-- > 0;) {
+        const bool worse = std::any_of(list.begin(), list.end(), [&](int other) {
+          if (other == list[c]) return false;
+          const double gain = least_gain(useful, v, list[c], other);
+          return gain > 0 || (gain == 0 && other < list[c]);
+        });
+        if (!worse) continue;
+        list.erase(list.begin() + static_cast<std::ptrdiff_t>(c));
+        changed = true;
+      }
+    }
+  }
+  return useful;
+}
+
+double MinSum::least_gain(const Choices& useful, int v, int choice, int other) const {
+  const std::vector<double>& unary = unary_[static_cast<size_t>(v)];
+  double gain = unary[static_cast<size_t>(choice)] - unary[static_cast<size_t>(other)];
+  for (int p : pairs_of_[static_cast<size_t>(v)]) {
+    const Pair& pair = pairs_[static_cast<size_t>(p)];
+    const int partner = pair.u == v ? pair.v : pair.u;
+    double least = std::numeric_limits<double>::infinity();
+    for (int y : useful[static_cast<size_t>(partner)]) {
+      const auto entry = [&](int x) {
+        return pair.table[static_cast<size_t>(pair.u == v ? x * choices(pair.v) + y : y * choices(pair.v) + x)];
+      };
+      least = std::min(least, entry(choice) - entry(other));
+    }
+    gain += least;
+  }
+  return gain;
+}
+
+std::vector<int> MinSum::solve_reduced(const Choices& useful, const std::vector<int>& hint) const {
+  std::vector<int> sizes;
+  std::vector<int> reduced_hint;
+  std::vector<CostTable> tables;
+  for (int v = 0; v < variables(); ++v) {
+    const std::vector<int>& list = useful[static_cast<size_t>(v)];
+    const auto hinted = std::find(list.begin(), list.end(), hint[static_cast<size_t>(v)]);
+    sizes.push_back(static_cast<int>(list.size()));
+    reduced_hint.push_back(hinted == list.end() ? 0 : static_cast<int>(hinted - list.begin()));
+    tables.push_back({{v}, {}});
+    for (int c : list) tables.back().costs.push_back(unary_[static_cast<size_t>(v)][static_cast<size_t>(c)]);
+  }
+  for (const Pair& pair : pairs_) {
+    tables.push_back({{pair.u, pair.v}, {}});
+    for (int x : useful[static_cast<size_t>(pair.u)]) {
+      for (int y : useful[static_cast<size_t>(pair.v)]) {
+        tables.back().costs.push_back(pair.table[static_cast<size_t>(x * choices(pair.v) + y)]);
+      }
+    }
+  }
+  std::vector<int> assignment = eliminate_variables(std::move(sizes), std::move(tables), std::move(reduced_hint), table_limit_);
+  for (size_t v = 0; v < assignment.size(); ++v) assignment[v] = useful[v][static_cast<size_t>(assignment[v])];
+  return assignment;
 }
 
 }  // namespace troupe

@@ -12,10 +12,9 @@ constexpr double kImpossible = 1e30;
 
 // minimise  sum_i unary_i[x_i] + sum_(i,j) pair_ij[x_i][x_j]
 //
-// Exact by eliminating one variable after another (bucket elimination; Dechter 1999) as long as the tables that arise
-// have at most `table_limit` entries. Where they would not, the variable with the most neighbours is fixed to its value
-// in a local minimum and the rest is exact again; a last descent repairs what that fixed wrongly. A plain value;
-// deterministic: ties go to the lower choice.
+// Choices that another one beats whatever their neighbours do are dropped (Goldstein 1994); the rest is exact by
+// elimination as long as the tables that arise have at most `table_limit` entries, see eliminator.h, and a last descent
+// repairs what was fixed wrongly where they have more. A plain value; deterministic: ties go to the lower choice.
 class MinSum {
  public:
   explicit MinSum(int64_t table_limit = 1 << 16) : table_limit_(table_limit) {}
@@ -35,6 +34,12 @@ class MinSum {
     std::vector<double> table;
   };
 
+  using Choices = std::vector<std::vector<int>>;  // by variable, ascending
+  // Those that no other choice of the variable beats.
+  Choices useful_choices() const;
+  // What taking `other` for `choice` gains at least, whatever the neighbours choose.
+  double least_gain(const Choices& useful, int variable, int choice, int other) const;
+  std::vector<int> solve_reduced(const Choices& useful, const std::vector<int>& hint) const;
   double local_cost(const std::vector<int>& assignment, int variable, int choice) const;
   // Coordinate descent from `start` until nothing improves.
   std::vector<int> descend(std::vector<int> start) const;
