@@ -28,5 +28,7 @@ class Tables:
         first, second, target = (tokens[at - back].astype(np.int64) for back in (2, 1, 0))
         bigram = self._bigram[second, target]
         context = first * VOCAB + second
-        trigram = (self._triples[context * VOCAB + target] + BACKOFF * bigram) / (self._contexts[context] + BACKOFF)
+        trigram = (self._triples[context * VOCAB + target] + BACKOFF * bigram) / (
+            self._contexts[context] + BACKOFF
+        )
         return float(-np.log(bigram).mean()), float(-np.log(trigram).mean())

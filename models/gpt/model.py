@@ -20,7 +20,9 @@ class Attention(nn.Module):
 
     def forward(self, x: tr.Tensor) -> tr.Tensor:
         batch, seq, dim = x.shape
-        q, k, v = (project(x).view(batch, seq, self.heads, dim // self.heads) for project in (self.q, self.k, self.v))
+        q, k, v = (
+            project(x).view(batch, seq, self.heads, dim // self.heads) for project in (self.q, self.k, self.v)
+        )
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, seq_dim=1)
         return self.out(mixed.reshape(batch, seq, dim))
 
@@ -76,7 +78,7 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
 
     def forward(self, ids: tr.Tensor) -> tr.Tensor:
-        x = self.tok(ids) + self.pos.weight[:ids.shape[1]]
+        x = self.tok(ids) + self.pos.weight[: ids.shape[1]]
         for block in self.blocks:
             x = block(x)
         return self.head(self.ln(x))

@@ -28,7 +28,9 @@ class Text:
 def standard_library() -> list[str]:
     """The source files of Python's own standard library."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    files = (p for p in root.rglob("*.py") if "site-packages" not in p.parts and "dist-packages" not in p.parts)
+    files = (
+        p for p in root.rglob("*.py") if "site-packages" not in p.parts and "dist-packages" not in p.parts
+    )
     return sorted(str(p) for p in files if p.is_file())
 
 
@@ -58,11 +60,15 @@ def load(path: str | None, seq: int, batch: int, seed: int) -> Text:
     paths = [p for p in paths if not os.path.exists(p) or os.path.getsize(p) > 0]
     if len(paths) < 100:
         cut = 1 - 1 / HELD_OUT
-        return Text(tr.data.tokens(paths, seq=seq, batch=batch, seed=seed, part=(0.0, cut)),
-                    tr.data.tokens(paths, seq=seq, batch=batch, part=(cut, 1.0)))
+        return Text(
+            tr.data.tokens(paths, seq=seq, batch=batch, seed=seed, part=(0.0, cut)),
+            tr.data.tokens(paths, seq=seq, batch=batch, part=(cut, 1.0)),
+        )
     held_out = {p for p in paths if _is_held_out(p)}
-    return Text(tr.data.tokens([p for p in paths if p not in held_out], seq=seq, batch=batch, seed=seed),
-                tr.data.tokens(sorted(held_out), seq=seq, batch=batch))
+    return Text(
+        tr.data.tokens([p for p in paths if p not in held_out], seq=seq, batch=batch, seed=seed),
+        tr.data.tokens(sorted(held_out), seq=seq, batch=batch),
+    )
 
 
 def spread_windows(tokens: np.ndarray, seq: int, count: int) -> np.ndarray:
@@ -73,5 +79,5 @@ def spread_windows(tokens: np.ndarray, seq: int, count: int) -> np.ndarray:
 
 def validation(tokens: np.ndarray, starts: np.ndarray, seq: int, batch: int) -> Arrays:
     """Windows as data: "x" and "y", both i32 [rows, seq]. A window's first token is left to the baselines' context."""
-    rows = np.stack([tokens[start + 1:start + seq + 2] for start in starts]).astype(np.int32)
+    rows = np.stack([tokens[start + 1 : start + seq + 2] for start in starts]).astype(np.int32)
     return tr.data.arrays(x=rows[:, :-1], y=rows[:, 1:], batch=min(batch, len(rows)), shuffle=False)

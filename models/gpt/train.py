@@ -1,6 +1,6 @@
 """Trains a byte-level GPT on real text: the source files of Python's standard library, or any files.
 
-    python models/gpt/train.py --mesh dp=2,tp=2
+python models/gpt/train.py --mesh dp=2,tp=2
 """
 
 from __future__ import annotations
@@ -29,15 +29,23 @@ PROMPT = b"def "
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
     parser.add_argument("--mesh", default="dp=2,tp=2", help="axes and sizes (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=360, help="default: %(default)s")
-    parser.add_argument("--batch", type=int, default=16, help="windows per step, a multiple of 8 (default: %(default)s)")
-    parser.add_argument("--lr", type=float, default=2e-3, help="the highest learning rate (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="windows per step, a multiple of 8 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lr", type=float, default=2e-3, help="the highest learning rate (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", metavar="DIR", help="go on from the newest checkpoint in DIR")
-    parser.add_argument("--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)")
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
+    )
     parser.add_argument("--losses", metavar="FILE", help="write each step's loss, and its float32 bits")
     return parser.parse_args(arguments)
 
@@ -50,12 +58,20 @@ def loss(model: GPT, batch: dict[str, tr.Tensor]) -> tr.Tensor:
 def make_step(arguments: argparse.Namespace) -> tr.TrainStep:
     """The model, its optimizer, and where everything lies."""
     model = GPT(context=CONTEXT)
-    schedule = tr.optim.schedule.cosine(arguments.lr, warmup=max(arguments.steps // 20, 1), total=arguments.steps,
-                                        min=arguments.lr / 20)
+    schedule = tr.optim.schedule.cosine(
+        arguments.lr, warmup=max(arguments.steps // 20, 1), total=arguments.steps, min=arguments.lr / 20
+    )
     optimizer = tr.optim.AdamW(model.parameters(), lr=schedule, betas=(0.9, 0.95), weight_decay=0.1)
-    return tr.TrainStep(model, loss, optimizer, clip_grad_norm=1.0, mesh=tr.parse_mesh(arguments.mesh),
-                        recipe=tr.recipes.data_parallel() + tr.recipes.megatron(), batch_shards=BATCH_SHARDS,
-                        seed=arguments.seed)
+    return tr.TrainStep(
+        model,
+        loss,
+        optimizer,
+        clip_grad_norm=1.0,
+        mesh=tr.parse_mesh(arguments.mesh),
+        recipe=tr.recipes.data_parallel() + tr.recipes.megatron(),
+        batch_shards=BATCH_SHARDS,
+        seed=arguments.seed,
+    )
 
 
 def write_loss(file: IO[str], metrics: tr.Metrics) -> None:
@@ -88,7 +104,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         step.load(arguments.resume)
     progress = tr.log.progress(arguments.steps)
-    losses = open(arguments.losses, "a" if arguments.resume else "w", encoding="utf-8") if arguments.losses else None
+    losses = (
+        open(arguments.losses, "a" if arguments.resume else "w", encoding="utf-8")
+        if arguments.losses
+        else None
+    )
     log = [progress] if losses is None else [progress, lambda metrics: write_loss(losses, metrics)]
     pause = max(arguments.steps // 6, 1)
     try:

@@ -59,8 +59,8 @@ nb::object new_array(DType dtype, const Shape& shape, Fill&& fill) {
   const nb::capsule owner(raw, [](void* p) noexcept { delete[] static_cast<std::byte*>(p); });
   size_t sizes[kMaxRank];
   for (int d = 0; d < shape.rank(); ++d) sizes[d] = static_cast<size_t>(shape[d]);
-  return nb::cast(nb::ndarray<nb::numpy>(raw, static_cast<size_t>(shape.rank()), sizes, owner, nullptr,
-                                         dlpack_of(dtype)));
+  return nb::cast(
+      nb::ndarray<nb::numpy>(raw, static_cast<size_t>(shape.rank()), sizes, owner, nullptr, dlpack_of(dtype)));
 }
 
 }  // namespace troupe::python

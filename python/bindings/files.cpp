@@ -123,10 +123,8 @@ void bind_files(nb::module_& module) {
       .def("start", &TokenWindows::start)
       .def("steps", &TokenWindows::steps);
   nb::class_<Tokens>(module, "Tokens", "Files as one list of tokens.")
-      .def("__init__",
-           [](Tokens* self, const std::vector<std::string>& paths, const std::string& type, double begin, double end) {
-             new (self) Tokens(open_tokens(paths, type, begin, end));
-           })
+      .def("__init__", [](Tokens* self, const std::vector<std::string>& paths, const std::string& type, double begin,
+                          double end) { new (self) Tokens(open_tokens(paths, type, begin, end)); })
       .def("__len__", [](const Tokens& self) { return self.size; })
       .def("at", &tokens_at)
       .def("windows_at", &windows_at)

@@ -1,10 +1,11 @@
 // The logical graph. Values are plain integers here; the package wraps them.
 
+#include "ops/graph.h"
+
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
 
-#include "ops/graph.h"
 #include "python/bindings/bindings.h"
 
 namespace troupe::python {
@@ -68,28 +69,24 @@ void bind_graph(nb::module_& module) {
   module.def("ops", &list_of_ops, "Every op: (name, operands, outputs, what it computes).");
   nb::class_<Graph>(module, "Graph", "The logical program.")
       .def(nb::init<>())
-      .def("add",
-           [](Graph& graph, const std::string& op, const std::vector<int64_t>& inputs, const nb::dict& attrs,
-              const std::string& scope, const std::string& file, int line) {
-             return numbers(graph.add(op, ids(inputs), attrs_from(attrs), scope, {file, line}));
-           })
+      .def("add", [](Graph& graph, const std::string& op, const std::vector<int64_t>& inputs, const nb::dict& attrs,
+                     const std::string& scope, const std::string& file,
+                     int line) { return numbers(graph.add(op, ids(inputs), attrs_from(attrs), scope, {file, line})); })
       .def("variable",
            [](Graph& graph, const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
-              const std::string& file, int line) {
-             return graph.variable(name, dtype_from_name(dtype), Shape(shape), {file, line}).value;
-           })
+              const std::string& file,
+              int line) { return graph.variable(name, dtype_from_name(dtype), Shape(shape), {file, line}).value; })
       .def("source",
            [](Graph& graph, const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
               bool batched, const std::string& file, int line) {
              return graph.source(name, dtype_from_name(dtype), Shape(shape), batched, {file, line}).value;
            })
-      .def("assign", [](Graph& graph, int64_t variable, int64_t next) { graph.assign(ValueId(variable), ValueId(next)); })
+      .def("assign",
+           [](Graph& graph, int64_t variable, int64_t next) { graph.assign(ValueId(variable), ValueId(next)); })
       .def("output", [](Graph& graph, const std::string& name, int64_t value) { graph.output(name, ValueId(value)); })
-      .def("pin",
-           [](Graph& graph, int64_t value, const std::string& axis, const std::string& sbp, const std::string& pattern,
-              const std::string& file, int line) {
-             graph.pin({ValueId(value), axis, sbp_from_text(sbp), {file, line}, pattern});
-           })
+      .def("pin", [](Graph& graph, int64_t value, const std::string& axis, const std::string& sbp,
+                     const std::string& pattern, const std::string& file,
+                     int line) { graph.pin({ValueId(value), axis, sbp_from_text(sbp), {file, line}, pattern}); })
       .def("set_role", [](Graph& graph, const std::string& role) { graph.set_role(role_of(role)); })
       .def("gradients",
            [](Graph& graph, int64_t scalar, const std::vector<int64_t>& wrt) {

@@ -86,17 +86,21 @@ void bind_plan(nb::module_& module) {
                    [](const Compiled& self) {
                      nb::dict result;
                      for (const PlanVariable& variable : self.plan.variables) {
-                       result[variable.name.c_str()] = nb::make_tuple(name_of(variable.dtype), tuple_of(variable.shape));
+                       result[variable.name.c_str()] =
+                           nb::make_tuple(name_of(variable.dtype), tuple_of(variable.shape));
                      }
                      return result;
                    })
       .def("save", [](const Compiled& self, const std::string& path) { write_plan(self.plan, path); });
   module.def(
       "compile",
-      [](const Graph& graph, const Choices& choices, const Profile& profile) { return compile(graph, choices, profile); },
+      [](const Graph& graph, const Choices& choices, const Profile& profile) {
+        return compile(graph, choices, profile);
+      },
       nb::call_guard<nb::gil_scoped_release>());
-  module.def("plan_text", [](const std::string& path) { return to_text(read_plan_file(path)); },
-             "The text of a plan that was saved.");
+  module.def(
+      "plan_text", [](const std::string& path) { return to_text(read_plan_file(path)); },
+      "The text of a plan that was saved.");
 }
 
 }  // namespace troupe::python

@@ -27,9 +27,9 @@ std::string text_of(const NonFinite& found, const Plan& plan) {
   const PlanTask& task = plan.task(found.task);
   const PlanRegister& reg = plan.reg(found.reg);
   std::ostringstream text;
-  text << "'" << reg.name << "', " << type_text(reg.dtype, reg.shape) << " on " << plan.devices[task.device.index()].name
-       << ", is not finite: element " << found.element << " is " << found.value << " in step " << found.step
-       << ", batch shard " << found.shard << ", piece " << found.piece;
+  text << "'" << reg.name << "', " << type_text(reg.dtype, reg.shape) << " on "
+       << plan.devices[task.device.index()].name << ", is not finite: element " << found.element << " is "
+       << found.value << " in step " << found.step << ", batch shard " << found.shard << ", piece " << found.piece;
   if (!found.born) text << "; it came in through '" << plan.reg(found.input).name << "'";
   if (task.line.known()) text << " (" << task.line.str() << ")";
   return text.str();
@@ -71,9 +71,8 @@ class Session {
 
   nb::object read(int64_t handle, const std::string& name) {
     const PlanVariable& variable = find(handle, name);
-    return new_array(variable.dtype, variable.shape, [&](std::span<std::byte> into) {
-      engine().read(PlanHandle(handle), variable, into);
-    });
+    return new_array(variable.dtype, variable.shape,
+                     [&](std::span<std::byte> into) { engine().read(PlanHandle(handle), variable, into); });
   }
 
   void write(int64_t handle, const std::string& name, const InputArray& array) {

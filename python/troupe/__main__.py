@@ -15,10 +15,15 @@ from troupe.mesh import cuda_devices
 
 def _env(_: argparse.Namespace) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    rows = {"troupe": troupe.__version__, "extension": _troupe.__file__, "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {memory / 2**30:.1f} GiB",
-            "cpu devices": "any number", "cuda devices": f"{cuda_devices()} found; this build has no CUDA kernels",
-            "ops": str(len(_troupe.ops()))}
+    rows = {
+        "troupe": troupe.__version__,
+        "extension": _troupe.__file__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {memory / 2**30:.1f} GiB",
+        "cpu devices": "any number",
+        "cuda devices": f"{cuda_devices()} found; this build has no CUDA kernels",
+        "ops": str(len(_troupe.ops())),
+    }
     for name, value in rows.items():
         print(f"{name:14}{value}")
 

@@ -34,8 +34,10 @@ def as_arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         dtype_name(array.dtype)
     rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
-        raise PlanError("the arrays of a batch differ in their rows: " +
-                        ", ".join(f"'{name}' has {count}" for name, count in rows.items()))
+        raise PlanError(
+            "the arrays of a batch differ in their rows: "
+            + ", ".join(f"'{name}' has {count}" for name, count in rows.items())
+        )
     return arrays
 
 

@@ -48,11 +48,18 @@ def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = {**{str(i): a for i, a in enumerate(args)}, **kwargs}
     arrays = {name: np.asarray(a) for name, a in given.items() if _is_array(a)}
     if not arrays:
-        raise PlanError(f"{type(module).__name__} is called outside a trace and without arrays; give it NumPy arrays")
+        raise PlanError(
+            f"{type(module).__name__} is called outside a trace and without arrays; give it NumPy arrays"
+        )
     session = session_for(module)
     constants = tuple((name, repr(value)) for name, value in given.items() if name not in arrays)
-    key = ("call", id(module), tuple((n, a.shape, a.dtype.str) for n, a in arrays.items()), constants,
-           tuple(m.training for m in module.modules()))
+    key = (
+        "call",
+        id(module),
+        tuple((n, a.shape, a.dtype.str) for n, a in arrays.items()),
+        constants,
+        tuple(m.training for m in module.modules()),
+    )
     compiled: Call = session.cached(key, lambda: Call(module, session, args, kwargs, arrays))
     return fill(compiled.template, compiled.run(arrays))
 
@@ -60,27 +67,42 @@ def call(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 class Call:
     """One call of a module, compiled for its arrays."""
 
-    def __init__(self, module: Module, session: Session, args: tuple[Any, ...], kwargs: Mapping[str, Any],
-                 arrays: dict[str, np.ndarray], *, data_axes: list[str] | None = None, ranks: int = 1,
-                 pins: Pins | None = None):
+    def __init__(
+        self,
+        module: Module,
+        session: Session,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        arrays: dict[str, np.ndarray],
+        *,
+        data_axes: list[str] | None = None,
+        ranks: int = 1,
+        pins: Pins | None = None,
+    ):
         self.arrays = arrays
         trace = Trace(module, {id(p): p.bound_name for p in module.parameters()})
         with trace.recording():
-            sources = {name: trace.source(name, dtype_name(a.dtype), a.shape, batched=data_axes is not None)
-                       for name, a in arrays.items()}
+            sources = {
+                name: trace.source(name, dtype_name(a.dtype), a.shape, batched=data_axes is not None)
+                for name, a in arrays.items()
+            }
             positional = [sources.get(str(i), a) for i, a in enumerate(args)]
             result = module(*positional, **{name: sources.get(name, a) for name, a in kwargs.items()})
         for name, value in trace.parameters.items():
             apply_pins(trace, pins or {}, value, name)
         self.template = _template(result, trace)
-        self.plan = session.load(trace, f"call {type(module).__name__}", data_axes=data_axes or (), batch_shards=ranks)
+        self.plan = session.load(
+            trace, f"call {type(module).__name__}", data_axes=data_axes or (), batch_shards=ranks
+        )
         fields = {name: Field(dtype_name(array.dtype), array.shape) for name, array in arrays.items()}
         self._feed = SingleBatches(fields, 0)
         self.plan.set_sources(self._feed.sources())
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs for arrays of the shapes that were compiled for."""
-        self._feed.put(self.plan.next_step, {name: np.require(array, requirements="C") for name, array in arrays.items()})
+        self._feed.put(
+            self.plan.next_step, {name: np.require(array, requirements="C") for name, array in arrays.items()}
+        )
         return self.plan.run(self.plan.next_step)
 
 

@@ -18,13 +18,20 @@ VERSION = 1
 _NUMBERED = re.compile(r"step-(\d+)")
 
 
-def save(path: str, tensors: Mapping[str, np.ndarray], optimizer: Mapping[str, np.ndarray],
-         state: Mapping[str, Any]) -> None:
+def save(
+    path: str,
+    tensors: Mapping[str, np.ndarray],
+    optimizer: Mapping[str, np.ndarray],
+    state: Mapping[str, Any],
+) -> None:
     """Writes a checkpoint directory, replacing one that is there. Raises FaultError."""
     parent = os.path.dirname(os.path.abspath(path))
     os.makedirs(parent, exist_ok=True)
-    files = {"model.safetensors": dict(tensors), "optimizer.safetensors": dict(optimizer),
-             "state.json": json.dumps({"version": VERSION, **state}, indent=2) + "\n"}
+    files = {
+        "model.safetensors": dict(tensors),
+        "optimizer.safetensors": dict(optimizer),
+        "state.json": json.dumps({"version": VERSION, **state}, indent=2) + "\n",
+    }
     _troupe.save_directory(os.path.abspath(path), files)
 
 
@@ -77,7 +84,11 @@ def check_same_model(path: str, model: Module, tensors: Mapping[str, np.ndarray]
         if name not in tensors:
             raise PlanError(f"checkpoint '{path}' is of another model: it has no tensor '{name}'")
         if name not in own:
-            raise PlanError(f"checkpoint '{path}' is of another model: its tensor '{name}' is not in the model")
+            raise PlanError(
+                f"checkpoint '{path}' is of another model: its tensor '{name}' is not in the model"
+            )
         if tuple(tensors[name].shape) != own[name][0]:
-            raise PlanError(f"checkpoint '{path}' is of another model: '{name}' has shape {list(tensors[name].shape)}, "
-                            f"the model has {list(own[name][0])}")
+            raise PlanError(
+                f"checkpoint '{path}' is of another model: '{name}' has shape {list(tensors[name].shape)}, "
+                f"the model has {list(own[name][0])}"
+            )

@@ -30,13 +30,20 @@ class CompiledModule:
         given = [np.asarray(array) for array in arrays]
         expected = self._call.arrays
         if [(a.shape, a.dtype) for a in given] != [(a.shape, a.dtype) for a in expected.values()]:
-            raise PlanError(f"compiled for {', '.join(f'{a.dtype}{list(a.shape)}' for a in expected.values())}, called "
-                            f"with {', '.join(f'{a.dtype}{list(a.shape)}' for a in given)}")
-        return fill(self._call.template, self._call.run(dict(zip(expected, given))))
+            raise PlanError(
+                f"compiled for {', '.join(f'{a.dtype}{list(a.shape)}' for a in expected.values())}, called "
+                f"with {', '.join(f'{a.dtype}{list(a.shape)}' for a in given)}"
+            )
+        return fill(self._call.template, self._call.run(dict(zip(expected, given, strict=True))))
 
 
-def compile(module: Module, *arrays: Any, mesh: Mesh | None = None, recipe: Recipe | None = None,
-            layouts: Layouts | None = None) -> CompiledModule:
+def compile(
+    module: Module,
+    *arrays: Any,
+    mesh: Mesh | None = None,
+    recipe: Recipe | None = None,
+    layouts: Layouts | None = None,
+) -> CompiledModule:
     """Compiles `module(*arrays)` for a mesh. The arrays' numbers do not matter, their shapes and dtypes do.
 
     Dim 0 of every array is the batch dim, split along the recipe's data axes. The module's parameters move to the
@@ -52,6 +59,14 @@ def compile(module: Module, *arrays: Any, mesh: Mesh | None = None, recipe: Reci
         raise PlanError("compile(module, *arrays) needs arrays, and dim 0 of each is the batch dim")
     for array in given.values():
         rows_per_piece(len(array), ranks, 1)
-    call = Call(module, Session(module, chosen, parameters.default_seed()), tuple(arrays), {}, given,
-                data_axes=decision.data_axes, ranks=ranks, pins=pins)
+    call = Call(
+        module,
+        Session(module, chosen, parameters.default_seed()),
+        tuple(arrays),
+        {},
+        given,
+        data_axes=decision.data_axes,
+        ranks=ranks,
+        pins=pins,
+    )
     return CompiledModule(call, Plan(call.plan.compiled, decision.notes))

@@ -33,8 +33,12 @@ def evaluating(model: Module) -> Iterator[None]:
             object.__setattr__(module, "training", training)
 
 
-def evaluate(model: TrainStep | Module, data: Data | Iterable[Mapping[str, Any]], loss: Loss | None = None,
-             batches: int | None = None) -> Values:
+def evaluate(
+    model: TrainStep | Module,
+    data: Data | Iterable[Mapping[str, Any]],
+    loss: Loss | None = None,
+    batches: int | None = None,
+) -> Values:
     """The loss and the metrics over one pass of `data`, or over its first `batches` batches.
 
     model: a TrainStep (on its devices, with its loss by default) or a module (then `loss` is needed). Every row counts
@@ -73,10 +77,21 @@ def evaluate(model: TrainStep | Module, data: Data | Iterable[Mapping[str, Any]]
 class _Evaluation:
     """The loss of batches of one shape, compiled."""
 
-    def __init__(self, session: Session, model: Module, loss: Loss, fields: Fields, rows: int, axes: list[str],
-                 ranks: int, pins: Pins):
+    def __init__(
+        self,
+        session: Session,
+        model: Module,
+        loss: Loss,
+        fields: Fields,
+        rows: int,
+        axes: list[str],
+        ranks: int,
+        pins: Pins,
+    ):
         pieces = shards_for(rows, ranks)
-        trace = record_evaluation(trace_loss(model, loss, fields, rows // pieces * ranks), Cut(pieces, ranks), pins)
+        trace = record_evaluation(
+            trace_loss(model, loss, fields, rows // pieces * ranks), Cut(pieces, ranks), pins
+        )
         self.plan = session.load(trace, "evaluate", data_axes=axes, batch_shards=pieces)
         self._feed = SingleBatches(fields, rows)
         self.plan.set_sources(self._feed.sources())
@@ -87,7 +102,9 @@ class _Evaluation:
         return self.plan.run(self.plan.next_step)
 
 
-def _add(outputs: Mapping[str, np.ndarray], rows: int, sums: dict[str, float], weights: dict[str, float]) -> None:
+def _add(
+    outputs: Mapping[str, np.ndarray], rows: int, sums: dict[str, float], weights: dict[str, float]
+) -> None:
     """Adds a batch's terms, each mean times what it counts for: its weight, or the rows of the batch."""
     for name, value in outputs.items():
         if name.endswith(".weight"):

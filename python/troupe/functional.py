@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from troupe._troupe import PlanError
-from troupe.tensor import Tensor, _dims, type_text
+from troupe.operators import dims_from_front, type_text
+from troupe.tensor import Tensor
 from troupe.trace import line_text, record
 
 
@@ -26,12 +27,15 @@ def embedding(ids: Any, weight: Any) -> Tensor:
     return record("embedding", ids, weight)
 
 
-def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None,
-               eps: float = 1e-5) -> Tensor:
+def layer_norm(
+    x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
     """Rows of the last dim at mean 0 and variance 1, times weight, plus bias. Only the last dim can be normalised."""
     if list(normalized_shape) != [x.shape[-1]]:
-        raise PlanError(f"layer_norm: the last dim is normalised, {type_text(x)} has {x.shape[-1]} there, but "
-                        f"normalized_shape is {list(normalized_shape)} {line_text()}")
+        raise PlanError(
+            f"layer_norm: the last dim is normalised, {type_text(x)} has {x.shape[-1]} there, but "
+            f"normalized_shape is {list(normalized_shape)} {line_text()}"
+        )
     if weight is None:
         weight = record("fill", value=1.0, shape=[x.shape[-1]], dtype=x.dtype)
     if bias is None:
@@ -100,7 +104,7 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     """Tensors one after another along `dim`."""
     if not tensors:
         raise PlanError(f"cat: the list of tensors is empty {line_text()}")
-    return record("concat", *tensors, dim=_dims(tensors[0].ndim, dim, "cat")[0])
+    return record("concat", *tensors, dim=dims_from_front(tensors[0].ndim, dim, "cat")[0])
 
 
 def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
@@ -133,8 +137,9 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return record("dropout", x, p=float(p))
 
 
-def scaled_dot_product_attention(q: Any, k: Any, v: Any, *, is_causal: bool = False, scale: float | None = None,
-                                 seq_dim: int = 2) -> Tensor:
+def scaled_dot_product_attention(
+    q: Any, k: Any, v: Any, *, is_causal: bool = False, scale: float | None = None, seq_dim: int = 2
+) -> Tensor:
     """softmax(q kᵀ · scale) v without ever storing the scores; scale is 1/√d when None.
 
     q, k, v: [batch, heads, seq, d], or [batch, seq, heads, d] with seq_dim=1. The result has the shape of q.
@@ -151,25 +156,31 @@ def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, reduction:
     count, "sum", or "none" for a loss per row.
     """
     if reduction not in ("mean", "sum", "none"):
-        raise PlanError(f"cross_entropy: reduction={reduction!r}; it is 'mean', 'sum' or 'none' {line_text()}")
+        raise PlanError(
+            f"cross_entropy: reduction={reduction!r}; it is 'mean', 'sum' or 'none' {line_text()}"
+        )
     rows = record("cross_entropy", logits, labels, ignore_index=int(ignore_index))[0]
     if reduction == "none":
         return rows
     total = rows.sum()
     if reduction == "sum":
         return total
-    return record("weighted_mean", total,
-                  record("count_labels", labels, ignore_index=int(ignore_index), dtype=logits.dtype))
+    return record(
+        "weighted_mean",
+        total,
+        record("count_labels", labels, ignore_index=int(ignore_index), dtype=logits.dtype),
+    )
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The square of the difference: its mean over all elements, its "sum", or "none" for each element."""
     if tuple(x.shape) != tuple(target.shape):
-        raise PlanError(f"mse_loss: {type_text(x)} and the target {type_text(target)} must have one shape {line_text()}")
+        raise PlanError(
+            f"mse_loss: {type_text(x)} and the target {type_text(target)} must have one shape {line_text()}"
+        )
     if reduction not in ("mean", "sum", "none"):
         raise PlanError(f"mse_loss: reduction={reduction!r}; it is 'mean', 'sum' or 'none' {line_text()}")
     squares = (x - target).square()
     if reduction == "none":
         return squares
     return squares.mean() if reduction == "mean" else squares.sum()
-

@@ -50,8 +50,11 @@ class Rule:
 
 def rules_of(layouts: Layouts) -> list[Rule]:
     """The demands of `layouts={pattern: {axis: layout}}`."""
-    return [Rule(pattern, axis, _check_sbp(axis, sbp), f"layouts[{pattern!r}]")
-            for pattern, axes in layouts.items() for axis, sbp in axes.items()]
+    return [
+        Rule(pattern, axis, _check_sbp(axis, sbp), f"layouts[{pattern!r}]")
+        for pattern, axes in layouts.items()
+        for axis, sbp in axes.items()
+    ]
 
 
 def resolve(rules: list[Rule], names: list[str]) -> dict[str, dict[str, Rule]]:
@@ -63,13 +66,16 @@ def resolve(rules: list[Rule], names: list[str]) -> dict[str, dict[str, Rule]]:
     for rule in rules:
         matched = fnmatch.filter(names, rule.pattern)
         if not matched:
-            raise PlanError(f"{rule.origin}: the pattern matches no parameter; the parameters are "
-                            f"{_some(names)}")
+            raise PlanError(
+                f"{rule.origin}: the pattern matches no parameter; the parameters are {_some(names)}"
+            )
         for name in matched:
             other = result.setdefault(name, {}).setdefault(rule.axis, rule)
             if other.sbp != rule.sbp:
-                raise PlanError(f"parameter '{name}': {other.origin} asks for {other.sbp} on axis '{rule.axis}', "
-                                f"{rule.origin} for {rule.sbp}; only one of the two is possible")
+                raise PlanError(
+                    f"parameter '{name}': {other.origin} asks for {other.sbp} on axis '{rule.axis}', "
+                    f"{rule.origin} for {rule.sbp}; only one of the two is possible"
+                )
     return result
 
 

@@ -21,7 +21,9 @@ class Jsonl:
         self._file = open(path, "a", encoding="utf-8")
 
     def __call__(self, metrics: Metrics) -> None:
-        self._file.write(json.dumps({n: v for n, v in metrics.items() if not isinstance(v, np.ndarray)}) + "\n")
+        self._file.write(
+            json.dumps({n: v for n, v in metrics.items() if not isinstance(v, np.ndarray)}) + "\n"
+        )
         self._file.flush()
 
     def close(self) -> None:
@@ -56,7 +58,9 @@ class Progress:
         now = time.monotonic()
         if self._began is None:
             self._began = (now - metrics.seconds, metrics.step)
-        self._speed = metrics.tokens_per_s if not self._speed else 0.9 * self._speed + 0.1 * metrics.tokens_per_s
+        self._speed = (
+            metrics.tokens_per_s if not self._speed else 0.9 * self._speed + 0.1 * metrics.tokens_per_s
+        )
         done = metrics.step + 1
         if done < self._steps and now - self._printed < (0.1 if self._live else 10.0):
             return
@@ -64,9 +68,13 @@ class Progress:
         made = done - self._began[1]
         left = (now - self._began[0]) / made * (self._steps - done)
         filled = self.WIDTH * done // max(self._steps, 1)
-        parts = [f"[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done}/{self._steps}", f"loss {metrics.loss:.3f}",
-                 *(f"{name} {value}" for name, value in self._shown.items()),
-                 f"{self._speed:,.0f} tokens/s", f"{int(left) // 60}:{int(left) % 60:02d} left"]
+        parts = [
+            f"[{'#' * filled}{'.' * (self.WIDTH - filled)}] {done}/{self._steps}",
+            f"loss {metrics.loss:.3f}",
+            *(f"{name} {value}" for name, value in self._shown.items()),
+            f"{self._speed:,.0f} tokens/s",
+            f"{int(left) // 60}:{int(left) % 60:02d} left",
+        ]
         line = "  ".join(parts)
         self._stream.write(f"\r\x1b[K{line}" if self._live else f"{line}\n")
         self._stream.flush()

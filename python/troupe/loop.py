@@ -18,16 +18,24 @@ KEPT = 2
 """So many checkpoints stay in a directory; older ones are removed."""
 
 
-def train(step: TrainStep, data: Any, *, steps: int, checkpoint: str | os.PathLike[str] | None = None,
-          every: int | None = None, resume: bool = False,
-          log: Sequence[Callable[[Metrics], None]] = ()) -> Generator[Metrics, None, None]:
+def train(
+    step: TrainStep,
+    data: Any,
+    *,
+    steps: int,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int | None = None,
+    resume: bool = False,
+    log: Sequence[Callable[[Metrics], None]] = (),
+) -> Generator[Metrics, None, None]:
     """Trains until `steps` steps have been made in all; yields each step's metrics.
 
     data: tr.data.arrays, tr.data.tokens, or any iterable of dicts of arrays. With `checkpoint`, a directory "step-N" is
     written there after every `every` steps, at the end, on Ctrl-C and when the loop is left early; the newest two stay.
     With `resume`, training goes on from the newest one if there is one. `log`: functions called with each metrics.
 
-    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once without saving.
+    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once without
+    saving.
     """
     if every is not None and (checkpoint is None or every < 1):
         raise PlanError("every=N needs a checkpoint directory and a number of at least 1")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from troupe._troupe import PlanError
 from troupe.dtypes import FLOATS
-from troupe.tensor import Tensor, type_text
+from troupe.operators import type_text
+from troupe.tensor import Tensor
 from troupe.trace import record
 
 
@@ -40,8 +41,10 @@ def terms_of(value: Tensor, cut: Cut, what: str) -> list[Term]:
     if not isinstance(value, Tensor):
         raise PlanError(f"{what} must be a scalar tensor, got {type(value).__name__}")
     if value.shape != () or value.dtype not in FLOATS:
-        raise PlanError(f"{what} must be a floating point scalar, but '{value.name}' is {type_text(value)}; reduce it "
-                        f"with .mean() or .sum()")
+        raise PlanError(
+            f"{what} must be a floating point scalar, but '{value.name}' is {type_text(value)}; reduce it "
+            f"with .mean() or .sum()"
+        )
     terms = _split(value, cut)
     known = [term for term in terms if term.weight is None]
     summed = [term for term in terms if term.weight is not None]

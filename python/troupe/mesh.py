@@ -9,8 +9,18 @@ from dataclasses import dataclass
 
 from troupe._troupe import PlanError
 
-_UNITS = {"": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-          "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS = {
+    "": 1,
+    "B": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,9 @@ def memory_bytes(memory: str | int) -> int:
         return memory
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", str(memory))
     if match is None or match.group(2) not in _UNITS:
-        raise PlanError(f"memory={memory!r} is no size; write a number of bytes or, for example, '2GiB' or '500MB'")
+        raise PlanError(
+            f"memory={memory!r} is no size; write a number of bytes or, for example, '2GiB' or '500MB'"
+        )
     return int(float(match.group(1)) * _UNITS[match.group(2)])
 
 
@@ -76,10 +88,14 @@ def mesh(kind: str = "cpu", *, memory: str | int = 0, **axes: int) -> Mesh:
     if kind == "cuda":
         found = cuda_devices()
         if result.size > found:
-            raise PlanError(f"{result} needs {result.size} CUDA devices, but {found} were found; "
-                            f"a mesh of 'cpu' devices can have any size")
-        raise PlanError(f"{result}: {found} CUDA devices were found, but this build has no CUDA kernels; "
-                        f"use a mesh of 'cpu' devices")
+            raise PlanError(
+                f"{result} needs {result.size} CUDA devices, but {found} were found; "
+                f"a mesh of 'cpu' devices can have any size"
+            )
+        raise PlanError(
+            f"{result}: {found} CUDA devices were found, but this build has no CUDA kernels; "
+            f"use a mesh of 'cpu' devices"
+        )
     if kind != "cpu":
         raise PlanError(f"there are no devices of kind {kind!r}; the kinds are 'cpu' and 'cuda'")
     return result

@@ -30,8 +30,11 @@ class Values(Mapping[str, Any]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
-                          for name, value in self._values.items() if not isinstance(value, np.ndarray))
+        shown = ", ".join(
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self._values.items()
+            if not isinstance(value, np.ndarray)
+        )
         return f"{type(self).__name__}({shown})"
 
 
@@ -40,6 +43,10 @@ class Metrics(Values):
     loss, and what is watched. Scalars are Python floats."""
 
     def __init__(self, step: int, seconds: float, tokens: int, values: Mapping[str, np.ndarray]):
-        own = {"step": step, "seconds": seconds, "tokens": tokens,
-               "tokens_per_s": tokens / seconds if seconds > 0 else 0.0}
+        own = {
+            "step": step,
+            "seconds": seconds,
+            "tokens": tokens,
+            "tokens_per_s": tokens / seconds if seconds > 0 else 0.0,
+        }
         super().__init__(own | {name: float(v) if v.ndim == 0 else v for name, v in values.items()})

@@ -21,7 +21,11 @@ def _function(name: str, inputs: list[str], outputs: list[str], doc: str) -> Any
     return function
 
 
-_OPS = {name: (inputs, outputs, doc) for name, inputs, outputs, doc in _troupe.ops() if name not in ("variable", "source")}
+_OPS = {
+    name: (inputs, outputs, doc)
+    for name, inputs, outputs, doc in _troupe.ops()
+    if name not in ("variable", "source")
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -90,8 +90,10 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
                 rules.append(Rule(f"{path}.bias", axis, S(0) if by_column else B, name))
         if not rules:
             linears = [path for path, module in model.named_modules() if isinstance(module, Linear)]
-            raise PlanError(f"{name} matches no Linear module; it looks for the names {', '.join((*column, *row))}, the "
-                            f"model has {', '.join(linears) or 'none'}; pass column=[...] and row=[...]")
+            raise PlanError(
+                f"{name} matches no Linear module; it looks for the names {', '.join((*column, *row))}, the "
+                f"model has {', '.join(linears) or 'none'}; pass column=[...] and row=[...]"
+            )
         return Decision(rules=rules)
 
     return _recipe(name, axis, decide)

@@ -90,9 +90,13 @@ class Session:
         self._last: Any = None
         self._cache: OrderedDict[Any, Any] = OrderedDict()
         self._parameters: dict[str, Parameter] = dict(model.named_parameters())
-        self._waiting = {name: p.session.read(p.bound_name) if p.session is not None else p.materialise(seed)
-                         for name, p in self._parameters.items()}
-        for old in {id(p.session): p.session for p in self._parameters.values() if p.session is not None}.values():
+        self._waiting = {
+            name: p.session.read(p.bound_name) if p.session is not None else p.materialise(seed)
+            for name, p in self._parameters.items()
+        }
+        for old in {
+            id(p.session): p.session for p in self._parameters.values() if p.session is not None
+        }.values():
             old.close()
         for name, parameter in self._parameters.items():
             parameter.bind(self, name)
@@ -105,18 +109,28 @@ class Session:
             elif name not in self._parameters:
                 self._waiting[name] = value
 
-    def load(self, trace: Trace, name: str, *, data_axes: Sequence[str] = (), batch_shards: int = 1,
-             pieces_per_shard: int = 1) -> LoadedPlan:
+    def load(
+        self,
+        trace: Trace,
+        name: str,
+        *,
+        data_axes: Sequence[str] = (),
+        batch_shards: int = 1,
+        pieces_per_shard: int = 1,
+    ) -> LoadedPlan:
         """Compiles a trace, and loads the plan. Raises PlanError."""
-        return self.load_compiled(compile_trace(trace, name, self.mesh, self.seed, data_axes, batch_shards,
-                                                pieces_per_shard, self._last))
+        return self.load_compiled(
+            compile_trace(
+                trace, name, self.mesh, self.seed, data_axes, batch_shards, pieces_per_shard, self._last
+            )
+        )
 
     def load_compiled(self, compiled: Any) -> LoadedPlan:
         """Loads a plan, and gives the variables that are new their numbers. It was compiled for this session, or, when
         this session has no plan yet, for none."""
         handle = self.cluster.load(compiled)
         self._last = compiled
-        for variable, (dtype, shape) in compiled.variables.items():
+        for variable in compiled.variables:
             if variable not in self._holder:
                 self._holder[variable] = handle
                 if variable in self._waiting:
@@ -169,8 +183,16 @@ class Session:
         self.saved = values
 
 
-def compile_trace(trace: Trace, name: str, mesh: Mesh, seed: int, data_axes: Sequence[str] = (), batch_shards: int = 1,
-                  pieces_per_shard: int = 1, bound_to: Any = None) -> Any:
+def compile_trace(
+    trace: Trace,
+    name: str,
+    mesh: Mesh,
+    seed: int,
+    data_axes: Sequence[str] = (),
+    batch_shards: int = 1,
+    pieces_per_shard: int = 1,
+    bound_to: Any = None,
+) -> Any:
     """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
     choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
     choices.data_axes = list(data_axes)
@@ -194,8 +216,10 @@ def rows_per_piece(rows: int, batch_shards: int, pieces_per_shard: int) -> int:
     above = (rows // pieces + 1) * pieces
     below = rows // pieces * pieces
     sizes = f"a batch of {above} rows" if below == 0 else f"batches of {below} or {above} rows"
-    raise PlanError(f"a batch of {rows} rows cannot be cut into {batch_shards} batch shards of {pieces_per_shard} equal "
-                    f"pieces; {'; or '.join([*either, sizes])} are possible")
+    raise PlanError(
+        f"a batch of {rows} rows cannot be cut into {batch_shards} batch shards of {pieces_per_shard} equal "
+        f"pieces; {'; or '.join([*either, sizes])} are possible"
+    )
 
 
 def shards_for(rows: int, devices: int) -> int:

@@ -42,14 +42,27 @@ class TrainStep:
     Raises PlanError for what does not fit together.
     """
 
-    def __init__(self, model: Module, loss: Loss, optimizer: Optimizer, *, mesh: Mesh | None = None,
-                 recipe: Recipe | None = None, layouts: Layouts | None = None, batch_shards: int | None = None,
-                 pieces_per_shard: int = 1, clip_grad_norm: float | None = None, seed: int = 0,
-                 on_nonfinite: str = "stop"):
+    def __init__(
+        self,
+        model: Module,
+        loss: Loss,
+        optimizer: Optimizer,
+        *,
+        mesh: Mesh | None = None,
+        recipe: Recipe | None = None,
+        layouts: Layouts | None = None,
+        batch_shards: int | None = None,
+        pieces_per_shard: int = 1,
+        clip_grad_norm: float | None = None,
+        seed: int = 0,
+        on_nonfinite: str = "stop",
+    ):
         if on_nonfinite not in ("stop", "skip"):
             raise PlanError(f"on_nonfinite={on_nonfinite!r}; 'stop' and 'skip' are possible")
         if pieces_per_shard < 1 or (batch_shards is not None and batch_shards < 1):
-            raise PlanError(f"batch_shards={batch_shards} and pieces_per_shard={pieces_per_shard} must be at least 1")
+            raise PlanError(
+                f"batch_shards={batch_shards} and pieces_per_shard={pieces_per_shard} must be at least 1"
+            )
         if clip_grad_norm is not None and clip_grad_norm <= 0:
             raise PlanError(f"clip_grad_norm={clip_grad_norm} must be above 0")
         self.model, self.loss, self.optimizer = model, loss, optimizer
@@ -59,8 +72,10 @@ class TrainStep:
         self.data_parallel_size = math.prod(self.mesh.axis_size(axis) for axis in self.data_axes)
         self.batch_shards = batch_shards if batch_shards is not None else self.data_parallel_size
         if self.batch_shards < self.data_parallel_size:
-            raise PlanError(f"batch_shards={self.batch_shards} on {self.data_parallel_size} data-parallel devices leaves "
-                            f"devices without work; at least {self.data_parallel_size} are needed")
+            raise PlanError(
+                f"batch_shards={self.batch_shards} on {self.data_parallel_size} data-parallel devices leaves "
+                f"devices without work; at least {self.data_parallel_size} are needed"
+            )
         self.pieces_per_shard = pieces_per_shard
         self.clip_grad_norm = clip_grad_norm
         self.seed = seed
@@ -103,8 +118,18 @@ class TrainStep:
     def _compiled(self, key: Any, fields: Fields, rows: int) -> Any:
         """The plan for a session that has none yet."""
         if self._planned is None or self._planned[0] != key:
-            self._planned = (key, compile_trace(self._trace(fields, rows), "train", self.mesh, self.seed, self.data_axes,
-                                                self.batch_shards, self.pieces_per_shard))
+            self._planned = (
+                key,
+                compile_trace(
+                    self._trace(fields, rows),
+                    "train",
+                    self.mesh,
+                    self.seed,
+                    self.data_axes,
+                    self.batch_shards,
+                    self.pieces_per_shard,
+                ),
+            )
         return self._planned[1]
 
     def _trace(self, fields: Fields, rows: int) -> Trace:
@@ -115,10 +140,17 @@ class TrainStep:
 
     def _key(self, fields: Fields, rows: int) -> Any:
         """All that a plan depends on and that can change between steps."""
-        options = [tuple((k, v) for k, v in group.items() if k != "params") for group in self.optimizer.param_groups]
-        return (tuple(sorted((name, field.dtype, field.shape) for name, field in fields.items())), rows,
-                tuple(module.training for module in self.model.modules()),
-                tuple(parameter.requires_grad for parameter in self.model.parameters()), tuple(options), watched())
+        options = [
+            tuple((k, v) for k, v in group.items() if k != "params") for group in self.optimizer.param_groups
+        ]
+        return (
+            tuple(sorted((name, field.dtype, field.shape) for name, field in fields.items())),
+            rows,
+            tuple(module.training for module in self.model.modules()),
+            tuple(parameter.requires_grad for parameter in self.model.parameters()),
+            tuple(options),
+            watched(),
+        )
 
     def _loaded(self, fields: Fields, rows: int) -> LoadedPlan:
         session = self.session
@@ -130,8 +162,13 @@ class TrainStep:
             if session.empty:
                 self._plans[key] = session.load_compiled(self._compiled(key, fields, rows))
             else:
-                self._plans[key] = session.load(self._trace(fields, rows), "train", data_axes=self.data_axes,
-                                                batch_shards=self.batch_shards, pieces_per_shard=self.pieces_per_shard)
+                self._plans[key] = session.load(
+                    self._trace(fields, rows),
+                    "train",
+                    data_axes=self.data_axes,
+                    batch_shards=self.batch_shards,
+                    pieces_per_shard=self.pieces_per_shard,
+                )
         return self._plans[key]
 
     def __call__(self, batch: Mapping[str, Any]) -> Metrics:
@@ -178,8 +215,10 @@ class TrainStep:
         if self.on_nonfinite == "skip":
             return
         first = plan.first_nonfinite(self.steps)
-        raise FaultError(f"step {self.steps}: the loss or a gradient is not finite and nothing was updated; "
-                         f"{first or 'on the replay every tensor was finite'}")
+        raise FaultError(
+            f"step {self.steps}: the loss or a gradient is not finite and nothing was updated; "
+            f"{first or 'on the replay every tensor was finite'}"
+        )
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name, such as "optimizer.m.head.weight"; empty before the first step."""
@@ -191,8 +230,12 @@ class TrainStep:
     def save(self, path: str) -> None:
         """Writes a checkpoint directory, whole or not at all: "model.safetensors" with the model's state dict,
         "optimizer.safetensors" and "state.json". It can be loaded on any mesh."""
-        state = {"step": self.steps, "seed": self.seed, "batch_shards": self.batch_shards,
-                 "pieces_per_shard": self.pieces_per_shard}
+        state = {
+            "step": self.steps,
+            "seed": self.seed,
+            "batch_shards": self.batch_shards,
+            "pieces_per_shard": self.pieces_per_shard,
+        }
         checkpoint.save(path, self.model.state_dict(), self.optimizer_state(), state)
 
     def load(self, path: str) -> None:
@@ -203,8 +246,10 @@ class TrainStep:
         """
         tensors, optimizer, state = checkpoint.load(path)
         if state["batch_shards"] != self.batch_shards:
-            raise PlanError(f"checkpoint '{path}' was written with batch_shards={state['batch_shards']}, this step has "
-                            f"{self.batch_shards}; the sums would differ")
+            raise PlanError(
+                f"checkpoint '{path}' was written with batch_shards={state['batch_shards']}, this step has "
+                f"{self.batch_shards}; the sums would differ"
+            )
         checkpoint.check_same_model(path, self.model, tensors)
         self.model.load_state_dict(tensors)
         self.steps, self._state = state["step"], optimizer

@@ -57,8 +57,10 @@ class Trace:
         """The value of a parameter at the beginning of the step."""
         name = self._parameters.get(id(parameter))
         if name is None:
-            raise PlanError(f"a parameter of shape {list(parameter.shape)} is used that is no part of the model; make "
-                            f"it an attribute of one of the model's modules {line_text()}")
+            raise PlanError(
+                f"a parameter of shape {list(parameter.shape)} is used that is no part of the model; make "
+                f"it an attribute of one of the model's modules {line_text()}"
+            )
         if name not in self._tensors:
             self._tensors[name] = self.variable(name, parameter.dtype, parameter.shape)
         return self._tensors[name]
@@ -121,8 +123,10 @@ def require(what: str) -> Trace:
     """The open trace; PlanError when there is none."""
     trace = current()
     if trace is None:
-        raise PlanError(f"{what}: tensors exist only while a model is traced; call the module on NumPy arrays, or use "
-                        f"the function inside a module's forward or a loss {line_text()}")
+        raise PlanError(
+            f"{what}: tensors exist only while a model is traced; call the module on NumPy arrays, or use "
+            f"the function inside a module's forward or a loss {line_text()}"
+        )
     return trace
 
 
@@ -133,14 +137,18 @@ def as_tensor(trace: Trace, operand: Any, what: str) -> Tensor:
 
     if isinstance(operand, Tensor):
         if operand.trace is not trace:
-            raise PlanError(f"{what}: a tensor of another trace is used; it is gone, compute it again in this forward "
-                            f"{line_text()}")
+            raise PlanError(
+                f"{what}: a tensor of another trace is used; it is gone, compute it again in this forward "
+                f"{line_text()}"
+            )
         return operand
     if isinstance(operand, Parameter):
         return trace.parameter(operand)
     if isinstance(operand, np.ndarray):
-        raise PlanError(f"{what}: a NumPy array of shape {list(operand.shape)} stands among tensors; make it part of "
-                        f"the batch, or an nn.Parameter(array, requires_grad=False) {line_text()}")
+        raise PlanError(
+            f"{what}: a NumPy array of shape {list(operand.shape)} stands among tensors; make it part of "
+            f"the batch, or an nn.Parameter(array, requires_grad=False) {line_text()}"
+        )
     raise PlanError(f"{what}: expected a tensor, got {type(operand).__name__} {line_text()}")
 
 

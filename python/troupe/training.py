@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from troupe._troupe import PlanError
@@ -36,12 +37,16 @@ def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int) -> Forward:
     """Records the loss of a round of `rows` rows. Raises PlanError when the loss returns something else."""
     trace = Trace(model)
     with trace.recording("loss"):
-        batch = {name: trace.source(name, field.dtype, (rows, *field.shape)) for name, field in fields.items()}
+        batch = {
+            name: trace.source(name, field.dtype, (rows, *field.shape)) for name, field in fields.items()
+        }
         result = loss(model, batch)
         value, metrics = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(value, Tensor) or not isinstance(metrics, Mapping):
-        raise PlanError(f"a loss function returns a scalar tensor, or (loss, {{name: tensor}}), not "
-                        f"{type(result).__name__}")
+        raise PlanError(
+            f"a loss function returns a scalar tensor, or (loss, {{name: tensor}}), not "
+            f"{type(result).__name__}"
+        )
     taken = [name for name in metrics if name in RESERVED]
     if taken:
         raise PlanError(f"metrics named {', '.join(taken)} are there already; choose other names")
@@ -54,14 +59,20 @@ def apply_pins(trace: Trace, pins: Pins, variable: Tensor, parameter: str) -> No
         trace.graph.pin(variable.id, axis, rule.sbp.text, rule.origin, "", 0)
 
 
-def record_training(forward: Forward, model: Module, optimizer: Optimizer, cut: Cut, pins: Pins,
-                    clip_grad_norm: float | None) -> Trace:
+def record_training(
+    forward: Forward, model: Module, optimizer: Optimizer, cut: Cut, pins: Pins, clip_grad_norm: float | None
+) -> Trace:
     """Adds gradients, the update of all parameters, and the outputs "loss", "grad_norm", "lr", "ok"."""
     trace = forward.trace
     parameters: dict[str, Parameter] = dict(model.named_parameters())
     used = trace.parameters
-    trained = [name for name in parameters if name in used and parameters[name].requires_grad and
-               optimizer.group_of(parameters[name]) is not None]
+    trained = [
+        name
+        for name in parameters
+        if name in used
+        and parameters[name].requires_grad
+        and optimizer.group_of(parameters[name]) is not None
+    ]
     if not trained:
         raise PlanError("nothing can be trained: the loss uses no parameter that the optimizer holds")
     for name, value in used.items():
@@ -76,7 +87,11 @@ def record_training(forward: Forward, model: Module, optimizer: Optimizer, cut: 
         scales = [record("rdiv_scalar", total_weight(term), value=1.0) for term in terms]
         total: dict[str, Tensor] = {}
         for index, name in enumerate(trained):
-            parts = [(Tensor(trace, found[index]), scale) for found, scale in zip(gradients, scales) if found[index] >= 0]
+            parts = [
+                (Tensor(trace, found[index]), scale)
+                for found, scale in zip(gradients, scales, strict=True)
+                if found[index] >= 0
+            ]
             if len(scales) == 1 and parts:
                 total[name] = parts[0][0]
             elif parts:
@@ -84,8 +99,17 @@ def record_training(forward: Forward, model: Module, optimizer: Optimizer, cut: 
                 total[name] = scaled[0] if len(scaled) == 1 else record("add_n", *scaled)
         if not total:
             raise PlanError("nothing can be trained: the loss does not depend on any parameter")
-        _record_update(trace, forward.loss, mean_of(terms), total, scales[0] if len(scales) == 1 else None, parameters,
-                       optimizer, pins, clip_grad_norm)
+        _record_update(
+            trace,
+            forward.loss,
+            mean_of(terms),
+            total,
+            scales[0] if len(scales) == 1 else None,
+            parameters,
+            optimizer,
+            pins,
+            clip_grad_norm,
+        )
         for name, metric in metrics.items():
             trace.graph.output(name, mean_of(metric).id)
         for name, watched in watches.items():
@@ -93,9 +117,21 @@ def record_training(forward: Forward, model: Module, optimizer: Optimizer, cut: 
     return trace
 
 
-def _record_update(trace: Trace, loss: Tensor, mean: Tensor, gradients: Mapping[str, Tensor], scale: Tensor | None,
-                   parameters: Mapping[str, Parameter], optimizer: Optimizer, pins: Pins,
-                   clip_grad_norm: float | None) -> None:
+def _lay_out(trace: Trace, pins: Pins, parameter: str, variable: Tensor) -> None:
+    apply_pins(trace, pins, variable, parameter)
+
+
+def _record_update(
+    trace: Trace,
+    loss: Tensor,
+    mean: Tensor,
+    gradients: Mapping[str, Tensor],
+    scale: Tensor | None,
+    parameters: Mapping[str, Parameter],
+    optimizer: Optimizer,
+    pins: Pins,
+    clip_grad_norm: float | None,
+) -> None:
     """Gradients count times `scale`; None: they are means already."""
     squares = []
     for name, gradient in gradients.items():
@@ -115,8 +151,17 @@ def _record_update(trace: Trace, loss: Tensor, mean: Tensor, gradients: Mapping[
     for name, gradient in gradients.items():
         group = optimizer.group_of(parameters[name])
         assert group is not None
-        update = Update(trace, name, parameters[name], trace.parameters[name], gradient, scale, ok, steps,
-                        lambda variable, name=name: apply_pins(trace, pins, variable, name))
+        update = Update(
+            trace,
+            name,
+            parameters[name],
+            trace.parameters[name],
+            gradient,
+            scale,
+            ok,
+            steps,
+            partial(_lay_out, trace, pins, name),
+        )
         with trace.within(f"optimizer.{name}"):
             optimizer.update(update, rates[group], optimizer.param_groups[group])
     trace.graph.assign(steps.id, (steps + ok.long()).id)
@@ -131,8 +176,10 @@ def record_evaluation(forward: Forward, cut: Cut, pins: Pins) -> Trace:
     for name, value in trace.parameters.items():
         apply_pins(trace, pins, value, name)
     with trace.recording("loss"):
-        terms = {name: terms_of(value, cut, f"'{name}'")
-                 for name, value in {"loss": forward.loss, **forward.metrics}.items()}
+        terms = {
+            name: terms_of(value, cut, f"'{name}'")
+            for name, value in {"loss": forward.loss, **forward.metrics}.items()
+        }
     trace.graph.set_role("update")
     with trace.recording("evaluate"):
         for name, found in terms.items():

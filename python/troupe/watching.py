@@ -56,8 +56,10 @@ def record_watches(trace: Trace, cut: Cut) -> dict[str, list[Term] | Tensor]:
     for each in _watches:
         found = _matches(trace, each.pattern)
         if not found:
-            raise PlanError(f"watch({each.pattern!r}) matches no module and no value; the modules are "
-                            f"{', '.join(name for name in trace.module_outputs if name)}")
+            modules = ", ".join(name for name in trace.module_outputs if name)
+            raise PlanError(
+                f"watch({each.pattern!r}) matches no module and no value; the modules are {modules}"
+            )
         for name, value in found.items():
             if each.tensor:
                 result[name] = value
@@ -68,8 +70,11 @@ def record_watches(trace: Trace, cut: Cut) -> dict[str, list[Term] | Tensor]:
 
 
 def _matches(trace: Trace, pattern: str) -> dict[str, Tensor]:
-    found = {name: value for name, value in trace.module_outputs.items()
-             if isinstance(value, Tensor) and fnmatch.fnmatchcase(name, pattern)}
+    found = {
+        name: value
+        for name, value in trace.module_outputs.items()
+        if isinstance(value, Tensor) and fnmatch.fnmatchcase(name, pattern)
+    }
     for index, name in enumerate(trace.graph.names()):
         if name not in found and fnmatch.fnmatchcase(name, pattern):
             found[name] = Tensor(trace, index)

@@ -40,7 +40,9 @@ def test_a_file_that_is_no_plan(tmp_path, capsys):
 def test_a_compiled_module_computes_what_a_called_one_does(axes):
     x = examples(8)["x"]
     expected = MLP()(x)
-    compiled = tr.compile(MLP(), x, mesh=tr.mesh("cpu", **axes), recipe=tr.recipes.data_parallel() + tr.recipes.megatron())
+    compiled = tr.compile(
+        MLP(), x, mesh=tr.mesh("cpu", **axes), recipe=tr.recipes.data_parallel() + tr.recipes.megatron()
+    )
     assert np.allclose(compiled(x), expected, atol=1e-6)
     assert f"{max(1, np.prod(list(axes.values())))} device" in compiled.plan.summary()
     with pytest.raises(tr.PlanError, match=r"compiled for float32\[8, 12\], called with float32\[4, 12\]"):

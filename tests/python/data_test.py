@@ -9,7 +9,9 @@ from troupe.data.source import IterableData
 
 def test_every_pass_over_arrays_has_every_row_once_in_an_order_of_its_own():
     data = tr.data.arrays(x=np.arange(12), batch=4, seed=3)
-    passes = [np.concatenate([data.batch_at(step)["x"] for step in range(p * 3, p * 3 + 3)]) for p in range(2)]
+    passes = [
+        np.concatenate([data.batch_at(step)["x"] for step in range(p * 3, p * 3 + 3)]) for p in range(2)
+    ]
     assert sorted(passes[0]) == sorted(passes[1]) == list(range(12))
     assert passes[0].tolist() != passes[1].tolist()
 

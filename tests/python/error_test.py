@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import MLP, classify, examples, make_step
+from conftest import MLP, examples, make_step
 
 import troupe as tr
 from troupe import B, P, S, nn
@@ -10,8 +10,11 @@ from troupe import functional as F
 
 
 def test_a_shape_mismatch_names_both_dims_and_the_line():
-    with pytest.raises(tr.PlanError, match=r"linear 'up': inner dims differ: x is f32\[8,10\], w is f32\[16,12\]; "
-                                           r"x.dim\(1\)=10 must equal w.dim\(1\)=12 \(conftest.py:\d+\)"):
+    with pytest.raises(
+        tr.PlanError,
+        match=r"linear 'up': inner dims differ: x is f32\[8,10\], w is f32\[16,12\]; "
+        r"x.dim\(1\)=10 must equal w.dim\(1\)=12 \(conftest.py:\d+\)",
+    ):
         make_step().plan({"x": np.zeros((8, 10), np.float32), "y": np.zeros(8, np.int64)})
 
 
@@ -26,15 +29,21 @@ def test_a_pin_on_a_dim_the_tensor_lacks():
             return super().forward(tr.pin(x, dp=S(4)))
 
     step = make_step(tr.mesh("cpu", dp=2), Pinned())
-    with pytest.raises(tr.PlanError, match=r"pinned to S\(4\) on axis 'dp', but x is f32\[8,12\] with dims 0..1; "
-                                           r"S\(0\), S\(1\), B or P are possible \(error_test.py:\d+\)"):
+    with pytest.raises(
+        tr.PlanError,
+        match=r"pinned to S\(4\) on axis 'dp', but x is f32\[8,12\] with dims 0..1; "
+        r"S\(0\), S\(1\), B or P are possible \(error_test.py:\d+\)",
+    ):
         step.plan(examples(8))
 
 
 def test_a_partial_parameter():
     step = make_step(tr.mesh("cpu", tp=2), layouts={"up.weight": {"tp": P}})
-    with pytest.raises(tr.PlanError, match=r"up.weight is pinned to P by layouts\['up.weight'\] on axis 'tp', but a "
-                                           r"variable is stored whole or in parts"):
+    with pytest.raises(
+        tr.PlanError,
+        match=r"up.weight is pinned to P by layouts\['up.weight'\] on axis 'tp', but a "
+        r"variable is stored whole or in parts",
+    ):
         step.plan(examples(8))
 
 
@@ -49,9 +58,15 @@ def test_more_cuda_devices_than_there_are():
         tr.mesh("cuda", dp=64)
 
 
-@pytest.mark.parametrize(("arguments", "text"), [
-    ({"dp": 0}, "axis 'dp' has size 0"), ({"dp": 2.5}, "axis 'dp' has size 2.5"),
-    ({"memory": "lots"}, "memory='lots' is no size"), ({"kind": "tpu"}, "no devices of kind 'tpu'")])
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"dp": 0}, "axis 'dp' has size 0"),
+        ({"dp": 2.5}, "axis 'dp' has size 2.5"),
+        ({"memory": "lots"}, "memory='lots' is no size"),
+        ({"kind": "tpu"}, "no devices of kind 'tpu'"),
+    ],
+)
 def test_a_mesh_that_cannot_be(arguments, text):
     with pytest.raises(tr.PlanError, match=text):
         tr.mesh(**arguments)
@@ -59,8 +74,11 @@ def test_a_mesh_that_cannot_be(arguments, text):
 
 def test_a_batch_that_cannot_be_cut_says_what_can():
     step = make_step(batch_shards=8)
-    with pytest.raises(tr.PlanError, match=r"a batch of 12 rows cannot be cut into 8 batch shards of 1 equal pieces; "
-                                           r"batch_shards=1, 2, 3, 4, 6, 12; or batches of 8 or 16 rows are possible"):
+    with pytest.raises(
+        tr.PlanError,
+        match=r"a batch of 12 rows cannot be cut into 8 batch shards of 1 equal pieces; "
+        r"batch_shards=1, 2, 3, 4, 6, 12; or batches of 8 or 16 rows are possible",
+    ):
         step.plan(examples(12))
 
 
@@ -81,8 +99,11 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_first_tensor():
 
     step = make_step(tr.mesh("cpu", dp=2), Explodes(), batch_shards=4)
     before = step.model.state_dict()
-    with pytest.raises(tr.FaultError, match=r"step 0: the loss or a gradient is not finite and nothing was updated.*"
-                                            r"'exp'.*\(error_test.py:\d+\)"):
+    with pytest.raises(
+        tr.FaultError,
+        match=r"step 0: the loss or a gradient is not finite and nothing was updated.*"
+        r"'exp'.*\(error_test.py:\d+\)",
+    ):
         step(examples(8))
     after = step.model.state_dict()
     assert all(np.array_equal(before[name], after[name]) for name in before) and step.steps == 0
@@ -119,7 +140,9 @@ def test_a_checkpoint_of_another_model_names_the_first_tensor(tmp_path):
     step = make_step()
     step(examples(8))
     step.save(tmp_path / "saved")
-    with pytest.raises(tr.PlanError, match=r"of another model: 'up.weight' has shape \[16, 12\], the model has \[20, 12\]"):
+    with pytest.raises(
+        tr.PlanError, match=r"of another model: 'up.weight' has shape \[16, 12\], the model has \[20, 12\]"
+    ):
         make_step(model=MLP(hidden=20)).load(tmp_path / "saved")
     with pytest.raises(tr.PlanError, match="of another model: it has no tensor '0.weight'"):
         make_step(model=nn.Sequential(nn.Linear(2, 2))).load(tmp_path / "saved")
@@ -165,19 +188,26 @@ def test_a_parameter_outside_the_model():
 
 
 def test_an_optimizer_with_unknown_options():
-    with pytest.raises(tr.PlanError, match="AdamW has no option lrr; the options are betas, eps, lr, weight_decay"):
+    with pytest.raises(
+        tr.PlanError, match="AdamW has no option lrr; the options are betas, eps, lr, weight_decay"
+    ):
         tr.optim.AdamW([{"params": MLP().parameters(), "lrr": 1}])
 
 
 def test_recipes_that_disagree():
     recipe = tr.recipes.data_parallel("tp") + tr.recipes.megatron("tp")
-    with pytest.raises(tr.PlanError, match=r"parameter 'up.weight': data_parallel\('tp'\) asks for B on axis 'tp', "
-                                           r"megatron\('tp'\) for S\(0\)"):
+    with pytest.raises(
+        tr.PlanError,
+        match=r"parameter 'up.weight': data_parallel\('tp'\) asks for B on axis 'tp', "
+        r"megatron\('tp'\) for S\(0\)",
+    ):
         make_step(tr.mesh("cpu", tp=2), recipe=recipe)
 
 
 def test_patterns_that_match_nothing():
-    with pytest.raises(tr.PlanError, match=r"layouts\['blocks.\*.weight'\]: the pattern matches no parameter"):
+    with pytest.raises(
+        tr.PlanError, match=r"layouts\['blocks.\*.weight'\]: the pattern matches no parameter"
+    ):
         make_step(layouts={"blocks.*.weight": {"dp": B}})
     with pytest.raises(tr.PlanError, match=r"megatron\('tp'\) matches no Linear module"):
         model = nn.Sequential(nn.Linear(12, 4))
@@ -185,5 +215,8 @@ def test_patterns_that_match_nothing():
 
 
 def test_a_watch_that_matches_nothing():
-    with tr.watch("no.such.module"), pytest.raises(tr.PlanError, match="watch.*matches no module and no value"):
+    with (
+        tr.watch("no.such.module"),
+        pytest.raises(tr.PlanError, match="watch.*matches no module and no value"),
+    ):
         make_step().plan(examples(8))

@@ -25,9 +25,15 @@ def run(axes: dict[str, int], steps: int = 4):
     model = small()
     schedule = tr.optim.schedule.cosine(1e-2, warmup=2, total=steps)
     random = np.random.default_rng(0)
-    with tr.TrainStep(model, lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
-                      tr.optim.AdamW(model.parameters(), lr=schedule), mesh=tr.mesh("cpu", **axes), batch_shards=8,
-                      recipe=tr.recipes.data_parallel() + tr.recipes.megatron(), clip_grad_norm=1.0) as step:
+    with tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        tr.optim.AdamW(model.parameters(), lr=schedule),
+        mesh=tr.mesh("cpu", **axes),
+        batch_shards=8,
+        recipe=tr.recipes.data_parallel() + tr.recipes.megatron(),
+        clip_grad_norm=1.0,
+    ) as step:
         losses = []
         for _ in range(steps):
             ids = random.integers(0, 64, (16, 17))
@@ -63,16 +69,35 @@ def test_the_attention_is_causal():
 
 
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=300
+    )
 
 
 def test_the_script_trains_resumes_and_leaves_what_it_promises(tmp_path):
     text = tmp_path / "text.txt"
     text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 400)
     options = ("--data", str(text), "--batch", "8", "--steps", "3")
-    first = script(*options, "--mesh", "dp=2,tp=2", "--checkpoint", str(tmp_path / "run"), "--losses", str(tmp_path / "a"))
+    first = script(
+        *options,
+        "--mesh",
+        "dp=2,tp=2",
+        "--checkpoint",
+        str(tmp_path / "run"),
+        "--losses",
+        str(tmp_path / "a"),
+    )
     assert first.returncode == 0, first.stderr
-    for shown in ("collective", "peak", "predicted step time", "3/3", "bigram", "trigram", "tokens/s", "checkpoint: "):
+    for shown in (
+        "collective",
+        "peak",
+        "predicted step time",
+        "3/3",
+        "bigram",
+        "trigram",
+        "tokens/s",
+        "checkpoint: ",
+    ):
         assert shown in first.stdout
     lines = [line.split() for line in (tmp_path / "a").read_text().splitlines()]
     assert [int(step) for step, *_ in lines] == [0, 1, 2]
@@ -81,8 +106,20 @@ def test_the_script_trains_resumes_and_leaves_what_it_promises(tmp_path):
     tensors = load_file(tmp_path / "run" / "step-00000003" / "model.safetensors")
     assert tensors["blocks.3.attn.q.weight"].shape == (256, 256)
     assert json.loads((tmp_path / "run" / "step-00000003" / "state.json").read_text())["batch_shards"] == 8
-    again = script("--data", str(text), "--batch", "8", "--steps", "4", "--mesh", "dp=3", "--resume",
-                   str(tmp_path / "run"), "--losses", str(tmp_path / "a"))
+    again = script(
+        "--data",
+        str(text),
+        "--batch",
+        "8",
+        "--steps",
+        "4",
+        "--mesh",
+        "dp=3",
+        "--resume",
+        str(tmp_path / "run"),
+        "--losses",
+        str(tmp_path / "a"),
+    )
     assert again.returncode == 0, again.stderr
     assert [line.split()[0] for line in (tmp_path / "a").read_text().splitlines()] == ["0", "1", "2", "3"]
 

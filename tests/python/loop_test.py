@@ -45,7 +45,9 @@ def test_checkpoints_are_safetensors_and_only_the_newest_stay(tmp_path):
     assert state["step"] == 7 and state["batch_shards"] == 1
 
 
-@pytest.mark.parametrize(("first", "second"), [({"dp": 1}, {"dp": 4}), ({"dp": 4}, {"dp": 3}), ({"dp": 2}, {"dp": 1})])
+@pytest.mark.parametrize(
+    ("first", "second"), [({"dp": 1}, {"dp": 4}), ({"dp": 4}, {"dp": 3}), ({"dp": 2}, {"dp": 1})]
+)
 def test_training_goes_on_from_a_checkpoint_on_another_mesh_with_equal_bits(tmp_path, first, second):
     through = make_step(tr.mesh("cpu", dp=2), batch_shards=4, model=MLP(dropout=0.2))
     expected = [m.loss for m in tr.train(through, data(), steps=8)]
@@ -94,7 +96,9 @@ def test_ctrl_c_ends_the_step_saves_and_raises(tmp_path):
             if m.step == 20:
                 print("running", flush=True)
     """)
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "running\n"
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -145,7 +149,9 @@ def test_evaluating_between_steps_changes_no_bit_of_training():
 
 
 def test_evaluation_before_training_leaves_the_layouts_to_training():
-    step = make_step(tr.mesh("cpu", dp=2, tp=2), recipe=tr.recipes.data_parallel() + tr.recipes.megatron(), batch_shards=2)
+    step = make_step(
+        tr.mesh("cpu", dp=2, tp=2), recipe=tr.recipes.data_parallel() + tr.recipes.megatron(), batch_shards=2
+    )
     before = tr.evaluate(step, data()).loss
     losses = [step(examples(16)).loss for _ in range(3)]
     assert tr.evaluate(step, data()).loss < before and losses[-1] < losses[0]
@@ -183,7 +189,9 @@ def test_tokens_train_through_their_own_source(tmp_path):
     (tmp_path / "text.bin").write_bytes(bytes(i % 8 for i in range(500)))
     results = []
     for dp in (1, 2):
-        step = make_step(tr.mesh("cpu", dp=dp), nn.Sequential(nn.Embedding(8, 16), nn.Linear(16, 8)), batch_shards=2)
+        step = make_step(
+            tr.mesh("cpu", dp=dp), nn.Sequential(nn.Embedding(8, 16), nn.Linear(16, 8)), batch_shards=2
+        )
         tokens = tr.data.tokens(tmp_path / "text.bin", seq=10, batch=4)
         results.append([m.loss for m in tr.train(step, tokens, steps=25)])
         assert results[-1][-1] < results[-1][0]

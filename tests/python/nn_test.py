@@ -26,7 +26,13 @@ class Tied(nn.Module):
 
 def test_names_are_dotted_paths_and_shared_parameters_come_once():
     names = [name for name, _ in Tied().named_parameters()]
-    assert names == ["tok.weight", "blocks.0.0.weight", "blocks.0.0.bias", "blocks.1.0.weight", "blocks.1.0.bias"]
+    assert names == [
+        "tok.weight",
+        "blocks.0.0.weight",
+        "blocks.0.0.bias",
+        "blocks.1.0.weight",
+        "blocks.1.0.bias",
+    ]
     assert "head.weight" in Tied().state_dict()
 
 
@@ -156,7 +162,9 @@ def test_functions_equal_numpy():
     rows = -log_softmax[[0, 2], [1, 4]]
     assert np.allclose(run(lambda a: F.softmax(a, 1), x), np.exp(log_softmax), atol=1e-6)
     assert np.allclose(run(F.cross_entropy, x, labels), rows.mean(), atol=1e-6)
-    assert np.allclose(run(lambda a, b: F.cross_entropy(a, b, reduction="sum"), x, labels), rows.sum(), atol=1e-5)
+    assert np.allclose(
+        run(lambda a, b: F.cross_entropy(a, b, reduction="sum"), x, labels), rows.sum(), atol=1e-5
+    )
     assert run(lambda a, b: F.cross_entropy(a, b, reduction="none"), x, labels)[1] == 0
     assert np.allclose(run(F.mse_loss, x, y), ((x - y) ** 2).mean(), atol=1e-6)
     assert np.allclose(run(lambda a, b: F.where(a > b, a, b), x, y), np.maximum(x, y))

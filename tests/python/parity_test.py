@@ -48,9 +48,15 @@ def losses(case, seed: int, axes: dict[str, int]) -> list[float]:
     options = {name: value for name, value in case.optimizer.items() if name != "kind"}
     kind = tr.optim.AdamW if case.optimizer["kind"] == "adamw" else tr.optim.SGD
     recipe = tr.recipes.data_parallel() + tr.recipes.megatron()
-    with tr.TrainStep(model, lambda m, b: F.cross_entropy(m(b["x"]), b["y"]), kind(model.parameters(), **options),
-                      mesh=tr.mesh("cpu", **axes), recipe=recipe, batch_shards=8,
-                      clip_grad_norm=cases.CLIP_GRAD_NORM) as step:
+    with tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        kind(model.parameters(), **options),
+        mesh=tr.mesh("cpu", **axes),
+        recipe=recipe,
+        batch_shards=8,
+        clip_grad_norm=cases.CLIP_GRAD_NORM,
+    ) as step:
         return [step(batch).loss for batch in cases.batches(case, seed)]
 
 

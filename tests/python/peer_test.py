@@ -27,14 +27,33 @@ def test_the_validation_loss_is_within_two_percent_of_pytorchs_at_equal_steps(tm
     model = GPT()
     save_file(model.state_dict(), tmp_path / "weights.safetensors")
     np.savez(tmp_path / "batches.npz", x=x[:STEPS], y=y[:STEPS], valid_x=x[STEPS:], valid_y=y[STEPS:])
-    peer = subprocess.run([PEER, str(ROOT / "tests" / "parity" / "quickstart_peer.py"), "--weights",
-                           str(tmp_path / "weights.safetensors"), "--batches", str(tmp_path / "batches.npz"), "--lr", str(LR)],
-                          capture_output=True, text=True, timeout=500, check=True)
+    peer = subprocess.run(
+        [
+            PEER,
+            str(ROOT / "tests" / "parity" / "quickstart_peer.py"),
+            "--weights",
+            str(tmp_path / "weights.safetensors"),
+            "--batches",
+            str(tmp_path / "batches.npz"),
+            "--lr",
+            str(LR),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=True,
+    )
     theirs = json.loads(peer.stdout.splitlines()[-1])
     optimizer = tr.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1)
-    with tr.TrainStep(model, lambda m, b: F.cross_entropy(m(b["x"]), b["y"]), optimizer, clip_grad_norm=1.0,
-                      mesh=tr.mesh("cpu", dp=2, tp=2), batch_shards=8,
-                      recipe=tr.recipes.data_parallel() + tr.recipes.megatron()) as step:
+    with tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        optimizer,
+        clip_grad_norm=1.0,
+        mesh=tr.mesh("cpu", dp=2, tp=2),
+        batch_shards=8,
+        recipe=tr.recipes.data_parallel() + tr.recipes.megatron(),
+    ) as step:
         losses = [step({"x": x[i], "y": y[i]}).loss for i in range(STEPS)]
         valid = tr.evaluate(step, [{"x": x[i], "y": y[i]} for i in range(STEPS, STEPS + 4)]).loss
     print(f"validation loss {valid:.4f}, PyTorch {theirs['valid_loss']:.4f}")

@@ -62,10 +62,23 @@ def test_integer_tensors_add_numbers_of_their_dtype(trace):
         ids.mean()
 
 
-@pytest.mark.parametrize("use", [bool, float, int, np.asarray, lambda t: t.item(), lambda t: t.numpy(),
-                                 lambda t: t.tolist(), lambda t: 1 if t > 0 else 2])
+@pytest.mark.parametrize(
+    "use",
+    [
+        bool,
+        float,
+        int,
+        np.asarray,
+        lambda t: t.item(),
+        lambda t: t.numpy(),
+        lambda t: t.tolist(),
+        lambda t: 1 if t > 0 else 2,
+    ],
+)
 def test_what_needs_numbers_names_the_line_and_the_alternative(x, use):
-    with pytest.raises(tr.PlanError, match=r"no numbers while the model is traced; .* \(tensor_test.py:\d+\)"):
+    with pytest.raises(
+        tr.PlanError, match=r"no numbers while the model is traced; .* \(tensor_test.py:\d+\)"
+    ):
         use(x.sum())
 
 

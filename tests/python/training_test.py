@@ -39,7 +39,10 @@ def test_tensor_parallelism_changes_rounding_alone(one_device):
 
 
 def test_dropout_draws_the_same_on_every_mesh():
-    results = [run(tr.mesh("cpu", **axes), model=MLP(dropout=0.3), batch_shards=4) for axes in ({}, {"dp": 2}, {"dp": 4})]
+    results = [
+        run(tr.mesh("cpu", **axes), model=MLP(dropout=0.3), batch_shards=4)
+        for axes in ({}, {"dp": 2}, {"dp": 4})
+    ]
     assert results[0][0] == results[1][0] == results[2][0]
 
 
@@ -80,7 +83,10 @@ def line_gradients(w, b, batch):
 @pytest.fixture
 def line_batch():
     random = np.random.default_rng(1)
-    return {"x": random.standard_normal((8, 2)).astype(np.float32), "y": random.standard_normal(8).astype(np.float32)}
+    return {
+        "x": random.standard_normal((8, 2)).astype(np.float32),
+        "y": random.standard_normal(8).astype(np.float32),
+    }
 
 
 def test_adamw_updates_as_in_pytorch(line_batch):
@@ -130,7 +136,10 @@ def test_frozen_parameters_stay(line_batch):
 def test_masked_rows_mean_the_same_however_the_batch_is_cut():
     batch = examples(16)
     batch["y"][[0, 1, 2, 3, 5, 8]] = -100
-    results = [make_step(tr.mesh("cpu", dp=dp), batch_shards=shards)(batch) for dp, shards in ((1, 1), (2, 4), (4, 8))]
+    results = [
+        make_step(tr.mesh("cpu", dp=dp), batch_shards=shards)(batch)
+        for dp, shards in ((1, 1), (2, 4), (4, 8))
+    ]
     assert np.allclose([m.loss for m in results], results[0].loss, rtol=1e-6)
     assert np.allclose([m.grad_norm for m in results], results[0].grad_norm, rtol=1e-5)
 
@@ -164,7 +173,9 @@ def test_watching_shows_tensors_and_changes_nothing():
 
 
 def test_the_summary_shows_collectives_memory_and_what_recipes_left_out():
-    step = make_step(tr.mesh("cpu", dp=2), recipe=tr.recipes.data_parallel() + tr.recipes.megatron(), batch_shards=2)
+    step = make_step(
+        tr.mesh("cpu", dp=2), recipe=tr.recipes.data_parallel() + tr.recipes.megatron(), batch_shards=2
+    )
     plan, again = (step.plan(examples(8)) for _ in range(2))
     assert "all_reduce" in plan.summary() and "predicted step time" in plan.summary()
     assert "megatron('tp'): the mesh has no axis 'tp'; it counts as size 1" in plan.summary()
@@ -197,7 +208,9 @@ def test_the_gradient_of_a_sum_is_not_divided():
 
     batch = examples(16)
     whole, mean = make_step(loss=total, batch_shards=4)(batch), make_step(loss=classify)(batch)
-    assert np.isclose(whole.loss, 16 * mean.loss, rtol=1e-5) and np.isclose(whole.grad_norm, 16 * mean.grad_norm, rtol=1e-5)
+    assert np.isclose(whole.loss, 16 * mean.loss, rtol=1e-5) and np.isclose(
+        whole.grad_norm, 16 * mean.grad_norm, rtol=1e-5
+    )
 
 
 def test_what_changes_between_steps_changes_the_plan(line_batch):

@@ -51,12 +51,12 @@ class Arrays(FedData):
     def batch_at(self, step: int) -> dict[str, np.ndarray]:
         """The batch of a step. Rows that do not fill a batch at the end of a pass are left out of that pass."""
         epoch, index = divmod(step, self._rows // self.batch_rows)
-        rows = self.order(epoch)[index * self.batch_rows:(index + 1) * self.batch_rows]
+        rows = self.order(epoch)[index * self.batch_rows : (index + 1) * self.batch_rows]
         return {name: np.ascontiguousarray(array[rows]) for name, array in self._arrays.items()}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         for first in range(0, self._rows, self.batch_rows):
-            yield {name: array[first:first + self.batch_rows] for name, array in self._arrays.items()}
+            yield {name: array[first : first + self.batch_rows] for name, array in self._arrays.items()}
 
 
 def arrays(*, batch: int, shuffle: bool = True, seed: int = 0, **named: Any) -> Arrays:

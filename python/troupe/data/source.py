@@ -75,8 +75,14 @@ def check_batch(arrays: Mapping[str, np.ndarray], fields: Fields, rows: int) -> 
         return
     for name in (*fields, *found):
         if found.get(name) != fields.get(name):
-            expected = f"{fields[name].dtype}[{rows},...{list(fields[name].shape)}]" if name in fields else "nothing"
-            got = f"{found[name].dtype}[{rows_of(arrays)},...{list(found[name].shape)}]" if name in found else "nothing"
+            expected = (
+                f"{fields[name].dtype}[{rows},...{list(fields[name].shape)}]" if name in fields else "nothing"
+            )
+            got = (
+                f"{found[name].dtype}[{rows_of(arrays)},...{list(found[name].shape)}]"
+                if name in found
+                else "nothing"
+            )
             raise PlanError(f"batch array '{name}': the plan was made for {expected}, the batch has {got}")
     raise PlanError(f"the plan was made for batches of {rows} rows, this one has {rows_of(arrays)}")
 
@@ -113,8 +119,10 @@ class IterableData(FedData):
 
     def batch_at(self, step: int) -> dict[str, np.ndarray] | None:
         if step < self._next:
-            raise PlanError(f"the data is an iterator that has passed step {step}; give a list, tr.data.arrays or "
-                            f"tr.data.tokens to go back")
+            raise PlanError(
+                f"the data is an iterator that has passed step {step}; give a list, tr.data.arrays or "
+                f"tr.data.tokens to go back"
+            )
         while self._next < step:
             if self._draw() is None:
                 return None

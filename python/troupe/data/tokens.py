@@ -18,8 +18,9 @@ from troupe.data.source import Data
 class Tokens(Data):
     """Windows of tokens: "x" [batch, seq], and "y", the same one token later."""
 
-    def __init__(self, paths: list[str], seq: int, batch: int, seed: int, dtype: str,
-                 part: tuple[float, float]):
+    def __init__(
+        self, paths: list[str], seq: int, batch: int, seed: int, dtype: str, part: tuple[float, float]
+    ):
         self.paths = paths
         self.seq = seq
         self.batch_rows = batch
@@ -36,8 +37,10 @@ class Tokens(Data):
         return self._files.at(begin, len(self) - begin if count is None else count)
 
     def sources(self) -> dict[str, Any]:
-        return {name: self._files.source(self.seq, self.batch_rows, self._seed, shift)
-                for shift, name in enumerate(("x", "y"))}
+        return {
+            name: self._files.source(self.seq, self.batch_rows, self._seed, shift)
+            for shift, name in enumerate(("x", "y"))
+        }
 
     def prepare(self, step: int) -> bool:
         return True
@@ -49,14 +52,21 @@ class Tokens(Data):
             yield {"x": np.ascontiguousarray(rows[:, :-1]), "y": np.ascontiguousarray(rows[:, 1:])}
 
 
-def tokens(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, seq: int, batch: int, seed: int = 0,
-           dtype: str = "u8", part: tuple[float, float] = (0.0, 1.0)) -> Tokens:
+def tokens(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    seq: int,
+    batch: int,
+    seed: int = 0,
+    dtype: str = "u8",
+    part: tuple[float, float] = (0.0, 1.0),
+) -> Tokens:
     """Training data from files of raw tokens (`dtype` "u8", "u16" or "i32", little-endian; any file is one of bytes).
 
     `paths` is a path, a pattern such as "corpus/*.bin", or a list of either. A step's batch has `batch` windows of
     `seq` + 1 consecutive tokens from places drawn by (seed, step, row) alone, read where they are needed: "x" is the
-    first `seq` of them and "y" the last, both i32[batch, seq]. Evaluation goes through the tokens once, in order. `part`:
-    only these of the tokens, as fractions of all: (0.0, 0.9) for training, (0.9, 1.0) held out.
+    first `seq` of them and "y" the last, both i32[batch, seq]. Evaluation goes through the tokens once, in order.
+    `part`: only these of the tokens, as fractions of all: (0.0, 0.9) for training, (0.9, 1.0) held out.
     Raises FaultError for a file that cannot be read, PlanError for fewer than seq + 1 tokens.
     """
     found: list[str] = []

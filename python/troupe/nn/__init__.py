@@ -18,5 +18,20 @@ from troupe.nn.layers import (
 from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
 
-__all__ = ["CrossEntropyLoss", "Dropout", "Embedding", "GELU", "Identity", "LayerNorm", "Linear", "MSELoss", "Module",
-           "ModuleList", "Parameter", "ReLU", "Sequential", "Tanh", "init"]
+__all__ = [
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "GELU",
+    "Identity",
+    "LayerNorm",
+    "Linear",
+    "MSELoss",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Tanh",
+    "init",
+]

@@ -48,8 +48,11 @@ class Module:
         return result
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, (Parameter, Module)) or name in self.__dict__.get("_parameters", {}) or \
-                name in self.__dict__.get("_modules", {}):
+        if (
+            isinstance(value, (Parameter, Module))
+            or name in self.__dict__.get("_parameters", {})
+            or name in self.__dict__.get("_modules", {})
+        ):
             if "_parameters" not in self.__dict__:
                 raise AttributeError("call super().__init__() before assigning modules or parameters")
             self._parameters.pop(name, None)
@@ -143,14 +146,20 @@ class Module:
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         if strict and (missing or unexpected):
-            lists = [f"missing: {', '.join(missing)}" if missing else "",
-                     f"unexpected: {', '.join(unexpected)}" if unexpected else ""]
-            raise PlanError(f"the state dict does not fit {type(self).__name__}: {'; '.join(filter(None, lists))}")
+            lists = [
+                f"missing: {', '.join(missing)}" if missing else "",
+                f"unexpected: {', '.join(unexpected)}" if unexpected else "",
+            ]
+            raise PlanError(
+                f"the state dict does not fit {type(self).__name__}: {'; '.join(filter(None, lists))}"
+            )
         arrays = {name: np.asarray(state[name]) for name in own if name in state}
         for name, array in arrays.items():
             if array.shape != own[name].shape:
-                raise PlanError(f"the state dict does not fit {type(self).__name__}: '{name}' has shape "
-                                f"{list(array.shape)}, the model has {list(own[name].shape)}")
+                raise PlanError(
+                    f"the state dict does not fit {type(self).__name__}: '{name}' has shape "
+                    f"{list(array.shape)}, the model has {list(own[name].shape)}"
+                )
         for name, array in arrays.items():
             own[name].copy_(array)
         return missing, unexpected

@@ -16,7 +16,7 @@ import numpy as np
 from troupe import _troupe
 from troupe._troupe import PlanError
 from troupe.dtypes import FLOATS, dtype_name, numpy_dtype
-from troupe.tensor import TensorOperators
+from troupe.operators import TensorOperators
 
 if TYPE_CHECKING:
     from troupe.nn.module import Module
@@ -60,7 +60,9 @@ class Parameter(TensorOperators):
 
     def _setup(self, shape: Sequence[int], dtype: str, requires_grad: bool) -> None:
         if requires_grad and dtype not in FLOATS:
-            raise PlanError(f"a parameter of type {dtype} cannot be trained; give requires_grad=False or a float dtype")
+            raise PlanError(
+                f"a parameter of type {dtype} cannot be trained; give requires_grad=False or a float dtype"
+            )
         self.shape = tuple(int(s) for s in shape)
         self.dtype = dtype
         self.requires_grad = requires_grad
@@ -124,7 +126,9 @@ class Parameter(TensorOperators):
         """Takes the numbers of an array of the same shape. Raises PlanError when the shape differs."""
         values = np.asarray(array)
         if values.shape != self.shape:
-            raise PlanError(f"parameter '{self.path}' has shape {list(self.shape)}, the array {list(values.shape)}")
+            raise PlanError(
+                f"parameter '{self.path}' has shape {list(self.shape)}, the array {list(values.shape)}"
+            )
         values = np.ascontiguousarray(values, numpy_dtype(self.dtype)).reshape(self.shape)
         session = self.session
         if session is not None:

@@ -30,7 +30,9 @@ class Update:
 
     def state(self, kind: str) -> Tensor:
         """A variable of the parameter's shape and layout, zero at the start, named "optimizer.KIND.PARAMETER"."""
-        variable = self.trace.variable(f"optimizer.{kind}.{self.name}", self.parameter.dtype, self.parameter.shape)
+        variable = self.trace.variable(
+            f"optimizer.{kind}.{self.name}", self.parameter.dtype, self.parameter.shape
+        )
         self.lay_out(variable)
         return variable
 
@@ -53,14 +55,20 @@ class Optimizer:
         for group in groups:
             unknown = sorted(set(group) - set(defaults) - {"params"})
             if unknown:
-                raise PlanError(f"{type(self).__name__} has no option {', '.join(unknown)}; the options are "
-                                f"{', '.join(sorted(defaults))}")
+                raise PlanError(
+                    f"{type(self).__name__} has no option {', '.join(unknown)}; the options are "
+                    f"{', '.join(sorted(defaults))}"
+                )
             parameters = list(group["params"])
             for parameter in parameters:
                 if not isinstance(parameter, Parameter):
-                    raise PlanError(f"{type(self).__name__}: expected parameters, got {type(parameter).__name__}")
+                    raise PlanError(
+                        f"{type(self).__name__}: expected parameters, got {type(parameter).__name__}"
+                    )
                 if id(parameter) in seen:
-                    raise PlanError(f"{type(self).__name__}: parameter '{parameter.path}' stands in two groups")
+                    raise PlanError(
+                        f"{type(self).__name__}: parameter '{parameter.path}' stands in two groups"
+                    )
                 seen.add(id(parameter))
             self.param_groups.append({**defaults, **group, "params": parameters})
 
@@ -78,8 +86,10 @@ class Optimizer:
             lr: float | Schedule = group["lr"]
             rate = lr(steps) if callable(lr) else record("fill", value=float(lr), shape=[], dtype="f32")
             if not isinstance(rate, Tensor) or rate.shape != ():
-                raise PlanError(f"{type(self).__name__}: a learning-rate schedule returns a scalar tensor, this one "
-                                f"returned {rate!r}")
+                raise PlanError(
+                    f"{type(self).__name__}: a learning-rate schedule returns a scalar tensor, this one "
+                    f"returned {rate!r}"
+                )
             result.append(rate)
         return result
 
@@ -91,16 +101,35 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, as in PyTorch."""
 
-    def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3, momentum: float = 0.0,
-                 dampening: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False):
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Schedule = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise PlanError("SGD: nesterov needs a momentum above 0 and no dampening")
-        super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening,
-                                  "weight_decay": weight_decay, "nesterov": nesterov})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+            },
+        )
 
     def update(self, update: Update, lr: Tensor, options: Mapping[str, Any]) -> None:
-        attrs = {"momentum": float(options["momentum"]), "dampening": float(options["dampening"]),
-                 "weight_decay": float(options["weight_decay"]), "nesterov": int(options["nesterov"])}
+        attrs = {
+            "momentum": float(options["momentum"]),
+            "dampening": float(options["dampening"]),
+            "weight_decay": float(options["weight_decay"]),
+            "nesterov": int(options["nesterov"]),
+        }
         operands = [update.value, update.gradient, lr, update.scale, update.ok]
         if options["momentum"] == 0:
             update.assign(update.value, record("sgd", *operands, **attrs))
@@ -114,17 +143,34 @@ class SGD(Optimizer):
 class AdamW(Optimizer):
     """Adam with decoupled weight decay, as in PyTorch."""
 
-    def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
-                 eps: float = 1e-8, weight_decay: float = 0.01):
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def update(self, update: Update, lr: Tensor, options: Mapping[str, Any]) -> None:
         beta1, beta2 = options["betas"]
         m, v = update.state("m"), update.state("v")
-        value, next_m, next_v = record("adamw", update.value, update.gradient, lr, update.scale, update.ok,
-                                       update.step, m, v, beta1=float(beta1), beta2=float(beta2),
-                                       eps=float(options["eps"]), weight_decay=float(options["weight_decay"]))
+        value, next_m, next_v = record(
+            "adamw",
+            update.value,
+            update.gradient,
+            lr,
+            update.scale,
+            update.ok,
+            update.step,
+            m,
+            v,
+            beta1=float(beta1),
+            beta2=float(beta2),
+            eps=float(options["eps"]),
+            weight_decay=float(options["weight_decay"]),
+        )
         update.assign(update.value, value)
         update.assign(m, next_m)
         update.assign(v, next_v)
-
