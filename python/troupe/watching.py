@@ -37,8 +37,8 @@ def watch(pattern: str, tensor: bool = False) -> Watch:
     """Shows values in the metrics of training plans made from now on.
 
     `pattern` names modules ("blocks.3.attn": what the module returns; "blocks.*.attn") or values as `print(t)` shows
-    them. The metrics then have "NAME.mean" and "NAME.mean_square" per step, or with `tensor=True` the whole tensor as "NAME".
-    A pattern that matches nothing is a PlanError when a plan is made.
+    them. The metrics then have "NAME.mean" and "NAME.mean_square" per step, or with `tensor=True` the whole tensor as
+    "NAME". A pattern that matches nothing is a PlanError when a plan is made.
     """
     result = Watch(pattern, tensor)
     _watches.append(result)

@@ -1,5 +1,7 @@
 """Training: bits that do not depend on the mesh, updates as PyTorch makes them, gradient accumulation, metrics."""
 
+import threading
+
 import numpy as np
 import pytest
 from conftest import MLP, classify, examples, make_step
@@ -222,3 +224,21 @@ def test_what_changes_between_steps_changes_the_plan(line_batch):
     model.b.requires_grad = False
     before = float(model.b.numpy())
     assert np.isclose(step(line_batch).lr, 0.05) and float(model.b.numpy()) == before
+
+
+def test_other_threads_run_while_a_step_runs():
+    step = make_step(model=MLP(256, 2048, 4))
+    batch = examples(2048, inputs=256)
+    step(batch)
+    counts, done = [0], threading.Event()
+
+    def count():
+        while not done.wait(0.001):
+            counts[0] += 1
+
+    counter = threading.Thread(target=count)
+    counter.start()
+    metrics = [step(batch) for _ in range(3)]
+    done.set()
+    counter.join()
+    assert counts[0] > 5 and sum(m.seconds for m in metrics) > 0.02
