@@ -42,12 +42,12 @@ class LongestPaths {
     tolerance_ = 1e-12 * std::accumulate(graph.seconds.begin(), graph.seconds.end(), 1e-12);
   }
 
-  // The vertices of such a cycle, in order; empty when there is none.
-  std::vector<int> cycle_above(double ratio) {
+  // The edges of such a cycle, in order; empty when there is none.
+  std::vector<const TimedGraph::Edge*> cycle_above(double ratio) {
     best_.assign(graph_.seconds.size(), 0);
     taken_.assign(graph_.seconds.size(), nullptr);
     while (pass(ratio)) {
-      std::vector<int> cycle = closed();
+      std::vector<const TimedGraph::Edge*> cycle = closed();
       if (!cycle.empty()) return cycle;
     }
     return {};
@@ -69,7 +69,7 @@ class LongestPaths {
   }
 
   // A cycle among the edges last taken, if there is one.
-  std::vector<int> closed() const {
+  std::vector<const TimedGraph::Edge*> closed() const {
     std::vector<int> seen(graph_.seconds.size(), -1);
     for (int start : order_) {
       int v = start;
@@ -81,10 +81,10 @@ class LongestPaths {
         seen[at(v)] = std::max(seen[at(v)], 0);
         continue;
       }
-      std::vector<int> cycle;
+      std::vector<const TimedGraph::Edge*> cycle;
       const int first = v;
       do {
-        cycle.push_back(v);
+        cycle.push_back(taken_[at(v)]);
         v = taken_[at(v)]->from;
       } while (v != first);
       std::reverse(cycle.begin(), cycle.end());
@@ -100,16 +100,6 @@ class LongestPaths {
   std::vector<const TimedGraph::Edge*> taken_;
   double tolerance_ = 0;
 };
-
-// The fewest tokens between two neighbours of a cycle.
-int tokens_between(const TimedGraph& graph, int from, int to) {
-  int fewest = -1;
-  for (const TimedGraph::Edge& edge : graph.edges) {
-    if (edge.from == from && edge.to == to && (fewest < 0 || edge.tokens < fewest)) fewest = edge.tokens;
-  }
-  CHECK(fewest >= 0, from, to);
-  return fewest;
-}
 
 }  // namespace
 
@@ -142,16 +132,18 @@ CycleRatio max_cycle_ratio(const TimedGraph& graph) {
   LongestPaths paths(graph, order);
   CycleRatio result;
   while (true) {
-    std::vector<int> cycle = paths.cycle_above(result.seconds);
+    const std::vector<const TimedGraph::Edge*> cycle = paths.cycle_above(result.seconds);
     if (cycle.empty()) return result;
     double seconds = 0;
     int tokens = 0;
-    for (size_t i = 0; i < cycle.size(); ++i) {
-      seconds += graph.seconds[at(cycle[i])];
-      tokens += tokens_between(graph, cycle[i], cycle[(i + 1) % cycle.size()]);
+    std::vector<int> vertices;
+    for (const TimedGraph::Edge* edge : cycle) {
+      vertices.push_back(edge->from);
+      seconds += graph.seconds[at(edge->from)];
+      tokens += edge->tokens;
     }
     CHECK(tokens > 0 && seconds / tokens > result.seconds, seconds, tokens, result.seconds);
-    result = {seconds / tokens, std::move(cycle)};
+    result = {seconds / tokens, std::move(vertices)};
   }
 }
 

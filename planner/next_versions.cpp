@@ -42,26 +42,28 @@ NextVersions::NextVersions(const Graph& graph, const std::vector<bool>& needed) 
 }
 
 void NextVersions::find_in_place(const Graph& graph, const std::vector<bool>& needed) {
-  std::vector<int> uses(graph.values().size(), 0);  // one of them is to be the next version
+  std::vector<int> reads(graph.values().size(), 0);
+  std::vector<int> next_of(graph.values().size(), 0);  // of how many variables
   std::vector<std::vector<size_t>> readers(graph.values().size());
   for (size_t n = 0; n < graph.nodes().size(); ++n) {
     if (!needed[n]) continue;
     for (ValueId input : graph.nodes()[n].inputs) {
-      ++uses[input.index()];
+      ++reads[input.index()];
       readers[input.index()].push_back(n);
     }
   }
-  for (const OutputValue& output : graph.outputs()) ++uses[output.value.index()];
+  for (const OutputValue& output : graph.outputs()) ++reads[output.value.index()];
   for (const Variable& variable : graph.variables()) {
-    if (changes(variable)) ++uses[variable.next.index()];
+    if (changes(variable)) ++next_of[variable.next.index()];
   }
   for (const Variable& variable : graph.variables()) {
-    in_place_.push_back(changes(variable) && can_overwrite(graph, variable) && uses[variable.next.index()] == 1);
+    in_place_.push_back(changes(variable) && can_overwrite(graph, variable) && reads[variable.next.index()] == 0 &&
+                        next_of[variable.next.index()] == 1);
     if (!in_place_.back()) continue;
     const NodeId update = graph.value(variable.next).producer;
-    int uses_of_outputs = 0;
-    for (ValueId output : graph.node(update).outputs) uses_of_outputs += uses[output.index()];
-    if (uses_of_outputs == 1) continue;  // nothing can depend on it
+    int dependents = 0;
+    for (ValueId output : graph.node(update).outputs) dependents += reads[output.index()];
+    if (dependents == 0) continue;
     const std::vector<bool> depends = descendants(graph, update);
     for (size_t reader : readers[variable.value.index()]) {
       if (depends[reader]) in_place_.back() = false;

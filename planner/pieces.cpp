@@ -84,11 +84,13 @@ class PiecesStage {
   void find_accumulated() {
     accumulated_.assign(graph_.values().size(), false);
     hoisted_.assign(graph_.nodes().size(), false);
+    read_before_update_.assign(graph_.values().size(), false);
     std::vector<bool> read_by_piece(graph_.values().size(), false);
     for (size_t n = 0; n < graph_.nodes().size(); ++n) {
       if (!needed_[n]) continue;
       const Node& node = graph_.nodes()[n];
       for (ValueId input : node.inputs) {
+        if (node.role != Role::update) read_before_update_[input.index()] = true;
         if (rates_[input.index()] != Rate::piece) continue;
         (node.role == Role::update ? accumulated_ : read_by_piece)[input.index()] = true;
       }
@@ -186,10 +188,7 @@ class PiecesStage {
     const Variable& variable = graph_.variables()[v];
     ProgramVariable& result = program_.variables[v];
     result.value = copied_[variable.value.index()];
-    for (const Node& node : graph_.nodes()) {
-      if (node.role == Role::update) continue;
-      for (ValueId input : node.inputs) result.trained = result.trained || input == variable.value;
-    }
+    result.trained = read_before_update_[variable.value.index()];
     if (!in_place) return;
     result.update = program_.value(copied_[variable.next.index()]).producer;
     result.update_output = graph_.value(variable.next).output;
@@ -210,6 +209,7 @@ class PiecesStage {
   std::vector<bool> needed_;
   std::vector<bool> accumulated_;
   std::vector<bool> hoisted_;
+  std::vector<bool> read_before_update_;  // by value: in the forward or backward pass
   std::vector<ValueId> copied_;  // by value of the graph
   std::vector<ValueId> total_;   // its sum over the step
   std::map<size_t, ValueId> held_;  // by variable

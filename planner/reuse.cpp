@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 namespace troupe {
 namespace {
@@ -38,37 +39,50 @@ class Uncovered {
   bool empty() const { return ranges_.empty(); }
   // Takes [begin, end) out; true when any of it was still there.
   bool take(int64_t begin, int64_t end) {
+    const auto apart = [&](const std::pair<int64_t, int64_t>& range) { return end <= range.first || range.second <= begin; };
+    if (std::all_of(ranges_.begin(), ranges_.end(), apart)) return false;
     std::vector<std::pair<int64_t, int64_t>> left;
-    bool any = false;
     for (const auto& [b, e] : ranges_) {
-      if (end <= b || e <= begin) {
+      if (apart({b, e})) {
         left.emplace_back(b, e);
         continue;
       }
-      any = true;
       if (b < begin) left.emplace_back(b, begin);
       if (end < e) left.emplace_back(end, e);
     }
     ranges_ = std::move(left);
-    return any;
+    return true;
   }
 
  private:
   std::vector<std::pair<int64_t, int64_t>> ranges_;
 };
 
+// The occupants of one device that are written in the same part of a step, in the order of time.
+using Occupants = std::vector<const Occupant*>;
+
 class Guards {
  public:
-  Guards(const TaskGraph& graph, size_t position, std::map<std::pair<TaskAt, TaskAt>, int>& edges)
-      : graph_(graph), position_(static_cast<int>(position)), edges_(edges) {}
+  Guards(int position, std::map<std::pair<TaskAt, TaskAt>, int>& edges) : position_(position), edges_(edges) {}
 
-  // Walks the occupants that come after `held` and guards each byte's next writer. `later`: this time round; `next`:
-  // one round or step later.
-  void guard(const Occupant& held, const std::vector<const Occupant*>& later, const std::vector<const Occupant*>& next,
-             const std::vector<TaskAt>& readers) {
+  // Guards each byte's next writer among these. It comes later this time round, or else one round or step later, where
+  // the walk ends with the held register's own time: it waits for its own readers.
+  void guard(const Occupant& held, const Occupants& among, const std::vector<TaskAt>& readers) {
     Uncovered uncovered(held.begin, held.end);
-    for (const Occupant* occupant : later) add(uncovered, *occupant, 0, readers);
-    for (const Occupant* occupant : next) add(uncovered, *occupant, 1, readers);
+    const auto later = std::upper_bound(among.begin(), among.end(), held.life.first,
+                                        [](int first, const Occupant* other) { return first < other->life.first; });
+    for (auto it = later; it != among.end() && !uncovered.empty(); ++it) {
+      // Taken over in place while both live: the taker is the one that comes later.
+      if ((*it)->writer > held.writer) add(uncovered, **it, 0, readers);
+    }
+    for (auto it = among.begin(); it != later && !uncovered.empty(); ++it) {
+      if (*it != &held) add(uncovered, **it, 1, readers);
+    }
+  }
+
+  // Of writers of another part of the step, whose order this one does not share.
+  void guard_all(Uncovered& uncovered, const Occupants& others, int tokens, const std::vector<TaskAt>& readers) {
+    for (auto it = others.begin(); it != others.end() && !uncovered.empty(); ++it) add(uncovered, **it, tokens, readers);
   }
 
  private:
@@ -80,7 +94,6 @@ class Guards {
     }
   }
 
-  const TaskGraph& graph_;
   int position_;
   std::map<std::pair<TaskAt, TaskAt>, int>& edges_;
 };
@@ -90,43 +103,34 @@ class Guards {
 std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& memory,
                                    const std::vector<std::vector<std::vector<TaskAt>>>& remote_readers) {
   std::map<std::pair<TaskAt, TaskAt>, int> edges;
-  const auto segment = [&](const Occupant& occupant) { return graph.tasks[static_cast<size_t>(occupant.writer)].segment; };
   for (size_t position = 0; position < graph.class_of.size(); ++position) {
     std::vector<Occupant> occupants = occupants_of(graph, memory, static_cast<size_t>(graph.class_of[position]));
     std::sort(occupants.begin(), occupants.end(), [](const Occupant& a, const Occupant& b) {
       return std::tuple(a.life.first, a.writer, a.reg) < std::tuple(b.life.first, b.writer, b.reg);
     });
-    Guards guards(graph, position, edges);
+    Occupants all;
+    Occupants of_segment[kSegments];
+    const auto segment = [&](const Occupant& occupant) {
+      return static_cast<size_t>(graph.tasks[static_cast<size_t>(occupant.writer)].segment);
+    };
+    for (const Occupant& occupant : occupants) {
+      all.push_back(&occupant);
+      of_segment[segment(occupant)].push_back(&occupant);
+    }
+    Guards guards(static_cast<int>(position), edges);
     for (const Occupant& held : occupants) {
       if (held.reg < 0) continue;
       const std::vector<TaskAt>& readers = remote_readers[static_cast<size_t>(held.reg)][position];
       if (readers.empty()) continue;
-      // Each list in the order of time; the held register itself ends a walk, since it waits for its own readers.
-      std::vector<const Occupant*> later;
-      std::vector<const Occupant*> next;
-      std::vector<const Occupant*> after_pieces;
-      std::vector<const Occupant*> before_pieces;
-      const bool in_pieces = segment(held) == Segment::piece;
-      for (const Occupant& other : occupants) {
-        if (&other == &held) continue;
-        // Taken over in place while both live: the taker is the one that comes later.
-        const bool comes_later = other.life.first > held.life.first && other.writer > held.writer;
-        if (in_pieces && segment(other) != Segment::piece) {
-          (segment(other) == Segment::after ? after_pieces : before_pieces).push_back(&other);
-        } else {
-          (comes_later ? later : next).push_back(&other);
-        }
+      const Segment here = graph.tasks[static_cast<size_t>(held.writer)].segment;
+      if (here != Segment::piece) {
+        guards.guard(held, all, readers);
+        continue;
       }
-      const auto until_held = [&](std::vector<const Occupant*>& list) {
-        list.erase(std::remove_if(list.begin(), list.end(),
-                                  [&](const Occupant* other) {
-                                    return other->life.first > held.life.first;
-                                  }),
-                   list.end());
-      };
-      until_held(next);
-      guards.guard(held, later, next, readers);
-      if (in_pieces) guards.guard(held, after_pieces, before_pieces, readers);
+      guards.guard(held, of_segment[static_cast<size_t>(Segment::piece)], readers);
+      Uncovered uncovered(held.begin, held.end);
+      guards.guard_all(uncovered, of_segment[static_cast<size_t>(Segment::after)], 0, readers);
+      guards.guard_all(uncovered, of_segment[static_cast<size_t>(Segment::before)], 1, readers);
     }
   }
   std::vector<ReuseEdge> result;
