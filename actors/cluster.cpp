@@ -93,9 +93,8 @@ Cluster::Cluster(const KernelTable& kernels, const ClusterOptions& options) {
   self->request(actors_->worker, kJoinPatience, ReadyAtom::value)
       .receive([](int32_t) {}, [](const caf::error&) { CHECK(false, "the worker actor did not start"); });
   Actors* actors = actors_.get();
-  engine_->set_bell([actors](int executor) {
-    caf::anon_send(actors->executors[static_cast<size_t>(executor)], WakeAtom::value);
-  });
+  engine_->set_bell(
+      [actors](int executor) { caf::anon_send(actors->executors[static_cast<size_t>(executor)], WakeAtom::value); });
 }
 
 Cluster::~Cluster() { shutdown(); }

@@ -15,8 +15,8 @@
 namespace troupe {
 
 struct ClusterOptions {
-  int devices = 1;       // how many the plans will use
-  int executors = 0;     // threads; 0: as many as cores or devices, whichever is less
+  int devices = 1;        // how many the plans will use
+  int executors = 0;      // threads; 0: as many as cores or devices, whichever is less
   double spin_s = 50e-6;  // see EngineOptions
 };
 

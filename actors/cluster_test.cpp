@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <thread>
 
@@ -41,7 +41,7 @@ void expect_variables(Cluster& cluster, PlanHandle plan, const KernelTable& kern
   each([&](RegisterId reg, const PlanRegister& of) {
     if (of.arena != ArenaKind::variables || !of.producer.valid()) return;
     const auto have = cluster.engine().bytes(plan, reg);
-    EXPECT_EQ(std::memcmp(have.data(), expected.newest(reg).data(), have.size()), 0) << graph.plan.name << of.name;
+    EXPECT_TRUE(std::ranges::equal(have, expected.newest(reg))) << graph.plan.name << " " << of.name;
   });
 }
 

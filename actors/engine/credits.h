@@ -79,22 +79,27 @@ class Credits {
   bool can_fire() const { return missing_ == 0; }
 
   Refusal arrived(int32_t input, int64_t version) {
-    if (static_cast<size_t>(input) >= inputs_.size()) [[unlikely]] return Refusal::no_such_port;
+    if (static_cast<size_t>(input) >= inputs_.size()) [[unlikely]]
+      return Refusal::no_such_port;
     Input& in = inputs_[static_cast<size_t>(input)];
     if (version != in.arrived) [[unlikely]] {
       return version < in.arrived ? Refusal::repeated : Refusal::out_of_order;
     }
-    if (version - in.version >= in.slots) [[unlikely]] return Refusal::overrun;
+    if (version - in.version >= in.slots) [[unlikely]]
+      return Refusal::overrun;
     if (in.arrived++ == in.version) --missing_;
     return Refusal::none;
   }
 
   Refusal freed(int32_t reader, int64_t version) {
-    if (static_cast<size_t>(reader) >= readers_.size()) [[unlikely]] return Refusal::no_such_port;
+    if (static_cast<size_t>(reader) >= readers_.size()) [[unlikely]]
+      return Refusal::no_such_port;
     Reader& r = readers_[static_cast<size_t>(reader)];
-    if (version != r.freed) [[unlikely]] return version < r.freed ? Refusal::repeated : Refusal::out_of_order;
+    if (version != r.freed) [[unlikely]]
+      return version < r.freed ? Refusal::repeated : Refusal::out_of_order;
     const Output& out = outputs_[static_cast<size_t>(r.output)];
-    if (version >= out.version) [[unlikely]] return Refusal::never_written;
+    if (version >= out.version) [[unlikely]]
+      return Refusal::never_written;
     if (r.freed++ == out.version - out.slots) --missing_;
     return Refusal::none;
   }

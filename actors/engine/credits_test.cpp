@@ -16,7 +16,7 @@ constexpr int64_t kFirings = 5;
 struct Model {
   std::vector<Credits::InputSpec> inputs;
   std::vector<Credits::OutputSpec> outputs;
-  std::vector<std::set<int64_t>> arrived;                 // by input
+  std::vector<std::set<int64_t>> arrived;                   // by input
   std::vector<std::pair<size_t, std::set<int64_t>>> freed;  // by reader: its output, what it freed
   int64_t firings = 0;
   bool running = false;

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <set>
 #include <thread>
 #include <utility>
 
+#include "actors/engine/agreement.h"
 #include "actors/engine/parts.h"
 #include "actors/engine/stall.h"
 #include "runtime/base/check.h"
@@ -106,38 +106,6 @@ void Engine::check_not_running(const char* what) const {
   if (running()) throw PlanError("cannot " + std::string(what) + " while plan '" + current_->plan().name + "' runs");
 }
 
-// Plans that share variables must mean the same bytes by them.
-void Engine::check_agrees(const LoadedPlan& fresh) const {
-  const auto place_of = [](const LoadedPlan& of, const PlanPart& part) {
-    const DeviceId device = of.device_of(part.reg);
-    if (!device.valid()) return std::string();  // not used here
-    return of.plan().devices[device.index()].name + " byte " + std::to_string(of.plan().reg(part.reg).slots[0]) +
-           " with " + part.box.str();
-  };
-  const Plan& plan = fresh.plan();
-  for (const auto& other : plans_) {
-    if (other == nullptr || other.get() == &fresh) continue;
-    const Plan& old = other->plan();
-    if (old.epoch != plan.epoch) {
-      throw PlanError("plan", plan.name, "is of epoch " + std::to_string(plan.epoch) + ", but '" + old.name +
-                      "' of epoch " + std::to_string(old.epoch) + " is still loaded", {});
-    }
-    for (const PlanVariable& variable : plan.variables) {
-      const auto same = std::find_if(old.variables.begin(), old.variables.end(),
-                                     [&](const PlanVariable& v) { return v.name == variable.name; });
-      if (same == old.variables.end()) continue;
-      std::set<std::string> places;
-      for (const PlanPart& part : same->parts) places.insert(place_of(*other, part));
-      for (const PlanPart& part : variable.parts) {
-        const std::string place = place_of(fresh, part);
-        if (place.empty() || places.contains(place)) continue;
-        throw PlanError("plan", plan.name, "has variable '" + variable.name + "' at " + place + ", but '" + old.name +
-                        "' of the same epoch does not", {});
-      }
-    }
-  }
-}
-
 PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
   check_not_running("load a plan");
   CHECK(plan != nullptr);
@@ -153,7 +121,9 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
   CHECK(handle.value <= UINT16_MAX, "too many plans");
   plans_.push_back(std::make_unique<LoadedPlan>(plan, handle, kernels_, executors(), places(*plan, options_)));
   try {
-    check_agrees(*plans_.back());
+    for (size_t other = 0; other + 1 < plans_.size(); ++other) {
+      if (plans_[other] != nullptr) check_agree(*plans_.back(), *plans_[other]);
+    }
     plans_.back()->set_sources(std::move(sources));
     memory_.add(*plan, handle.value);
   } catch (...) {

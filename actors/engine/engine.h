@@ -101,7 +101,6 @@ class Engine {
  private:
   class Pause;
   void check_not_running(const char* what) const;
-  void check_agrees(const LoadedPlan& fresh) const;
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;
   Fault stall();

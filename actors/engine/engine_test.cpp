@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -17,7 +18,8 @@ namespace {
 
 // y[0] = x[0] + 1, or += the input.
 void increment(const KernelArgs& args, Stream&) {
-  *args.outputs[0].as<float>() = *args.inputs[0].as<float>() + (args.inputs.size() > 1 ? *args.inputs[1].as<float>() : 1);
+  *args.outputs[0].as<float>() =
+      *args.inputs[0].as<float>() + (args.inputs.size() > 1 ? *args.inputs[1].as<float>() : 1);
 }
 void copy(const KernelArgs& args, Stream&) {
   std::memcpy(args.outputs[0].data, args.inputs[0].data, static_cast<size_t>(args.outputs[0].bytes()));
@@ -161,7 +163,7 @@ TEST(Engine, RandomGraphsOnThreadsComputeWhatTheInterpreterDoes) {
       const PlanRegister& of = graph.plan.registers[r];
       if (of.arena != ArenaKind::variables || !of.producer.valid()) continue;
       const auto have = rig.engine.bytes(plan, reg);
-      ASSERT_EQ(std::memcmp(have.data(), expected.newest(reg).data(), have.size()), 0) << "seed " << seed << of.name;
+      ASSERT_TRUE(std::ranges::equal(have, expected.newest(reg))) << "seed " << seed << " " << of.name;
     }
   }
 }
@@ -279,8 +281,9 @@ TEST(Engine, RefusesPlansThatItCannotRun) {
   Plan elsewhere = evaluation();
   elsewhere.registers[0].slots = {64};
   elsewhere.devices[0].arena_bytes[0] += 64;
-  EXPECT_EQ(text(elsewhere), "plan 'evaluate': has variable 'w' at cpu:0 byte 64 with [0:1], but 'train' of the same "
-                             "epoch does not");
+  EXPECT_EQ(text(elsewhere),
+            "plan 'evaluate': has variable 'w' at cpu:0 byte 64 with [0:1], but 'train' of the same "
+            "epoch does not");
   Plan broken = evaluation();
   broken.registers[0].slots = {640000};
   EXPECT_NE(text(broken).find("cannot be run"), std::string::npos);
@@ -312,9 +315,13 @@ TEST(Engine, NamesTheSourceThatEverybodyWaitsFor) {
     EXPECT_EQ(error.fault().deadline, 0.1);
     const std::string text = error.what();
     EXPECT_NE(text.find("the one that should have gone on is 'data' on cpu:0: its source 'numbers' is not ready for "
-                        "step 1"), std::string::npos) << text;
+                        "step 1"),
+              std::string::npos)
+        << text;
     EXPECT_NE(text.find("'forward' on cpu:0, step 1: waits for version 2 of register 'x' from 'data' on cpu:0 (2 came "
-                        "so far)"), std::string::npos) << text;
+                        "so far)"),
+              std::string::npos)
+        << text;
   }
 }
 
@@ -335,7 +342,8 @@ TEST(Engine, NamesTheKernelThatDoesNotEnd) {
     EXPECT_EQ(error.fault().task, "fast");
     EXPECT_EQ(error.fault().peer, "slow");
     EXPECT_NE(std::string(error.what()).find("'slow' on cpu:0: its executor runs the kernel of 'slow' on cpu:0"),
-              std::string::npos) << error.what();
+              std::string::npos)
+        << error.what();
   }
 }
 
@@ -353,7 +361,8 @@ TEST(Engine, ListsTheTasksThatWaitForEachOther) {
     FAIL() << "nothing was thrown";
   } catch (const FaultError& error) {
     EXPECT_NE(std::string(error.what()).find("these wait for each other: 'a' on cpu:0 -> 'b' on cpu:1 -> 'a' on cpu:0"),
-              std::string::npos) << error.what();
+              std::string::npos)
+        << error.what();
   }
 }
 

@@ -87,7 +87,8 @@ Executor::Outcome Executor::run_until(double deadline_s) {
     poll();
     if (StreamLoop* stream = next()) {
       begin(*stream);
-      if (!compute(*stream)) [[unlikely]] continue;
+      if (!compute(*stream)) [[unlikely]]
+        continue;
       finish(*stream);
       if (firings % kFiringsPerLook == 0 && clock_.now() >= deadline_s) return Outcome::again;
       continue;
@@ -191,32 +192,37 @@ void Executor::begin(StreamLoop& stream) {
   current_ = &stream;
   running_.store(static_cast<int64_t>(plan.handle().value) << 32 | task.id().value, std::memory_order_relaxed);
   task.begin(stream.step, plan.plan().seed, &failure_);
-  if (stream.share->observer) [[unlikely]] stream.share->observer->begin(task);
+  if (stream.share->observer) [[unlikely]]
+    stream.share->observer->begin(task);
 }
 
 bool Executor::compute(StreamLoop& stream) {
   TaskActor& task = stream.head();
   if (task.empty()) return true;
   task.compute(stream.device_stream);
-  if (failure_.empty()) [[likely]] return true;
+  if (failure_.empty()) [[likely]]
+    return true;
   fail(std::exchange(failure_, {}));
   return false;
 }
 
 void Executor::finish(StreamLoop& stream) {
   TaskActor& task = stream.head();
-  if (stream.share->observer) [[unlikely]] stream.share->observer->end(task, stream.position++);
+  if (stream.share->observer) [[unlikely]]
+    stream.share->observer->end(task, stream.position++);
   task.finish([&](MessageKind kind, const Route& route, int64_t version, int32_t slot) {
     post(stream, kind, route, version, slot);
   });
   if (!staged_.empty()) flush();
   progress_.store(++fired_, std::memory_order_relaxed);
-  if (stream.advance()) [[unlikely]] end_step(stream);
+  if (stream.advance()) [[unlikely]]
+    end_step(stream);
 }
 
 inline void Executor::post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version,
                            int32_t slot) {
-  if (from.share->observer) [[unlikely]] from.share->observer->posted(route.local == nullptr);
+  if (from.share->observer) [[unlikely]]
+    from.share->observer->posted(route.local == nullptr);
   if (route.local == nullptr) {
     send(from, kind, route, version, slot);
     return;
@@ -240,8 +246,8 @@ void Executor::send(const StreamLoop& from, MessageKind kind, const Route& route
   bool first = true;
   for (size_t staged : staged_) first &= staged != to;
   if (first) staged_.push_back(to);
-  outgoing_[to]->stage({version, plan.epoch, route.task, route.port, route.reg, slot,
-                        static_cast<uint16_t>(plan.handle().value), kind});
+  outgoing_[to]->stage(
+      {version, plan.epoch, route.task, route.port, route.reg, slot, static_cast<uint16_t>(plan.handle().value), kind});
 }
 
 void Executor::flush() {
@@ -291,8 +297,8 @@ void Executor::refuse(Refusal refusal, const Plan& plan, const TaskActor& task, 
   const PlanRegister& of = plan.reg(RegisterId(reg));
   const PlanTask& at = plan.task(task.id());
   Fault fault;
-  fault.what = std::string(kind == MessageKind::ready ? "ready" : "freed") + " for version " +
-               std::to_string(version) + " of register '" + of.name + "' refused: " + std::string(text_of(refusal));
+  fault.what = std::string(kind == MessageKind::ready ? "ready" : "freed") + " for version " + std::to_string(version) +
+               " of register '" + of.name + "' refused: " + std::string(text_of(refusal));
   fault.task = at.name;
   fault.device = plan.devices.at(at.device.index()).name;
   shared_.raise(std::move(fault));

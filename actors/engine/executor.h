@@ -63,8 +63,7 @@ class Executor {
   void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void flush();
   void end_step(StreamLoop& stream);
-  void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg,
-              int64_t version);
+  void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg, int64_t version);
   void fail(const std::string& what);
 
   const int index_;
@@ -76,11 +75,11 @@ class Executor {
   std::vector<StreamLoop*> queue_;  // a ring; each stream is in it at most once
   size_t first_ = 0;
   size_t queued_ = 0;
-  int32_t turns_ = 0;               // firings of the first stream since it came to the front
+  int32_t turns_ = 0;  // firings of the first stream since it came to the front
   std::vector<Lane*> inbox_;
-  std::vector<Lane*> outgoing_;     // by executor
-  std::vector<size_t> staged_;      // executors with mail that is not yet published
-  std::string failure_;             // of the kernel that runs
+  std::vector<Lane*> outgoing_;  // by executor
+  std::vector<size_t> staged_;   // executors with mail that is not yet published
+  std::string failure_;          // of the kernel that runs
   const StreamLoop* current_ = nullptr;
   uint64_t fired_ = 0;
 

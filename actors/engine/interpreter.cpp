@@ -75,8 +75,8 @@ void Interpreter::fire(size_t t) {
     const int64_t v = reg.initial + n / reg.every;
     if (n % reg.every == reg.every - 1) complete_[output.index()] = v + 1;
     if (reg.is_control()) continue;
-    const bool overwrites = std::any_of(task.inputs.begin(), task.inputs.end(),
-                                        [&](const PlanRead& read) { return read.reg == output; });
+    const bool overwrites =
+        std::any_of(task.inputs.begin(), task.inputs.end(), [&](const PlanRead& read) { return read.reg == output; });
     if (overwrites && n % reg.every == 0) version(output, v) = version(output, v - 1);
     outputs.push_back(view(output, v));
     written.push_back(output);

@@ -40,9 +40,9 @@ class Interpreter {
   const SourceMap sources_;
   const int64_t first_step_;
   int64_t steps_ = 0;
-  std::vector<int64_t> firings_;                // by task
-  std::vector<int64_t> complete_;               // by register: versions
-  std::vector<std::map<int64_t, Bytes>> held_;  // by register: versions
+  std::vector<int64_t> firings_;                        // by task
+  std::vector<int64_t> complete_;                       // by register: versions
+  std::vector<std::map<int64_t, Bytes>> held_;          // by register: versions
   std::vector<std::vector<std::vector<Bytes>>> after_;  // by task, firing, output
 };
 

@@ -53,9 +53,7 @@ class Lane {
     head_.store(head + 1, std::memory_order_release);
     return true;
   }
-  bool empty() const {
-    return tail_.load(std::memory_order_seq_cst) == head_.load(std::memory_order_relaxed);
-  }
+  bool empty() const { return tail_.load(std::memory_order_seq_cst) == head_.load(std::memory_order_relaxed); }
 
  private:
   // Sender and receiver each write their own cache line. Two lines apart: the neighbour is prefetched with it.

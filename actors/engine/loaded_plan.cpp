@@ -23,8 +23,8 @@ struct ReaderPort {
 
 // The ports of all tasks. Two reads of one register for equally many firings are one port.
 struct Ports {
-  std::vector<std::vector<PlanRead>> inputs;      // by task
-  std::vector<std::vector<ReaderPort>> readers;   // by register
+  std::vector<std::vector<PlanRead>> inputs;     // by task
+  std::vector<std::vector<ReaderPort>> readers;  // by register
 
   explicit Ports(const Plan& plan) : inputs(plan.tasks.size()), readers(plan.registers.size()) {
     for (size_t t = 0; t < plan.tasks.size(); ++t) {
@@ -56,12 +56,14 @@ void check_overwritten(const Plan& plan, const PlanTask& task, const PlanRead& r
   const PlanRegister& reg = plan.reg(read.reg);
   if (reg.is_control()) return;
   if (reg.slot_count != 1 || reg.initial != 1) {
-    refuse(plan, task, "overwrites register '" + reg.name + "' in place, which needs 1 slot and 1 initial version; it has " +
-                           std::to_string(reg.slot_count) + " and " + std::to_string(reg.initial));
+    refuse(plan, task,
+           "overwrites register '" + reg.name + "' in place, which needs 1 slot and 1 initial version; it has " +
+               std::to_string(reg.slot_count) + " and " + std::to_string(reg.initial));
   }
   if (reg.every != read.every) {
-    refuse(plan, task, "reads register '" + reg.name + "' for " + std::to_string(read.every) +
-                           " firings and overwrites it over " + std::to_string(reg.every) + "; both must be equal");
+    refuse(plan, task,
+           "reads register '" + reg.name + "' for " + std::to_string(read.every) + " firings and overwrites it over " +
+               std::to_string(reg.every) + "; both must be equal");
   }
 }
 
@@ -277,8 +279,7 @@ size_t LoadedPlan::slot_of(const PlanPart& part) const {
   const PlanRegister& reg = plan_->reg(part.reg);
   if (part.piece < 0 || !reg.producer.valid() || next_step == first_step) return newest_slot(part.reg);
   const PlanTask& task = plan_->task(reg.producer);
-  const int32_t firing =
-      task.shards == 0 ? part.piece : part.piece - task.first_shard * task.pieces_per_shard;
+  const int32_t firing = task.shards == 0 ? part.piece : part.piece - task.first_shard * task.pieces_per_shard;
   CHECK(firing >= 0 && firing < task.firings_per_step, reg.name, part.piece);
   const int64_t version = versions_after(part.reg, next_step - first_step - 1) + firing / reg.every;
   CHECK(versions_after(part.reg, next_step - first_step) - version <= reg.slot_count, reg.name, "overwritten");

@@ -13,7 +13,7 @@ struct Message {
   int64_t version = 0;  // of the register, counted from the start of the plan's life
   uint32_t epoch = 0;   // the plan's life; a message of an older one is dropped
   int32_t task = -1;
-  int32_t port = -1;    // ready: the input; freed: the reader
+  int32_t port = -1;  // ready: the input; freed: the reader
   int32_t reg = -1;
   int32_t slot = 0;
   uint16_t plan = 0;

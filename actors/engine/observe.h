@@ -43,18 +43,19 @@ struct NonFinite {
   int32_t piece = 0;
   int64_t position = 0;  // in the stream's sequence of one step
   TaskId task;
-  RegisterId reg;        // the output
-  int64_t element = 0;   // of this device's part
+  RegisterId reg;       // the output
+  int64_t element = 0;  // of this device's part
   double value = 0;
-  RegisterId input;      // when passed on: the input it came from
+  RegisterId input;  // when passed on: the input it came from
 };
 
 struct Observations {
-  std::vector<TaskObservation> tasks;  // by TaskId
-  int64_t messages = 0;                // ready and freed, all together
-  int64_t crossing = 0;                // those between executors
-  std::vector<int64_t> peak_bytes;     // per device: slots in the workspace and io arenas that were live together
-  std::vector<TracedFiring> trace;     // by begin
+  std::vector<TaskObservation> tasks;   // by TaskId
+  int64_t messages = 0;                 // ready and freed, all together
+  int64_t crossing = 0;                 // those between executors
+  std::vector<int64_t> peak_bytes;      // per device: slots in the workspace and io arenas that were live together
+  std::vector<int64_t> peak_workspace;  // per device: slots there, and scratch: what PlanPromise::peak foretells
+  std::vector<TracedFiring> trace;      // by begin
   std::optional<NonFinite> nonfinite;
 };
 

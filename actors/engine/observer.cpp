@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <tuple>
 
 namespace troupe {
@@ -33,11 +34,10 @@ double value_at(const TensorView& view, int64_t element) {
 
 }  // namespace
 
-void LiveBytes::add(DeviceId device, int64_t bytes) {
-  OfDevice& counted = of[device.index()];
-  const int64_t now = counted.now.fetch_add(bytes) + bytes;
-  int64_t peak = counted.peak.load();
-  while (now > peak && !counted.peak.compare_exchange_weak(peak, now)) {
+void LiveBytes::Count::add(int64_t bytes) {
+  const int64_t then = now.fetch_add(bytes) + bytes;
+  int64_t most = peak.load();
+  while (then > most && !peak.compare_exchange_weak(most, then)) {
   }
 }
 
@@ -49,19 +49,34 @@ Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, st
   for (const PlanOutput& output : plan.outputs) {
     for (const PlanPart& part : output.parts) fetched_[part.reg.index()] = true;
   }
-  holders_.resize(plan.registers.size());
-  for (size_t r = 0; r < plan.registers.size(); ++r) holders_[r].resize(plan.registers[r].slots.size());
+  find_places();
+}
+
+void Observer::find_places() {
+  slots_.resize(plan_.registers.size());
+  std::map<std::tuple<DeviceId, ArenaKind, int64_t>, int32_t> known;
+  for (size_t r = 0; r < plan_.registers.size(); ++r) {
+    const PlanRegister& reg = plan_.registers[r];
+    if (reg.arena == ArenaKind::variables || !reg.producer.valid()) continue;
+    const DeviceId device = plan_.task(reg.producer).device;
+    for (int64_t offset : reg.slots) {
+      const auto [it, fresh] =
+          known.emplace(std::tuple(device, reg.arena, offset), static_cast<int32_t>(places_.size()));
+      if (fresh) places_.push_back({device, reg.arena, 0, 0});
+      slots_[r].push_back({0, it->second});
+    }
+  }
 }
 
 void Observer::restart(const std::vector<TaskActor*>& tasks) {
   if (!what_.live_bytes) return;
-  for (size_t r = 0; r < holders_.size(); ++r) {
-    for (size_t s = 0; s < holders_[r].size(); ++s) {
-      if (holders_[r][s] > 0) {
-        holders_[r][s] = 1;
-        drop_live(static_cast<int32_t>(r), s);
-      }
-    }
+  for (Place& place : places_) {
+    if (place.holders > 0) add_live(place, -place.bytes);
+    place.holders = 0;
+    place.bytes = 0;
+  }
+  for (auto& slots : slots_) {
+    for (Slot& slot : slots) slot.holders = 0;
   }
   for (const TaskActor* task : tasks) {
     if (task == nullptr) continue;
@@ -74,7 +89,10 @@ void Observer::restart(const std::vector<TaskActor*>& tasks) {
 }
 
 void Observer::begin(const TaskActor& task) {
-  if (what_.live_bytes) begin_writing(task);
+  if (what_.live_bytes) {
+    begin_writing(task);
+    count_scratch(task, 1);
+  }
   if (what_.times || what_.trace > 0) begin_s_ = clock_.now();
 }
 
@@ -91,22 +109,42 @@ void Observer::end(const TaskActor& task, int64_t position) {
     }
     if (what_.finite) scan(task, position);
   }
-  if (what_.live_bytes) end_writing(task);
+  if (what_.live_bytes) {
+    end_writing(task);
+    count_scratch(task, -1);
+  }
+}
+
+void Observer::add_live(Place& place, int64_t bytes) {
+  LiveBytes::OfDevice& of = live_->of[place.device.index()];
+  of.slots.add(bytes);
+  if (place.arena == ArenaKind::workspace) of.workspace.add(bytes);
 }
 
 void Observer::take_live(int32_t reg, size_t slot, int holders) {
-  const PlanRegister& of = plan_.registers[static_cast<size_t>(reg)];
-  if (of.is_control() || of.arena == ArenaKind::variables) return;
-  int32_t& held = holders_[static_cast<size_t>(reg)][slot];
-  if (held == 0) live_->add(plan_.task(of.producer).device, of.bytes);
-  held += holders;
+  if (holders == 0 || slots_[static_cast<size_t>(reg)].empty()) return;
+  Slot& taken = slots_[static_cast<size_t>(reg)][slot];
+  Place& place = places_[static_cast<size_t>(taken.place)];
+  const int64_t bytes = std::max(place.bytes, plan_.registers[static_cast<size_t>(reg)].bytes);
+  if (bytes > place.bytes) add_live(place, bytes - place.bytes);
+  place.bytes = bytes;
+  place.holders += holders;
+  taken.holders += holders;
 }
 
 void Observer::drop_live(int32_t reg, size_t slot) {
-  const PlanRegister& of = plan_.registers[static_cast<size_t>(reg)];
-  if (of.is_control() || of.arena == ArenaKind::variables) return;
-  int32_t& held = holders_[static_cast<size_t>(reg)][slot];
-  if (--held == 0) live_->add(plan_.task(of.producer).device, -of.bytes);
+  if (slots_[static_cast<size_t>(reg)].empty()) return;
+  Slot& dropped = slots_[static_cast<size_t>(reg)][slot];
+  Place& place = places_[static_cast<size_t>(dropped.place)];
+  --dropped.holders;
+  if (--place.holders > 0) return;
+  add_live(place, -place.bytes);
+  place.bytes = 0;
+}
+
+void Observer::count_scratch(const TaskActor& task, int sign) {
+  const PlanTask& of = plan_.task(task.id());
+  if (of.scratch_bytes > 0) live_->of[of.device.index()].workspace.add(sign * of.scratch_bytes);
 }
 
 // The writer holds the slot, and so will every reader. What the driver fetches stays until it is written again.
@@ -114,9 +152,9 @@ void Observer::begin_writing(const TaskActor& task) {
   for (size_t o = 0; o < task.output_registers().size(); ++o) {
     const Credits::Output& out = task.credits().outputs()[o];
     const int32_t reg = task.output_registers()[o];
-    if (out.within != 0 || holders_[static_cast<size_t>(reg)].empty()) continue;
+    if (out.within != 0 || slots_[static_cast<size_t>(reg)].empty()) continue;
     const auto slot = static_cast<size_t>(out.slot);
-    const bool still_held = holders_[static_cast<size_t>(reg)][slot] > 0;  // by the driver
+    const bool still_held = slots_[static_cast<size_t>(reg)][slot].holders > 0;  // by the driver
     take_live(reg, slot, 1 + out.readers + (fetched_[static_cast<size_t>(reg)] && !still_held ? 1 : 0));
   }
 }
@@ -124,8 +162,7 @@ void Observer::begin_writing(const TaskActor& task) {
 void Observer::end_writing(const TaskActor& task) {
   for (size_t o = 0; o < task.output_registers().size(); ++o) {
     const Credits::Output& out = task.credits().outputs()[o];
-    if (out.within + 1 != out.every || holders_[static_cast<size_t>(task.output_registers()[o])].empty()) continue;
-    drop_live(task.output_registers()[o], static_cast<size_t>(out.slot));
+    if (out.within + 1 == out.every) drop_live(task.output_registers()[o], static_cast<size_t>(out.slot));
   }
 }
 
@@ -133,7 +170,6 @@ void Observer::freed(const TaskActor& producer, int32_t reader, int64_t version)
   if (!what_.live_bytes) return;
   const auto output = static_cast<size_t>(producer.credits().readers()[static_cast<size_t>(reader)].output);
   const int32_t reg = producer.output_registers()[output];
-  if (holders_[static_cast<size_t>(reg)].empty()) return;
   drop_live(reg, static_cast<size_t>(version % producer.credits().outputs()[output].slots));
 }
 
@@ -156,7 +192,10 @@ void Observer::scan(const TaskActor& task, int64_t position) {
     found.value = value_at(view, element);
     for (size_t in = 0; in < inputs && found.born; ++in) {
       const Operand& operand = task.operands()[in];
-      if (operand.of_output) continue;  // overwritten by now
+      const bool overwritten = std::any_of(task.outputs().begin(), task.outputs().end(), [&](const TensorView& out) {
+        return out.data == task.inputs()[in].data;  // a variable, or bytes that an output has taken over
+      });
+      if (overwritten) continue;
       if (first_nonfinite(task.inputs()[in]) < 0) continue;
       found.born = false;
       found.input = RegisterId(operand.reg);
@@ -172,7 +211,11 @@ void Observer::report(Observations& into) const {
     into.tasks[t].busy_s += tasks_[t].busy_s;
   }
   into.peak_bytes.clear();  // the same for all executors
-  for (const LiveBytes::OfDevice& device : live_->of) into.peak_bytes.push_back(device.peak.load());
+  into.peak_workspace.clear();
+  for (const LiveBytes::OfDevice& device : live_->of) {
+    into.peak_bytes.push_back(device.slots.peak.load());
+    into.peak_workspace.push_back(device.workspace.peak.load());
+  }
   into.messages += messages_;
   into.crossing += crossing_;
   into.trace.insert(into.trace.end(), trace_.begin(), trace_.end());

@@ -12,14 +12,18 @@
 
 namespace troupe {
 
-// Bytes of live slots per device, now and at most. Shared by the executors of a plan; thread-safe.
+// Bytes that are live on each device, now and at most. Shared by the executors of a plan; thread-safe.
 struct LiveBytes {
-  struct OfDevice {
+  struct Count {
     std::atomic<int64_t> now{0};
     std::atomic<int64_t> peak{0};
+    void add(int64_t bytes);
+  };
+  struct OfDevice {
+    Count slots;      // in the workspace and io arenas
+    Count workspace;  // slots there, and the scratch of the tasks that run
   };
   explicit LiveBytes(size_t devices) : of(devices) {}
-  void add(DeviceId device, int64_t bytes);
   std::vector<OfDevice> of;
 };
 
@@ -42,8 +46,22 @@ class Observer {
   void report(Observations& into) const;
 
  private:
+  // Slots that lie in the same place: an output may take over an input's bytes, which count once.
+  struct Place {
+    DeviceId device;
+    ArenaKind arena = ArenaKind::workspace;
+    int32_t holders = 0;
+    int64_t bytes = 0;
+  };
+  struct Slot {
+    int32_t holders = 0;  // who still needs the version in it
+    int32_t place = 0;
+  };
+  void find_places();
   void begin_writing(const TaskActor& task);
   void end_writing(const TaskActor& task);
+  void count_scratch(const TaskActor& task, int sign);
+  void add_live(Place& place, int64_t bytes);
   void take_live(int32_t reg, size_t slot, int holders);
   void drop_live(int32_t reg, size_t slot);
   void scan(const TaskActor& task, int64_t position);
@@ -54,8 +72,9 @@ class Observer {
   std::vector<TaskObservation> tasks_;
   std::vector<TracedFiring> trace_;
   std::shared_ptr<LiveBytes> live_;
-  std::vector<std::vector<int32_t>> holders_;  // by register and slot: who still needs the version in it
-  std::vector<bool> fetched_;                  // by register: the driver reads it, at any time
+  std::vector<std::vector<Slot>> slots_;  // by register; none for control edges and variables
+  std::vector<Place> places_;
+  std::vector<bool> fetched_;  // by register: the driver reads it, at any time
   std::optional<NonFinite> nonfinite_;
   int64_t messages_ = 0;
   int64_t crossing_ = 0;

@@ -33,8 +33,7 @@ TEST(Parts, EveryBoxOfASmallTensorIsTakenAndPutBack) {
                 }
               }
               std::vector<int32_t> rest(24, -1);
-              put_part(std::as_writable_bytes(std::span(rest)), shape, DType::i32, box,
-                       std::as_bytes(std::span(part)));
+              put_part(std::as_writable_bytes(std::span(rest)), shape, DType::i32, box, std::as_bytes(std::span(part)));
               ASSERT_EQ(std::count(rest.begin(), rest.end(), -1), 24 - box.elements());
               for (size_t e = 0; e < 24; ++e) ASSERT_TRUE(rest[e] == -1 || rest[e] == whole[e]);
               ++boxes;

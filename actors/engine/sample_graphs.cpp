@@ -18,7 +18,9 @@ namespace {
 class Drawing {
  public:
   Drawing(uint64_t seed, const SampleGraphOptions& options)
-      : options_(options), random_(seed), rounds_(static_cast<int32_t>(random_.between(1, 4))),
+      : options_(options),
+        random_(seed),
+        rounds_(static_cast<int32_t>(random_.between(1, 4))),
         builder_("sample " + std::to_string(seed), rounds_) {}
 
   SampleGraph draw() {
@@ -172,8 +174,8 @@ class Drawing {
     for (const Variable& variable : variables_) {
       if (!variable.written) continue;
       const std::vector<StreamId> here = streams_of(variable.device);
-      const TaskId task = builder_.task(any(here), "u" + std::to_string(variable.reg.value), "mix",
-                                        variable.per_piece ? rounds_ : 1);
+      const TaskId task =
+          builder_.task(any(here), "u" + std::to_string(variable.reg.value), "mix", variable.per_piece ? rounds_ : 1);
       if (variable.per_piece) give_pieces(task);
       builder_.read(task, variable.reg);
       const auto& inputs = variable.per_piece ? piece_registers_ : step_registers_;
@@ -272,10 +274,9 @@ class Drawing {
     }
     if (plan.task(plan.reg(a).producer).device != plan.task(plan.reg(b).producer).device) return false;
     const std::vector<TaskId> readers = readers_of(a);
-    return std::all_of(readers.begin(), readers.end(),
-                       [&](TaskId reader) {
-                         return place_of(reader) >= 0 && place_of(reader) < place_of(plan.reg(b).producer);
-                       });
+    return std::all_of(readers.begin(), readers.end(), [&](TaskId reader) {
+      return place_of(reader) >= 0 && place_of(reader) < place_of(plan.reg(b).producer);
+    });
   }
 
   // Among the tasks of the pieces, in order; -1 for others.
@@ -422,9 +423,9 @@ class Drawing {
   std::vector<TaskId> preparations_;
   std::vector<TaskId> piece_tasks_;
   std::vector<TaskId> step_tasks_;
-  std::set<RegisterId> single_;              // share their bytes, so they must have one slot
-  std::vector<int64_t> fired_;               // by task
-  std::vector<int32_t> slots_;               // by register: needed
+  std::set<RegisterId> single_;  // share their bytes, so they must have one slot
+  std::vector<int64_t> fired_;   // by task
+  std::vector<int32_t> slots_;   // by register: needed
 };
 
 }  // namespace

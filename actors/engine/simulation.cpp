@@ -1,12 +1,11 @@
 #include "actors/engine/simulation.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace troupe {
 namespace {
 
-constexpr int kRubbish = 0xa5;
+constexpr std::byte kRubbish{0xa5};
 constexpr int kLooks = 100;  // in vain, until it is a stall
 
 uint64_t hash_of(const TensorView& view, uint64_t hash) {
@@ -65,7 +64,7 @@ void Simulation::begin(int executor) {
       const bool overwrites = std::any_of(task.operands().begin(), task.operands().begin() + inputs,
                                           [&](const Operand& in) { return in.reg == operand.reg; });
       const TensorView& view = task.outputs()[o];
-      if (fresh && !overwrites) std::memset(view.data, kRubbish, static_cast<size_t>(view.bytes()));
+      if (fresh && !overwrites) std::fill_n(static_cast<std::byte*>(view.data), view.bytes(), kRubbish);
     }
   }
   running_[static_cast<size_t>(executor)] = stream;
@@ -97,9 +96,8 @@ void Simulation::compare(const LoadedPlan& plan, const TaskActor& task) {
   expected.run_until(task.id(), firing);
   for (size_t o = 0; o < task.outputs().size(); ++o) {
     const TensorView& view = task.outputs()[o];
-    if (std::memcmp(view.data, expected.after(task.id(), firing, o).data(), static_cast<size_t>(view.bytes())) == 0) {
-      continue;
-    }
+    const std::span have(static_cast<const std::byte*>(view.data), static_cast<size_t>(view.bytes()));
+    if (std::ranges::equal(have, expected.after(task.id(), firing, o))) continue;
     wrong_ = "output " + std::to_string(o) + " of '" + plan.plan().task(task.id()).name + "', firing " +
              std::to_string(firing) + ", is not what the interpreter has";
   }

@@ -74,8 +74,8 @@ class Inquiry {
       const bool sent =
           known(from) && plan_.actor(from).credits().inputs()[static_cast<size_t>(route.port)].version > reader.freed;
       lacks.push_back({from,
-                       "slot " + std::to_string(out.slot) + " of its register '" + reg(route.reg).name +
-                           "': version " + std::to_string(reader.freed) + " is held by " + name(from) +
+                       "slot " + std::to_string(out.slot) + " of its register '" + reg(route.reg).name + "': version " +
+                           std::to_string(reader.freed) + " is held by " + name(from) +
                            (sent ? ", which has sent it back" : ""),
                        sent});
     }
@@ -115,8 +115,9 @@ Stall describe_stall(const LoadedPlan& plan, const std::vector<std::optional<Tas
       if (met != stall.chain.end()) {
         stall.chain.erase(stall.chain.begin(), met);
         stall.cycle = true;
-        culprit = "these wait for each other: " +
-                  join(stall.chain, " -> ", [&](TaskId of) { return inquiry.name(of); }) + " -> " + inquiry.name(task);
+        culprit =
+            "these wait for each other: " + join(stall.chain, " -> ", [&](TaskId of) { return inquiry.name(of); }) +
+            " -> " + inquiry.name(task);
         break;
       }
       const auto running = inquiry.busy(*at);

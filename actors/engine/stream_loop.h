@@ -34,7 +34,7 @@ struct StreamLoop {
   TaskActor* const* end = nullptr;   // of its segment
   int32_t repeat = 0;                // of its segment
   size_t segment = 0;
-  int64_t position = 0;              // firings of this step that are done; only kept while observed
+  int64_t position = 0;  // firings of this step that are done; only kept while observed
   Stream device_stream;
 
   TaskActor& head() const { return **next; }
@@ -49,7 +49,8 @@ struct StreamLoop {
 
   // Past the head. True when that was the step's last firing: the head is now the first of the next step.
   bool advance() {
-    if (++next != end) [[likely]] return false;
+    if (++next != end) [[likely]]
+      return false;
     if (++repeat < segments[segment].repeat) {
       next = segments[segment].tasks.data();
       return false;

@@ -47,11 +47,11 @@ class TaskActor {
   struct Parts {
     std::vector<Credits::InputSpec> inputs;
     std::vector<Credits::OutputSpec> outputs;
-    std::vector<Operand> operands;     // inputs of the kernel, then its outputs
-    std::vector<TensorView> views;     // of each operand
+    std::vector<Operand> operands;  // inputs of the kernel, then its outputs
+    std::vector<TensorView> views;  // of each operand
     size_t kernel_inputs = 0;
-    std::vector<Route> producers;      // of each input port
-    std::vector<Route> readers;        // of each output's readers, numbered through
+    std::vector<Route> producers;  // of each input port
+    std::vector<Route> readers;    // of each output's readers, numbered through
   };
   TaskActor(const Plan& plan, TaskId id, Kernel kernel, Parts parts, std::pmr::memory_resource* memory);
   TaskActor(const TaskActor&) = delete;

@@ -126,6 +126,15 @@ void fire(benchmark::State& state, Partition partition, void (*draw)(Graph&)) {
   state.counters["ns"] = benchmark::Counter(firings * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
+// From the driver's start to the end of its wait, with one firing between: both sides sleep and are woken.
+void one_step(benchmark::State& state) {
+  Graph graph(1, Partition::one_stream, "nothing");
+  Machine machine(graph.plan());
+  for (auto _ : state) machine.run(1);
+  const double steps = static_cast<double>(state.iterations());
+  state.counters["ns"] = benchmark::Counter(steps * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+
 // The bound: the same kernels called in a row through pointers.
 void loop(benchmark::State& state) {
   std::vector<std::pair<Kernel, KernelArgs>> calls(kTasks, {nothing, KernelArgs{}});
@@ -208,6 +217,7 @@ void add_all() {
           [partition = partition, draw = draw](benchmark::State& state) { fire(state, partition, draw); });
     }
   }
+  add("start, one firing, wait", one_step);
   add("fork/join of 34, 10 us kernels", [](benchmark::State& state) { efficiency(state, "busy10", 10e-6); });
   add("fork/join of 34, 100 us kernels", [](benchmark::State& state) { efficiency(state, "busy100", 100e-6); });
 }
