@@ -93,9 +93,10 @@ class Session {
     return text_of(*found, engine().plan(PlanHandle(handle)));
   }
 
+  // The most bytes of live slots on each device while `live_bytes` was observed.
   nb::list peak_bytes(int64_t handle) {
     nb::list result;
-    for (int64_t bytes : engine().observations(PlanHandle(handle)).peak_bytes) result.append(bytes);
+    for (int64_t bytes : engine().observations(PlanHandle(handle)).peak_workspace) result.append(bytes);
     return result;
   }
 

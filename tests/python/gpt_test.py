@@ -59,6 +59,28 @@ def test_tensor_parallelism_changes_rounding_alone(axes, one_device):
     assert run(axes)[0] == run(axes)[0]
 
 
+@pytest.mark.parametrize("axes", [{}, {"dp": 2, "tp": 2}], ids=str)
+def test_the_memory_that_is_used_is_the_memory_that_was_promised(axes):
+    model = small()
+    ids = np.zeros((16, 17), np.int64)
+    batch = {"x": ids[:, :-1], "y": ids[:, 1:]}
+    with tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        tr.optim.AdamW(model.parameters()),
+        mesh=tr.mesh("cpu", **axes),
+        batch_shards=8,
+    ) as step:
+        step(batch)
+        (plan,) = step._plans.values()
+        step.session.cluster.observe(plan.handle, False, True)
+        step(batch)
+        used = step.session.cluster.peak_bytes(plan.handle)
+        promised = [kinds["activations"] + kinds["gradients"] for kinds in plan.compiled.memory]
+        for ours, theirs in zip(used, promised, strict=True):
+            assert theirs * 0.999 < ours <= theirs  # the promise counts the padding of slots too
+
+
 def test_the_attention_is_causal():
     model, random = small(), np.random.default_rng(0)
     ids = random.integers(0, 64, (1, 16))
