@@ -4,6 +4,7 @@
 
 #include "planner/box.h"
 #include "planner/certify.h"
+#include "planner/decompose.h"
 #include "planner/deduce.h"
 #include "planner/emit.h"
 #include "planner/memory.h"
@@ -34,6 +35,52 @@ void check(const Choices& choices) {
   if (split > 1) throw PlanError("at most one data axis larger than 1 is possible");
 }
 
+// A graph as tasks, and the time that its slowest device needs for a step.
+struct Walked {
+  Program fired;
+  Deduced deduced;
+  Program boxed;
+  TaskGraph tasks;
+  double seconds = 0;
+};
+
+Walked walk(const Graph& graph, const Choices& choices, const Profile& profile) {
+  Walked result;
+  result.fired = pieces(graph);
+  result.deduced = deduce(result.fired, choices, profile);
+  result.boxed = box(result.fired, result.deduced, choices);
+  result.tasks = shard(result.boxed, choices, profile);
+  for (int c = 0; c < result.tasks.classes(); ++c) {
+    double seconds = 0;
+    for (const ClassTask& task : result.tasks.tasks) {
+      seconds += task.seconds[static_cast<size_t>(c)] * (task.segment == Segment::piece ? choices.rounds() : 1);
+    }
+    result.seconds = std::max(result.seconds, seconds);
+  }
+  return result;
+}
+
+// Without a split inside samples no op needs to be taken apart.
+bool splits_samples(const Choices& choices) {
+  return std::any_of(choices.mesh.axes().begin(), choices.mesh.axes().end(), [&](const Axis& axis) {
+    return axis.size > 1 && std::count(choices.data_axes.begin(), choices.data_axes.end(), axis.name) == 0;
+  });
+}
+
+// Takes ops apart, one kind after another, where that makes the step shorter.
+Walked walk_cheapest(Graph& graph, const Choices& choices, const Profile& profile) {
+  Walked best = walk(graph, choices, profile);
+  if (!splits_samples(choices)) return best;
+  for (const OpDef* op : decomposable_ops(graph)) {
+    Graph candidate = decompose(graph, {op});
+    Walked walked = walk(candidate, choices, profile);
+    if (walked.seconds >= best.seconds) continue;
+    best = std::move(walked);
+    graph = std::move(candidate);
+  }
+  return best;
+}
+
 }  // namespace
 
 Compiled compile(const Graph& graph, const Choices& given, const Profile& profile) {
@@ -43,13 +90,14 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
 
   Compiled result;
   result.stages["write"] = graph.str();
-  const Program fired = pieces(graph);
-  result.stages["pieces"] = fired.str();
-  const Deduced deduced = deduce(fired, choices, profile);
-  result.stages["deduce"] = deduced.str(fired, choices.mesh);
-  const Program boxed = box(fired, deduced, choices);
+  Graph rewritten = graph;
+  Walked walked = walk_cheapest(rewritten, choices, profile);
+  const Program& boxed = walked.boxed;
+  TaskGraph& tasks = walked.tasks;
+  result.stages["rewrite"] = rewritten.str();
+  result.stages["pieces"] = walked.fired.str();
+  result.stages["deduce"] = walked.deduced.str(walked.fired, choices.mesh);
   result.stages["box"] = boxed.str();
-  TaskGraph tasks = shard(boxed, choices, profile);
   result.stages["shard"] = tasks.str(boxed);
   const MemoryPlan memory = plan_memory(tasks, boxed, choices);
   result.plan = emit(tasks, boxed, memory, choices);

@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "planner/boxing_price.h"
 #include "planner/min_sum.h"
 #include "planner/pins.h"
 #include "runtime/base/check.h"
@@ -11,6 +12,9 @@
 
 namespace troupe {
 namespace {
+
+// More than any plan's step takes, so that it decides first, and little enough that the rest still counts. Seconds.
+constexpr double kAgainstPin = 1e3;
 
 using ShapeOf = std::vector<Shape>;  // by value: what one device holds under the axes decided so far
 
@@ -36,23 +40,26 @@ std::vector<Sbp> stored_forms(int rank) {
 // The price of taking a tensor from one SBP to another along one axis.
 class BoxingPrices {
  public:
-  BoxingPrices(const Mesh& group, Topology topology) : group_(group), topology_(std::move(topology)) {}
+  BoxingPrices(const Mesh& group, const Topology& topology, const Profile& profile)
+      : group_(group), topology_(topology), profile_(profile) {}
 
   double seconds(Sbp from, Sbp to, const Shape& shape, DType dtype) {
     if (from == to) return 0;
     const auto key = std::tuple(from, to, shape.vector(), dtype);
     const auto it = known_.find(key);
     if (it != known_.end()) return it->second;
-    const std::vector<BoxingStep> steps =
-        boxing(Layout(group_, {from}), Layout(group_, {to}), shape, dtype, topology_);
-    const double price = cost_of(steps, shape, dtype, topology_).seconds;
+    double price = 0;
+    for (const BoxingStep& step : boxing(Layout(group_, {from}), Layout(group_, {to}), shape, dtype, topology_)) {
+      price += boxing_seconds(step, shape, dtype, topology_, profile_);
+    }
     known_.emplace(key, price);
     return price;
   }
 
  private:
-  Mesh group_;  // one axis
-  Topology topology_;
+  const Mesh group_;  // one axis
+  const Topology& topology_;
+  const Profile& profile_;
   std::map<std::tuple<Sbp, Sbp, std::vector<int64_t>, DType>, double> known_;
 };
 
@@ -63,7 +70,7 @@ class AxisProblem {
               const std::vector<int>& split_before, const ShapeOf& shapes)
       : program_(program), choices_(choices), profile_(profile), demands_(demands), axis_(axis),
         parts_(choices.mesh.axis(axis).size), split_before_(split_before), shapes_(shapes),
-        prices_(group_mesh(choices.mesh, axis), choices.topology),
+        prices_(group_mesh(choices.mesh, axis), choices.topology, profile),
         data_axis_(std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
                    choices.data_axes.end()) {
     for (const ProgramNode& node : program.nodes) trains_ = trains_ || node.kind == NodeKind::accumulate;
@@ -146,6 +153,15 @@ class AxisProblem {
       const Sbp form = signature.outputs.front();
       if (form.is_split() && type(node.outputs.front()).shape[form.dim] < parts_) {
         return demands_.of(node.outputs.front(), axis_).has_value();
+      }
+    }
+    // Once per step, no sum is left to be made along a data axis but those of accumulators, which come first: else its
+    // order, and with it the last bit, would depend on the number of devices.
+    if (node.kind == NodeKind::compute && node.rate == Rate::step && data_axis_ && parts_ > 1) {
+      const auto is_sum = [](Sbp sbp) { return sbp.is_partial_sum(); };
+      if (std::any_of(signature.inputs.begin(), signature.inputs.end(), is_sum) ||
+          std::any_of(signature.outputs.begin(), signature.outputs.end(), is_sum)) {
+        return false;
       }
     }
     // Devices along a data axis have different pieces: their totals are parts of one sum, never copies of it.
@@ -236,7 +252,9 @@ class AxisProblem {
       std::vector<double> table;
       if (common_variable_[value.index()] >= 0 && !in_place) {
         for (Sbp form : common_forms_[value.index()]) {
-          for (const Signature& to : candidates_[id.index()]) table.push_back(price(value, form, to.inputs[i]));
+          for (const Signature& to : candidates_[id.index()]) {
+            table.push_back(price(value, form, to.inputs[i]) + reluctance(id, i, to));
+          }
         }
         problem_.add_pair(common_variable_[value.index()], static_cast<int>(id.index()), std::move(table));
         continue;
@@ -246,7 +264,8 @@ class AxisProblem {
       for (const Signature& left : candidates_[from]) {
         for (const Signature& to : candidates_[id.index()]) {
           const bool same = left.outputs[output] == to.inputs[i];
-          table.push_back(in_place && !same ? kImpossible : price(value, left.outputs[output], to.inputs[i]));
+          table.push_back(in_place && !same ? kImpossible
+                                            : price(value, left.outputs[output], to.inputs[i]) + reluctance(id, i, to));
         }
       }
       problem_.add_pair(static_cast<int>(from), static_cast<int>(id.index()), std::move(table));
@@ -257,6 +276,20 @@ class AxisProblem {
     if (node.kind != NodeKind::compute) return false;
     return std::any_of(node.op->updates.begin(), node.op->updates.end(),
                        [&](const auto& update) { return update.second == input; });
+  }
+
+  // A parameter that the user splits along an axis without data is split to share out the work: an op that can work on
+  // the parts does. (Along a data axis it is split to be stored, and gathered to be used.)
+  double reluctance(NodeId reader, size_t input, const Signature& signature) const {
+    const ValueId value = program_.node(reader).inputs[input];
+    if (data_axis_ || program_.node(program_.value(value).producer).kind != NodeKind::variable) return 0;
+    const Pin* pin = demands_.pin_of(value, axis_);
+    if (pin == nullptr || !pin->sbp.is_split() || signature.inputs[input] == pin->sbp) return 0;
+    const std::vector<Signature>& all = candidates_[reader.index()];
+    const bool possible = std::any_of(all.begin(), all.end(), [&](const Signature& other) {
+      return other.inputs[input] == pin->sbp;
+    });
+    return possible ? kAgainstPin : 0;
   }
 
   double price(ValueId value, Sbp from, Sbp to) {

@@ -38,8 +38,11 @@ class PullStage {
   // program that adds them along the one tree over all batch shards.
   void add_sources(PullRegion& region, const std::vector<int>& sources, const auto& offset_in) {
     std::vector<TreeNode> nodes;
+    // Where one device has all batch shards, its accumulator ends with the whole tree; what is added then are the parts
+    // along other axes.
+    const bool in_nodes = input_.accumulates && choices_.data_parallel_size() > 1;
     for (int source : sources) {
-      if (!input_.accumulates) {
+      if (!in_nodes) {
         nodes.push_back({static_cast<int64_t>(nodes.size()), static_cast<int64_t>(nodes.size()) + 1});
         region.sources.push_back({input_of(source), 0, offset_in(source)});
         continue;
@@ -52,7 +55,7 @@ class PullStage {
         region.sources.push_back({input_of(source), elements * held++, offset_in(source)});
       }
     }
-    const int64_t total = input_.accumulates ? choices_.batch_shards : static_cast<int64_t>(nodes.size());
+    const int64_t total = in_nodes ? choices_.batch_shards : static_cast<int64_t>(nodes.size());
     int64_t leaves = 0;
     for (const TreeNode& node : nodes) leaves += node.end - node.begin;
     CHECK(leaves == total, task_.name, leaves, total);

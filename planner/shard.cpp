@@ -5,15 +5,12 @@
 
 #include "ops/accumulate.h"
 #include "ops/pull.h"
+#include "planner/boxing_price.h"
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
 namespace {
-
-// Below this an all-reduce is one hop: every member adds all of it. Above, each adds a slice and then joins the slices,
-// which moves 2T(p-1)/p bytes instead of T(p-1). Two members move the same either way, and one hop is one wait less.
-constexpr int64_t kOneHopBytes = 16 << 10;
 
 class ShardStage {
  public:
@@ -136,7 +133,8 @@ class ShardStage {
     const BoxingStep& step = *here.boxing;
     const ValueId value = here.outputs.front();
     int task = 0;
-    if (step.kind == BoxingKind::all_reduce && !one_hop(id)) {
+    const TensorType& type = program_.value(value).type;
+    if (step.kind == BoxingKind::all_reduce && !one_hop(step, type.shape, type.dtype)) {
       const int first = add_task(id, Operands::sliced, here.path + ".slice", "pull", {input});
       const int slice = add_register(here.path + ".slice", value, first);
       graph_.registers[static_cast<size_t>(slice)].sliced = true;
@@ -148,14 +146,6 @@ class ShardStage {
     const int reg = add_register(program_.value(value).name, value, task);
     graph_.tasks[static_cast<size_t>(task)].outputs.push_back(reg);
     graph_.register_of[value.index()] = reg;
-  }
-
-  bool one_hop(NodeId id) const {
-    const BoxingStep& step = *node(id).boxing;
-    const ProgramValue& value = program_.value(node(id).outputs.front());
-    const int members = choices_.mesh.axis(step.axis).size;
-    const int64_t bytes = step.to.local_shape(value.type.shape, 0).elements() * size_of(value.type.dtype);
-    return members == 2 || bytes <= kOneHopBytes;
   }
 
   Shape shape_at(const ClassRegister& reg, int position) const {
@@ -203,35 +193,47 @@ class ShardStage {
   }
 
   void size_task(ClassTask& task) const {
-    const ProgramNode& here = node(task.node);
     for (size_t c = 0; c < graph_.positions.size(); ++c) {
-      std::vector<TensorType> inputs;
-      double bytes = 0;
-      for (int input : task.inputs) {
-        const ClassRegister& reg = graph_.registers[static_cast<size_t>(input)];
-        inputs.push_back({program_.value(reg.value).type.dtype, reg.shapes[c]});
-        bytes += static_cast<double>(reg.shapes[c].elements() * size_of(inputs.back().dtype));
-      }
-      for (int output : task.outputs) {
-        const ClassRegister& reg = graph_.registers[static_cast<size_t>(output)];
-        bytes += static_cast<double>(reg.shapes[c].elements() * size_of(program_.value(reg.value).type.dtype));
-      }
-      double seconds = bytes / profile_.memory_bytes_per_s;
-      int64_t scratch = 0;
-      if (task.operands == Operands::own && here.kind != NodeKind::source) {
-        if (here.op->scratch_bytes != nullptr) scratch = here.op->scratch_bytes({inputs, here.attrs});
-        if (here.op->flops != nullptr) {
-          seconds = std::max(seconds, here.op->flops({inputs, here.attrs}) / profile_.matmul_flops_per_s);
-        }
-      } else if (here.kind == NodeKind::boxing) {
-        scratch = pull_scratch_bound(here);
-        const ProgramValue& value = program_.value(here.outputs.front());
-        seconds += cost_of(*here.boxing, value.type.shape, value.type.dtype, choices_.topology).seconds;
-      }
-      task.scratch_bytes.push_back(aligned(scratch));
+      task.scratch_bytes.push_back(aligned(scratch_bytes(task, c)));
       task.scratch_offset.push_back(0);
-      task.seconds.push_back(seconds + profile_.firing_s);
+      task.seconds.push_back(seconds(task, c));
     }
+  }
+
+  std::vector<TensorType> local_types(const std::vector<int>& registers, size_t c) const {
+    std::vector<TensorType> types;
+    for (int r : registers) {
+      const ClassRegister& reg = graph_.registers[static_cast<size_t>(r)];
+      types.push_back({program_.value(reg.value).type.dtype, reg.shapes[c]});
+    }
+    return types;
+  }
+
+  int64_t scratch_bytes(const ClassTask& task, size_t c) const {
+    const ProgramNode& here = node(task.node);
+    if (here.kind == NodeKind::boxing) return pull_scratch_bound(here);
+    if (here.op->scratch_bytes == nullptr || here.kind == NodeKind::source) return 0;
+    const std::vector<TensorType> inputs = local_types(task.inputs, c);
+    return here.op->scratch_bytes({inputs, here.attrs});
+  }
+
+  // Of one firing: the work or the memory traffic, whichever takes longer.
+  double seconds(const ClassTask& task, size_t c) const {
+    const ProgramNode& here = node(task.node);
+    if (here.kind == NodeKind::boxing) {
+      const TensorType& type = program_.value(here.outputs.front()).type;
+      const double whole = boxing_seconds(*here.boxing, type.shape, type.dtype, choices_.topology, profile_);
+      return task.operands == Operands::pulled ? whole : whole / 2;
+    }
+    const std::vector<TensorType> inputs = local_types(task.inputs, c);
+    int64_t bytes = 0;
+    for (const TensorType& type : inputs) bytes += type.shape.elements() * size_of(type.dtype);
+    for (const TensorType& type : local_types(task.outputs, c)) bytes += type.shape.elements() * size_of(type.dtype);
+    double seconds = static_cast<double>(bytes) / profile_.memory_bytes_per_s;
+    if (here.op->flops != nullptr) {
+      seconds = std::max(seconds, here.op->flops({inputs, here.attrs}) / profile_.matmul_flops_per_s);
+    }
+    return seconds + profile_.firing_s;
   }
 
   // A region adds at most one tensor per device and tree node.

@@ -99,6 +99,12 @@ class ModelBuilder {
       if (variable.name.ends_with(ending)) graph.pin({variable.value, axis, sbp, {}, "layouts"});
     }
   }
+  // Pins every value whose name ends like this.
+  void pin_value(const std::string& ending, const std::string& axis, Sbp sbp) {
+    for (size_t v = 0; v < graph.values().size(); ++v) {
+      if (graph.values()[v].name.ends_with(ending)) graph.pin({ValueId(static_cast<int64_t>(v)), axis, sbp, {}, "layouts"});
+    }
+  }
   // As the recipe: these layers by their outputs, those by their inputs.
   void megatron(const std::string& axis, const std::vector<std::string>& columns, const std::vector<std::string>& rows) {
     for (const std::string& name : columns) {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "planner/compile.h"
+#include "planner/test_models.h"
 #include "runtime/plan/validate.h"
 #include "tests/walk/mlp.h"
 
@@ -79,6 +80,28 @@ TEST(Walk, PlansAreValidAndTheSameFromRunToRun) {
   EXPECT_TRUE(a.plan == b.plan);
   EXPECT_EQ(a.stages, b.stages);
   EXPECT_EQ(flaw_in(a.plan), std::nullopt);
+}
+
+// The uses of a shared variable are added after the shards, whatever the mesh.
+TEST(Walk, TiedWeightsKeepTheirBitsForAnyNumberOfDataParallelDevices) {
+  const int64_t batch = 16;
+  const auto tied = [&](int dp) {
+    ModelBuilder model;
+    const ValueId x = model.graph.source("x", DType::f32, {batch / 8 * dp, 12}, true);
+    const ValueId w = model.parameter("weight", {12, 12});
+    ValueId y = x;
+    for (int use = 0; use < 3; ++use) {
+      y = model.add("tanh", {model.add("linear", {y, w}, {}, "use" + std::to_string(use))}, {}, "y");
+    }
+    model.train(model.sum_all(model.add("square", {y}, {}, "loss")), true);
+    return train(model.graph, choices_on({{"dp", dp}}, 8), {{"x", random_numbers("x", {batch, 12})}}, kSteps,
+                 {.executors = 2});
+  };
+  const Trained one = tied(1);
+  for (int dp : {2, 3, 5, 8}) {
+    SCOPED_TRACE(testing::Message() << "dp=" << dp);
+    expect_same_bits(tied(dp), one);
+  }
 }
 
 }  // namespace

@@ -1,0 +1,17 @@
+// The rewrite `decompose`: an op in the form that lets boxing stand inside it.
+#pragma once
+
+#include <vector>
+
+#include "ops/graph.h"
+
+namespace troupe {
+
+// The ops of the graph that have a decomposition, each once, in the order of their first use.
+std::vector<const OpDef*> decomposable_ops(const Graph& graph);
+
+// The same graph with every node of these ops replaced by its decomposition; backward nodes read what the decomposition
+// makes. All other nodes keep their paths.
+Graph decompose(const Graph& graph, const std::vector<const OpDef*>& ops);
+
+}  // namespace troupe
