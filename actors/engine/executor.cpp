@@ -150,6 +150,7 @@ void Executor::look_again() {
 }
 
 void Executor::enqueue(StreamLoop& stream) {
+  CHECK(queued_ < queue_.size(), "a stream is queued twice", stream.id);
   stream.wait = StreamLoop::Wait::none;
   size_t at = first_ + queued_++;
   if (at >= queue_.size()) at -= queue_.size();

@@ -102,6 +102,19 @@ TEST_F(ExecutorTest, StopsAtTheLimitAndSaysSo) {
   EXPECT_FALSE(fire(first()));
 }
 
+TEST_F(ExecutorTest, AStreamIsQueuedOnceWhenTheNextStepsComeBeforeItIsLookedAtAgain) {
+  engine_.stop();
+  for (int64_t step = 0; step < 4; ++step) {
+    engine_.start(handle_, step, 1);
+    first().poll();
+    second().poll();
+    EXPECT_TRUE(fire(first()));
+    second().poll();
+    EXPECT_TRUE(fire(second()));
+    EXPECT_FALSE(engine_.running());
+  }
+}
+
 TEST_F(ExecutorTest, ASleepingOneIsRungOnce) {
   int rung = 0;
   engine_.set_bell([&](int executor) { rung += executor == 1; });
