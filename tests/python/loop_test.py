@@ -68,6 +68,16 @@ def test_a_checkpoint_can_be_loaded_into_a_running_step(tmp_path):
     assert step.steps == 1 and [step(batch).loss for _ in range(2)] == after
 
 
+def test_a_step_can_be_saved_before_it_has_run(tmp_path):
+    make_step().save(tmp_path / "saved")
+    step = make_step(tr.mesh("cpu", dp=2), batch_shards=2, seed=3)
+    with pytest.raises(tr.PlanError, match="batch_shards=1"):
+        step.load(tmp_path / "saved")
+    step = make_step(seed=3)
+    step.load(tmp_path / "saved")
+    assert step.steps == 0 and weights_equal(step.model, MLP())
+
+
 def test_leaving_the_loop_early_saves(tmp_path):
     step = make_step()
     for m in tr.train(step, data(), steps=100, checkpoint=tmp_path):

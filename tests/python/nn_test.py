@@ -63,6 +63,13 @@ def test_layers_start_as_in_pytorch():
     assert norm.weight.numpy().tolist() == [1] * 5 and norm.bias.numpy().tolist() == [0] * 5
 
 
+def test_lists_of_modules_are_indexed_and_sliced():
+    layers = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    x = np.ones((1, 3), np.float32)
+    assert np.allclose(layers[1:](layers[0](x)), layers(x), atol=1e-6)
+    assert isinstance(nn.ModuleList(layers)[:2], nn.ModuleList) and len(layers) == 3
+
+
 def test_a_state_dict_goes_there_and_back():
     a, b = MLP(), MLP()
     a.up.weight.copy_(np.full((16, 12), 0.5))

@@ -154,8 +154,12 @@ class ModuleList(Module):
         return iter(self._modules.values())
 
     def __getitem__(self, index: int | slice) -> Any:
-        items = list(self._modules.values())[index]
-        return type(self)(items) if isinstance(items, list) and type(self) is ModuleList else items
+        found = list(self._modules.values())[index]
+        return self._of(found) if isinstance(found, list) else found
+
+    @staticmethod
+    def _of(modules: list[Module]) -> ModuleList:
+        return ModuleList(modules)
 
 
 class Sequential(ModuleList):
@@ -163,6 +167,10 @@ class Sequential(ModuleList):
 
     def __init__(self, *modules: Module):
         super().__init__(modules)
+
+    @staticmethod
+    def _of(modules: list[Module]) -> Sequential:
+        return Sequential(*modules)
 
     def forward(self, x: Any) -> Any:
         for module in self:
