@@ -11,7 +11,8 @@ find runtime sbp ops planner actors python tests \( -name '*.h' -o -name '*.cpp'
   LC_ALL=C sort -z | xargs -0 -n 8 -P 2 "$VENV/bin/clang-format" --style=file "${mode[@]}" 2>"$log"
 status=$?
 if [ "$status" -ne 0 ]; then
-  awk -F: '/error:|warning:/ { print $1 }' "$log" | sort | uniq -c | awk '{ print $2 ": not formatted in " $1 " places" }'
+  sed -n 's/^\([^: ]*\):[0-9]*:[0-9]*: \(error\|warning\):.*/\1/p' "$log" | LC_ALL=C sort | uniq -c |
+    awk '{ print $2 ": not formatted in " $1 " places" }'
   grep -v 'error:\|warning:\|^ ' "$log" | grep -i 'no such\|cannot\|invalid' | head -n 5
 fi
 rm -f "$log"
