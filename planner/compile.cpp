@@ -8,6 +8,7 @@
 #include "planner/deduce.h"
 #include "planner/emit.h"
 #include "planner/memory.h"
+#include "planner/peak.h"
 #include "planner/pieces.h"
 #include "planner/shard.h"
 #include "planner/summary.h"
@@ -102,7 +103,8 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   const MemoryPlan memory = plan_memory(tasks, boxed, choices);
   result.plan = emit(tasks, boxed, memory, choices);
   const Certificate certificate = certify(result.plan, profile.cores);
-  result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical, {}};
+  result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical,
+                         peak_bytes(result.plan)};
   result.summary = summarize(result.plan, tasks, boxed, memory, choices);
 
   result.variables = choices.variables;

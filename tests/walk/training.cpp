@@ -132,7 +132,7 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
     engine.read(handle, variable, bytes_of(values.at(variable.name)));
   }
   result.variables = std::move(values);
-  if (how.count_live_bytes) result.peak_bytes = engine.observations(handle).peak_bytes;
+  if (how.count_live_bytes) result.peak_bytes = engine.observations(handle).peak_workspace;
   return result;
 }
 
