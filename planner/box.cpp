@@ -11,7 +11,10 @@ namespace {
 class BoxStage {
  public:
   BoxStage(const Program& program, const Deduced& deduced, const Choices& choices)
-      : program_(program), deduced_(deduced), choices_(choices), copied_(program.values.size()),
+      : program_(program),
+        deduced_(deduced),
+        choices_(choices),
+        copied_(program.values.size()),
         forms_(program.values.size()) {}
 
   Program run() {
@@ -113,10 +116,11 @@ class BoxStage {
     const ProgramValue& source = program_.value(original);
     const ProgramNode& producer = program_.node(source.producer);
     const int ordinal = ++boxed_[original];
-    const ValueId boxed = result_.add_value(
-        {source.name + "@" + std::to_string(ordinal), source.type, {}, source.rate, step.to});
-    ProgramNode node{NodeKind::boxing, find_op("to_layout"), {from}, {boxed}, {},
-                     source.name + "@" + std::to_string(ordinal), producer.line, producer.role, source.rate, step};
+    const ValueId boxed =
+        result_.add_value({source.name + "@" + std::to_string(ordinal), source.type, {}, source.rate, step.to});
+    ProgramNode node{
+        NodeKind::boxing, find_op("to_layout"), {from},      {boxed}, {}, source.name + "@" + std::to_string(ordinal),
+        producer.line,    producer.role,        source.rate, step};
     result_.add_node(std::move(node));
     return boxed;
   }
@@ -124,7 +128,7 @@ class BoxStage {
   const Program& program_;
   const Deduced& deduced_;
   const Choices& choices_;
-  std::vector<ValueId> copied_;           // by value
+  std::vector<ValueId> copied_;  // by value
   std::map<NodeId, NodeId> copied_node_;
   std::vector<std::vector<Form>> forms_;  // by value: the layouts it can be had in so far
   std::map<ValueId, int> boxed_;

@@ -33,9 +33,7 @@ class Unroller {
 
  private:
   int vertex(TaskId task, int64_t firing) const { return first_[task.index()] + static_cast<int>(firing); }
-  void edge(int from, int to, int64_t tokens) {
-    result_.graph.edges.push_back({from, to, static_cast<int>(tokens)});
-  }
+  void edge(int from, int to, int64_t tokens) { result_.graph.edges.push_back({from, to, static_cast<int>(tokens)}); }
 
   // One firing after the other, and the next step's first after this step's last.
   void order(const PlanStream& stream) {
@@ -109,17 +107,20 @@ Certificate certify(const Plan& plan, int cores) {
   const Unrolled unrolled = unroll(plan);
   const std::vector<int> stuck = tokenless_cycle(unrolled.graph);
   if (!stuck.empty()) {
-    throw PlanError("plan '" + plan.name + "' would hang: " + join(stuck, " -> ", [&](int v) {
-                      const Unrolled::Vertex& vertex = unrolled.vertices[static_cast<size_t>(v)];
-                      return task_text(plan, vertex.task) + " (firing " + std::to_string(vertex.firing) + ")";
-                    }) + " -> back to the first wait for one another and hold no token");
+    throw PlanError("plan '" + plan.name + "' would hang: " +
+                    join(stuck, " -> ",
+                         [&](int v) {
+                           const Unrolled::Vertex& vertex = unrolled.vertices[static_cast<size_t>(v)];
+                           return task_text(plan, vertex.task) + " (firing " + std::to_string(vertex.firing) + ")";
+                         }) +
+                    " -> back to the first wait for one another and hold no token");
   }
   const CycleRatio ratio = max_cycle_ratio(unrolled.graph);
   double work = 0;
   for (const PlanTask& task : plan.tasks) work += task.predicted_s * task.firings_per_step;
   if (cores > 0 && work / cores > ratio.seconds) {
-    return {work / cores, "the work of " + std::to_string(plan.devices.size()) + " devices on " +
-                              std::to_string(cores) + " cores"};
+    return {work / cores,
+            "the work of " + std::to_string(plan.devices.size()) + " devices on " + std::to_string(cores) + " cores"};
   }
   return {ratio.seconds, ratio.cycle.empty() ? "nothing" : critical_text(plan, unrolled, ratio)};
 }

@@ -13,14 +13,14 @@
 namespace troupe {
 
 struct Choices {
-  std::string name = "plan";               // of the plan: "train", "evaluate"
-  Mesh mesh;                               // DeviceIds index `devices`
-  std::vector<std::string> devices;        // "cpu:0", ...
-  int64_t memory_bytes = 0;                // per device; 0: no limit
-  std::vector<std::string> data_axes;      // axes that split the batch dim of the sources
-  int batch_shards = 1;                    // fixed for a run
+  std::string name = "plan";           // of the plan: "train", "evaluate"
+  Mesh mesh;                           // DeviceIds index `devices`
+  std::vector<std::string> devices;    // "cpu:0", ...
+  int64_t memory_bytes = 0;            // per device; 0: no limit
+  std::vector<std::string> data_axes;  // axes that split the batch dim of the sources
+  int batch_shards = 1;                // fixed for a run
   int pieces_per_shard = 1;
-  int source_slots = 2;                    // pieces that a source may read ahead, at least 1
+  int source_slots = 2;  // pieces that a source may read ahead, at least 1
   uint64_t seed = 0;
   uint64_t epoch = 0;
   // Layouts and addresses of variables that other plans of this epoch fixed already, by name.
@@ -29,8 +29,8 @@ struct Choices {
     std::vector<int64_t> offsets;  // in the variables arena, by position in the mesh
   };
   std::map<std::string, BoundVariable> variables;
-  std::vector<int64_t> variables_end;      // by device: where the variables arena is free; empty: at 0
-  Topology topology;                       // empty places: one host
+  std::vector<int64_t> variables_end;  // by device: where the variables arena is free; empty: at 0
+  Topology topology;                   // empty places: one host
 
   // The size of the data axes together: how many pieces a round holds.
   int data_parallel_size() const;

@@ -103,8 +103,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   const MemoryPlan memory = plan_memory(tasks, boxed, choices);
   result.plan = emit(tasks, boxed, memory, choices);
   const Certificate certificate = certify(result.plan, profile.cores);
-  result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical,
-                         peak_bytes(result.plan)};
+  result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical, peak_bytes(result.plan)};
   result.summary = summarize(result.plan, tasks, boxed, memory, choices);
 
   result.variables = choices.variables;

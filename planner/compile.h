@@ -21,16 +21,16 @@ struct MemoryByKind {
 };
 
 struct Summary {
-  std::vector<MemoryByKind> memory;          // per device
-  std::vector<std::string> peak_tensors;     // of the device with the highest peak: "name f32[..] 1.0 MiB"
-  std::string text;                          // what TrainStep.plan().summary() prints
+  std::vector<MemoryByKind> memory;       // per device
+  std::vector<std::string> peak_tensors;  // of the device with the highest peak: "name f32[..] 1.0 MiB"
+  std::string text;                       // what TrainStep.plan().summary() prints
 };
 
 struct Compiled {
   Plan plan;
   Summary summary;
-  std::map<std::string, std::string> stages;                   // the text of each stage, by its name
-  std::map<std::string, Choices::BoundVariable> variables;     // where each variable lies, for other plans
+  std::map<std::string, std::string> stages;                // the text of each stage, by its name
+  std::map<std::string, Choices::BoundVariable> variables;  // where each variable lies, for other plans
   std::vector<int64_t> variables_end;
 };
 

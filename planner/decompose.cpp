@@ -81,7 +81,8 @@ class Rewrite {
 std::vector<const OpDef*> decomposable_ops(const Graph& graph) {
   std::vector<const OpDef*> ops;
   for (const Node& node : graph.nodes()) {
-    if (node.op->decompose != nullptr && std::find(ops.begin(), ops.end(), node.op) == ops.end()) ops.push_back(node.op);
+    if (node.op->decompose != nullptr && std::find(ops.begin(), ops.end(), node.op) == ops.end())
+      ops.push_back(node.op);
   }
   return ops;
 }

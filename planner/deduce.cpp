@@ -68,8 +68,14 @@ class AxisProblem {
  public:
   AxisProblem(const Program& program, const Choices& choices, const Profile& profile, const Demands& demands, int axis,
               const std::vector<int>& split_before, const ShapeOf& shapes)
-      : program_(program), choices_(choices), profile_(profile), demands_(demands), axis_(axis),
-        parts_(choices.mesh.axis(axis).size), split_before_(split_before), shapes_(shapes),
+      : program_(program),
+        choices_(choices),
+        profile_(profile),
+        demands_(demands),
+        axis_(axis),
+        parts_(choices.mesh.axis(axis).size),
+        split_before_(split_before),
+        shapes_(shapes),
         prices_(group_mesh(choices.mesh, axis), choices.topology, profile),
         data_axis_(std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
                    choices.data_axes.end()) {
@@ -93,9 +99,9 @@ class AxisProblem {
       } else {
         const ProgramValue& value = program_.values[v];
         const ProgramNode& node = program_.node(value.producer);
-        const size_t output = static_cast<size_t>(
-            std::find(node.outputs.begin(), node.outputs.end(), ValueId(static_cast<int64_t>(v))) -
-            node.outputs.begin());
+        const size_t output =
+            static_cast<size_t>(std::find(node.outputs.begin(), node.outputs.end(), ValueId(static_cast<int64_t>(v))) -
+                                node.outputs.begin());
         result.common[v].push_back(result.signatures[value.producer.index()].back().outputs[output]);
       }
     }
@@ -224,8 +230,8 @@ class AxisProblem {
       forms = {*demand};
     } else {
       forms = stored_forms(type(value).shape.rank());
-      const size_t output = static_cast<size_t>(
-          std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+      const size_t output = static_cast<size_t>(std::find(producer.outputs.begin(), producer.outputs.end(), value) -
+                                                producer.outputs.begin());
       for (const Signature& signature : candidates_[program_.value(value).producer.index()]) {
         const Sbp form = signature.outputs[output];
         if (std::find(forms.begin(), forms.end(), form) == forms.end()) forms.push_back(form);
@@ -233,8 +239,8 @@ class AxisProblem {
     }
     const int common = problem_.add_variable(std::vector<double>(forms.size(), 0));
     common_variable_.back() = common;
-    const size_t output = static_cast<size_t>(
-        std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+    const size_t output = static_cast<size_t>(std::find(producer.outputs.begin(), producer.outputs.end(), value) -
+                                              producer.outputs.begin());
     std::vector<double> table;
     for (const Signature& signature : candidates_[program_.value(value).producer.index()]) {
       for (Sbp form : forms) table.push_back(price(value, signature.outputs[output], form));
@@ -259,8 +265,8 @@ class AxisProblem {
         problem_.add_pair(common_variable_[value.index()], static_cast<int>(id.index()), std::move(table));
         continue;
       }
-      const size_t output = static_cast<size_t>(
-          std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+      const size_t output = static_cast<size_t>(std::find(producer.outputs.begin(), producer.outputs.end(), value) -
+                                                producer.outputs.begin());
       for (const Signature& left : candidates_[from]) {
         for (const Signature& to : candidates_[id.index()]) {
           const bool same = left.outputs[output] == to.inputs[i];
@@ -286,9 +292,8 @@ class AxisProblem {
     const Pin* pin = demands_.pin_of(value, axis_);
     if (pin == nullptr || !pin->sbp.is_split() || signature.inputs[input] == pin->sbp) return 0;
     const std::vector<Signature>& all = candidates_[reader.index()];
-    const bool possible = std::any_of(all.begin(), all.end(), [&](const Signature& other) {
-      return other.inputs[input] == pin->sbp;
-    });
+    const bool possible =
+        std::any_of(all.begin(), all.end(), [&](const Signature& other) { return other.inputs[input] == pin->sbp; });
     return possible ? kAgainstPin : 0;
   }
 
@@ -310,8 +315,8 @@ class AxisProblem {
       for (size_t i = 0; i < node.inputs.size(); ++i) {
         const ValueId value = node.inputs[i];
         const ProgramNode& producer = program_.node(program_.value(value).producer);
-        const size_t output = static_cast<size_t>(
-            std::find(producer.outputs.begin(), producer.outputs.end(), value) - producer.outputs.begin());
+        const size_t output = static_cast<size_t>(std::find(producer.outputs.begin(), producer.outputs.end(), value) -
+                                                  producer.outputs.begin());
         Sbp from = candidates_[program_.value(value).producer.index()]
                               [static_cast<size_t>(assignment[program_.value(value).producer.index()])]
                                   .outputs[output];
@@ -358,8 +363,8 @@ std::vector<int> axis_order(const Choices& choices) {
   std::vector<int> data;
   std::vector<int> other;
   for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
-    const bool is_data = std::find(choices.data_axes.begin(), choices.data_axes.end(),
-                                   choices.mesh.axis(axis).name) != choices.data_axes.end();
+    const bool is_data = std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
+                         choices.data_axes.end();
     (is_data ? data : other).push_back(axis);
   }
   data.insert(data.end(), other.begin(), other.end());

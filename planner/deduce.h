@@ -14,8 +14,8 @@ namespace troupe {
 // What deduce decides, in SBPs per mesh axis. A value lies as its producer leaves it; where several nodes read it, or a
 // pin speaks of it, it is also taken to one *common* layout first, from which the readers box on.
 struct Deduced {
-  std::vector<std::vector<Signature>> signatures;    // by node, by axis
-  std::vector<std::vector<Sbp>> common;              // by value; empty: as produced
+  std::vector<std::vector<Signature>> signatures;  // by node, by axis
+  std::vector<std::vector<Sbp>> common;            // by value; empty: as produced
   Layout input_layout(const Mesh& mesh, NodeId node, int input) const;
   Layout output_layout(const Mesh& mesh, NodeId node, int output) const;
   // A line per node: "matmul 'h': dp S(0), B -> S(0); tp B, S(1) -> S(1)".

@@ -18,7 +18,10 @@ struct Elimination {
 class Eliminator {
  public:
   Eliminator(std::vector<int> sizes, std::vector<CostTable> tables, std::vector<int> hint, int64_t limit)
-      : sizes_(std::move(sizes)), hint_(std::move(hint)), limit_(limit), tables_of_(sizes_.size()),
+      : sizes_(std::move(sizes)),
+        hint_(std::move(hint)),
+        limit_(limit),
+        tables_of_(sizes_.size()),
         neighbours_(sizes_.size()) {
     for (CostTable& table : tables) add(std::move(table));
     for (size_t v = 0; v < sizes_.size(); ++v) {
@@ -205,11 +208,11 @@ class Eliminator {
   std::vector<int> sizes_;
   std::vector<int> hint_;
   int64_t limit_;
-  std::vector<CostTable> tables_;                   // those taken out are empty
-  std::vector<std::vector<size_t>> tables_of_;   // by variable; some of them taken out
-  std::vector<std::set<int>> neighbours_;         // by variable
-  std::vector<int64_t> table_size_;               // by variable
-  std::set<std::pair<int64_t, int>> by_size_;     // of the variables that are left: table size, variable
+  std::vector<CostTable> tables_;               // those taken out are empty
+  std::vector<std::vector<size_t>> tables_of_;  // by variable; some of them taken out
+  std::vector<std::set<int>> neighbours_;       // by variable
+  std::vector<int64_t> table_size_;             // by variable
+  std::set<std::pair<int64_t, int>> by_size_;   // of the variables that are left: table size, variable
   std::vector<Elimination> eliminations_;
 };
 

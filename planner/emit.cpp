@@ -134,7 +134,8 @@ class EmitStage {
     made.line = node.line;
     made.predicted_s = task.seconds[c];
     if (of_pieces(t)) {
-      const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
+      const ShardRange range =
+          shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
       made.first_shard = range.first;
       made.shards = range.count;
       made.pieces_per_shard = choices_.pieces_per_shard;
@@ -215,7 +216,8 @@ class EmitStage {
         continue;
       }
       const PieceBox piece = piece_box(value, choices_, position);
-      const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
+      const ShardRange range =
+          shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
       for (int firing = 0; firing < range.count * choices_.pieces_per_shard; ++firing) {
         Box box = piece.box;
         const int64_t number = static_cast<int64_t>(range.first) * choices_.pieces_per_shard + firing;
@@ -236,10 +238,11 @@ class EmitStage {
     if (rounds_ == 1) return -1;
     if (value.type.shape.rank() > 0 && choices_.data_parallel_size() == 1) return 0;
     const ProgramNode& node = program_.node(value.producer);
-    throw PlanError("output", value.name,
-                    "is computed per piece and has no batch dim, so a step has no one value of it; fetch its sum or mean over "
-                    "the step instead",
-                    node.line);
+    throw PlanError(
+        "output", value.name,
+        "is computed per piece and has no batch dim, so a step has no one value of it; fetch its sum or mean over "
+        "the step instead",
+        node.line);
   }
 
   const TaskGraph& graph_;

@@ -224,9 +224,9 @@ std::vector<std::string> peak_tensors(const TaskGraph& graph, const Program& pro
   std::vector<std::pair<int64_t, size_t>> live;
   for (size_t r = 0; r < graph.registers.size(); ++r) {
     const ClassRegister& reg = graph.registers[r];
-    const bool counted = reg.arena == ArenaKind::variables ||
-                         (memory.buffer_of[r] == static_cast<int>(r) && memory.lifetimes[r].first <= at &&
-                          at <= memory.lifetimes[r].last);
+    const bool counted =
+        reg.arena == ArenaKind::variables || (memory.buffer_of[r] == static_cast<int>(r) &&
+                                              memory.lifetimes[r].first <= at && at <= memory.lifetimes[r].last);
     if (counted && reg.bytes[index] > 0) live.emplace_back(-reg.bytes[index], r);
   }
   std::sort(live.begin(), live.end());

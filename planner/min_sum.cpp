@@ -137,7 +137,8 @@ std::vector<int> MinSum::solve_reduced(const Choices& useful, const std::vector<
       }
     }
   }
-  std::vector<int> assignment = eliminate_variables(std::move(sizes), std::move(tables), std::move(reduced_hint), table_limit_);
+  std::vector<int> assignment =
+      eliminate_variables(std::move(sizes), std::move(tables), std::move(reduced_hint), table_limit_);
   for (size_t v = 0; v < assignment.size(); ++v) assignment[v] = useful[v][static_cast<size_t>(assignment[v])];
   return assignment;
 }

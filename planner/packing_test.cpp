@@ -37,7 +37,8 @@ TEST(Packing, BuffersThatLiveTogetherNeverOverlapAndStayNearThePeak) {
       }
     }
     EXPECT_GE(packing.bytes, packing.peak);
-    if (packing.peak > 0) worst = std::max(worst, static_cast<double>(packing.bytes) / static_cast<double>(packing.peak));
+    if (packing.peak > 0)
+      worst = std::max(worst, static_cast<double>(packing.bytes) / static_cast<double>(packing.peak));
   }
   EXPECT_LT(worst, 1.6);
 }

@@ -36,7 +36,7 @@ class PeakStage {
   struct Register {
     std::vector<size_t> places;  // of its slots; empty: does not count
     std::vector<Reads> readers;
-    int64_t begun = 0;   // versions
+    int64_t begun = 0;     // versions
     bool followed = true;  // all readers are of the producer's stream
   };
 

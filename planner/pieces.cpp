@@ -41,7 +41,10 @@ std::vector<Rate> rates_of(const Graph& graph) {
 class PiecesStage {
  public:
   explicit PiecesStage(const Graph& graph)
-      : graph_(graph), rates_(rates_of(graph)), needed_(needed_nodes(graph)), copied_(graph.values().size()),
+      : graph_(graph),
+        rates_(rates_of(graph)),
+        needed_(needed_nodes(graph)),
+        copied_(graph.values().size()),
         total_(graph.values().size()) {}
 
   Program run() {
@@ -136,8 +139,16 @@ class PiecesStage {
     const OpDef* op = find_op("accumulate");
     const ProgramValue source = program_.value(value);
     const ValueId sum = program_.add_value({source.name + ".total", source.type, {}, {}, {}});
-    program_.add_node({NodeKind::accumulate, op, {value}, {sum}, {}, source.name + ".total", producer.line,
-                       producer.role, Rate::piece, {}});
+    program_.add_node({NodeKind::accumulate,
+                       op,
+                       {value},
+                       {sum},
+                       {},
+                       source.name + ".total",
+                       producer.line,
+                       producer.role,
+                       Rate::piece,
+                       {}});
     program_.value(sum).rate = Rate::step;
     return sum;
   }
@@ -170,9 +181,16 @@ class PiecesStage {
     const ValueId old = copied_[variable.value.index()];
     const ValueId from = held_.contains(v) ? held_.at(v) : copied_[variable.next.index()];
     const ValueId value = program_.add_value({variable.name + ".next", program_.value(old).type, {}, {}, {}});
-    program_.variables[v].update = program_.add_node({NodeKind::compute, find_op("assign"), {from, old}, {value}, {},
-                                                      variable.name + ".assign", producer.line, Role::update,
-                                                      Rate::step, {}});
+    program_.variables[v].update = program_.add_node({NodeKind::compute,
+                                                      find_op("assign"),
+                                                      {from, old},
+                                                      {value},
+                                                      {},
+                                                      variable.name + ".assign",
+                                                      producer.line,
+                                                      Role::update,
+                                                      Rate::step,
+                                                      {}});
   }
 
   // Another variable's old version, kept from its update for `assign`.
@@ -180,8 +198,16 @@ class PiecesStage {
     const Variable& variable = graph_.variables()[v];
     const ValueId from = copied_[variable.next.index()];
     held_[v] = program_.add_value({variable.name + ".held", program_.value(from).type, {}, {}, {}});
-    program_.add_node({NodeKind::compute, find_op("to_layout"), {from}, {held_[v]}, {}, variable.name + ".held", {},
-                       Role::update, Rate::step, {}});
+    program_.add_node({NodeKind::compute,
+                       find_op("to_layout"),
+                       {from},
+                       {held_[v]},
+                       {},
+                       variable.name + ".held",
+                       {},
+                       Role::update,
+                       Rate::step,
+                       {}});
   }
 
   void finish_variable(size_t v, bool in_place) {
@@ -199,8 +225,16 @@ class PiecesStage {
     const Node& producer = graph_.node(graph_.value(output.value).producer);
     CHECK(value.valid(), output.name);
     const ValueId fetched = program_.add_value({output.name, program_.value(value).type, {}, {}, {}});
-    program_.add_node({NodeKind::fetch, find_op("to_layout"), {value}, {fetched}, {}, "fetch." + output.name,
-                       producer.line, Role::update, program_.value(value).rate, {}});
+    program_.add_node({NodeKind::fetch,
+                       find_op("to_layout"),
+                       {value},
+                       {fetched},
+                       {},
+                       "fetch." + output.name,
+                       producer.line,
+                       Role::update,
+                       program_.value(value).rate,
+                       {}});
     program_.outputs.emplace_back(output.name, fetched);
   }
 
@@ -210,9 +244,9 @@ class PiecesStage {
   std::vector<bool> accumulated_;
   std::vector<bool> hoisted_;
   std::vector<bool> read_before_update_;  // by value: in the forward or backward pass
-  std::vector<ValueId> copied_;  // by value of the graph
-  std::vector<ValueId> total_;   // its sum over the step
-  std::map<size_t, ValueId> held_;  // by variable
+  std::vector<ValueId> copied_;           // by value of the graph
+  std::vector<ValueId> total_;            // its sum over the step
+  std::map<size_t, ValueId> held_;        // by variable
   Program program_;
 };
 

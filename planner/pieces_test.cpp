@@ -31,7 +31,8 @@ std::string error_of(const Graph& graph) {
 }
 
 ValueId fill(Graph& graph, double value, const Shape& shape, const std::string& scope) {
-  return graph.add("fill", {}, {{"value", value}, {"shape", shape.vector()}, {"dtype", std::string("f32")}}, scope).front();
+  return graph.add("fill", {}, {{"value", value}, {"shape", shape.vector()}, {"dtype", std::string("f32")}}, scope)
+      .front();
 }
 
 TEST(Pieces, WhatDependsOnASourceFiresPerPieceAndAnUpdateOncePerStep) {
@@ -77,9 +78,13 @@ TEST(Pieces, UsesOfASharedVariableAreAccumulatedApartAndThenAdded) {
   const std::string text = lines(pieces(graph));
   EXPECT_NE(text.find(R"(step norm.row_sum_squares = row_sum_squares(w.grad.add_n)
 step norm = to_layout(norm.row_sum_squares)
-)"), std::string::npos) << text;
+)"),
+            std::string::npos)
+      << text;
   EXPECT_NE(text.find("step w.grad.add_n = add_n(first.linear.grad.linear_weight_gradient.total, "
-                      "second.linear.grad.linear_weight_gradient.total)"), std::string::npos) << text;
+                      "second.linear.grad.linear_weight_gradient.total)"),
+            std::string::npos)
+      << text;
   EXPECT_EQ(text.find("piece w.grad.add_n"), std::string::npos) << text;
 }
 
@@ -118,7 +123,9 @@ struct Sgd {
   Sgd() {
     graph.set_role(Role::update);
     const ValueId lr = fill(graph, 0.1, {}, "lr");
-    next = graph.add("sgd", {w, fill(graph, 1, {4}, "g"), lr, lr, graph.add("is_finite", {lr}, {}, "ok").front()}, {}, "sgd")
+    next = graph
+               .add("sgd", {w, fill(graph, 1, {4}, "g"), lr, lr, graph.add("is_finite", {lr}, {}, "ok").front()}, {},
+                    "sgd")
                .front();
     graph.assign(w, next);
   }

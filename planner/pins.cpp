@@ -12,7 +12,8 @@ namespace {
   const ProgramValue& value = program.value(pin.value);
   const ProgramNode& node = program.node(value.producer);
   const std::string by = pin.pattern.empty() ? "" : " by " + pin.pattern;
-  throw PlanError(node.op->name, node.path, value.name + " is pinned to " + pin.sbp.str() + by + " on axis '" + pin.axis + "', " + text,
+  throw PlanError(node.op->name, node.path,
+                  value.name + " is pinned to " + pin.sbp.str() + by + " on axis '" + pin.axis + "', " + text,
                   pin.line.known() ? pin.line : node.line);
 }
 
@@ -20,19 +21,21 @@ void check(const Program& program, const Mesh& mesh, const Pin& pin) {
   const ProgramValue& value = program.value(pin.value);
   const int rank = value.type.shape.rank();
   if (mesh.find_axis(pin.axis) < 0) {
-    refuse(program, pin, "but the mesh has no such axis; " +
-                             join(mesh.axes(), ", ", [](const Axis& axis) { return "'" + axis.name + "'"; }) +
-                             " are possible");
+    refuse(program, pin, "but the mesh has no such axis; " + join(mesh.axes(), ", ", [](const Axis& axis) {
+                           return "'" + axis.name + "'";
+                         }) + " are possible");
   }
   const bool variable = program.node(value.producer).kind == NodeKind::variable;
   if (pin.sbp.is_split() && (pin.sbp.dim < 0 || pin.sbp.dim >= rank)) {
-    refuse(program, pin, "but " + value.name + " is " + value.type.str() + " with " +
-                             (rank == 0 ? "no dims" : "dims 0.." + std::to_string(rank - 1)) + "; " +
-                             possible_layouts(rank, !variable) + " are possible");
+    refuse(program, pin,
+           "but " + value.name + " is " + value.type.str() + " with " +
+               (rank == 0 ? "no dims" : "dims 0.." + std::to_string(rank - 1)) + "; " +
+               possible_layouts(rank, !variable) + " are possible");
   }
   if (pin.sbp.is_partial() && variable) {
-    refuse(program, pin, "but a variable is stored whole or in parts, never as a partial sum; " +
-                             possible_layouts(rank, false) + " are possible");
+    refuse(program, pin,
+           "but a variable is stored whole or in parts, never as a partial sum; " + possible_layouts(rank, false) +
+               " are possible");
   }
 }
 

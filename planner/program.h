@@ -51,7 +51,7 @@ struct ProgramValue {
 struct ProgramVariable {
   std::string name;
   ValueId value;
-  NodeId update;       // the node that writes its next version; invalid: nobody does
+  NodeId update;  // the node that writes its next version; invalid: nobody does
   int update_output = 0;
   bool trained = false;  // read by the forward pass
 };

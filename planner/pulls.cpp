@@ -11,9 +11,13 @@ namespace {
 class PullStage {
  public:
   PullStage(const TaskGraph& graph, const Program& program, const Choices& choices, const ClassTask& task, int position)
-      : program_(program), choices_(choices), task_(task), position_(position),
+      : program_(program),
+        choices_(choices),
+        task_(task),
+        position_(position),
         input_(graph.registers[static_cast<size_t>(task.inputs.front())]),
-        step_(*program.node(task.node).boxing), shape_(program.value(input_.value).type.shape) {}
+        step_(*program.node(task.node).boxing),
+        shape_(program.value(input_.value).type.shape) {}
 
   DevicePull run() {
     switch (task_.operands) {
@@ -47,7 +51,8 @@ class PullStage {
         region.sources.push_back({input_of(source), 0, offset_in(source)});
         continue;
       }
-      const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, source));
+      const ShardRange range =
+          shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, source));
       const int64_t elements = step_.from.local_shape(shape_, source).elements();
       int64_t held = 0;
       for (const TreeNode& node : final_nodes(range.first, range.count, choices_.batch_shards)) {
@@ -67,9 +72,8 @@ class PullStage {
     int64_t covered = 0;
     for (const Pull::Region& from : pull.regions) {
       PullRegion region{minus(from.box.offset, pull.out.offset), from.box.extent, {}, {}};
-      add_sources(region, from.sources, [&](int source) {
-        return minus(from.box.offset, step_.from.box(shape_, source).offset);
-      });
+      add_sources(region, from.sources,
+                  [&](int source) { return minus(from.box.offset, step_.from.box(shape_, source).offset); });
       covered += from.box.elements();
       pull_.regions.push_back(std::move(region));
     }

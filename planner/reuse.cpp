@@ -21,7 +21,8 @@ std::vector<Occupant> occupants_of(const TaskGraph& graph, const MemoryPlan& mem
   for (size_t r = 0; r < graph.registers.size(); ++r) {
     const ClassRegister& reg = graph.registers[r];
     if (memory.buffer_of[r] < 0 || reg.bytes[c] == 0) continue;
-    list.push_back({static_cast<int>(r), reg.producer, memory.lifetimes[r], reg.offsets[c], reg.offsets[c] + reg.bytes[c]});
+    list.push_back(
+        {static_cast<int>(r), reg.producer, memory.lifetimes[r], reg.offsets[c], reg.offsets[c] + reg.bytes[c]});
   }
   for (size_t t = 0; t < graph.tasks.size(); ++t) {
     const ClassTask& task = graph.tasks[t];
@@ -39,7 +40,9 @@ class Uncovered {
   bool empty() const { return ranges_.empty(); }
   // Takes [begin, end) out; true when any of it was still there.
   bool take(int64_t begin, int64_t end) {
-    const auto apart = [&](const std::pair<int64_t, int64_t>& range) { return end <= range.first || range.second <= begin; };
+    const auto apart = [&](const std::pair<int64_t, int64_t>& range) {
+      return end <= range.first || range.second <= begin;
+    };
     if (std::all_of(ranges_.begin(), ranges_.end(), apart)) return false;
     std::vector<std::pair<int64_t, int64_t>> left;
     for (const auto& [b, e] : ranges_) {
@@ -82,7 +85,8 @@ class Guards {
 
   // Of writers of another part of the step, whose order this one does not share.
   void guard_all(Uncovered& uncovered, const Occupants& others, int tokens, const std::vector<TaskAt>& readers) {
-    for (auto it = others.begin(); it != others.end() && !uncovered.empty(); ++it) add(uncovered, **it, tokens, readers);
+    for (auto it = others.begin(); it != others.end() && !uncovered.empty(); ++it)
+      add(uncovered, **it, tokens, readers);
   }
 
  private:

@@ -85,7 +85,8 @@ class ShardStage {
       ClassRegister& reg = graph_.registers[static_cast<size_t>(input)];
       (operands == Operands::own ? reg.readers : reg.pullers).push_back(task);
     }
-    graph_.tasks.push_back({id, operands, name, kernel, segments_[id.index()], false, std::move(inputs), {}, {}, {}, {}});
+    graph_.tasks.push_back(
+        {id, operands, name, kernel, segments_[id.index()], false, std::move(inputs), {}, {}, {}, {}});
     return task;
   }
 
@@ -160,8 +161,8 @@ class ShardStage {
   void find_classes() {
     std::map<std::vector<int64_t>, int> known;
     for (int position = 0; position < choices_.mesh.size(); ++position) {
-      std::vector<int64_t> sizes = {shards_of(choices_.batch_shards, choices_.data_parallel_size(),
-                                              data_rank(choices_, position)).count};
+      std::vector<int64_t> sizes = {
+          shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position)).count};
       for (const ClassRegister& reg : graph_.registers) {
         const Shape shape = shape_at(reg, position);
         sizes.insert(sizes.end(), shape.begin(), shape.end());
@@ -181,8 +182,8 @@ class ShardStage {
       if (reg.accumulates) {
         // Every device of the class has room for the deepest stack among them.
         for (int position : positions) {
-          const ShardRange range = shards_of(choices_.batch_shards, choices_.data_parallel_size(),
-                                             data_rank(choices_, position));
+          const ShardRange range =
+              shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
           copies = std::max<int64_t>(copies, accumulator_depth(range.first, range.count, choices_.batch_shards));
         }
       }

@@ -50,19 +50,19 @@ struct ClassTask {
   std::string kernel;
   Segment segment = Segment::after;
   bool on_source_stream = false;
-  std::vector<int> inputs;   // registers, in the order of the node's inputs
-  std::vector<int> outputs;  // registers
+  std::vector<int> inputs;              // registers, in the order of the node's inputs
+  std::vector<int> outputs;             // registers
   std::vector<int64_t> scratch_bytes;   // by class
   std::vector<int64_t> scratch_offset;  // by class
   std::vector<double> seconds;          // by class: predicted, of one firing
 };
 
 struct TaskGraph {
-  std::vector<int> class_of;               // by position in the mesh
+  std::vector<int> class_of;                // by position in the mesh
   std::vector<std::vector<int>> positions;  // by class
-  std::vector<ClassTask> tasks;  // in the order in which every device's streams run them, segment by segment
+  std::vector<ClassTask> tasks;             // in the order in which every device's streams run them, segment by segment
   std::vector<ClassRegister> registers;
-  std::vector<int> register_of;            // by value: the register that holds it
+  std::vector<int> register_of;  // by value: the register that holds it
   // By class, by arena kind: how far the arena is used.
   std::vector<std::vector<int64_t>> arena_bytes;
 

@@ -9,9 +9,8 @@ namespace troupe {
 void refuse_unplaced(const Mesh& mesh, const Topology& topology) {
   for (DeviceId device : mesh.devices()) {
     if (device.valid() && device.index() < topology.places.size()) continue;
-    throw PlanError(mesh.str() + ": device " + std::to_string(device.value) +
-                    " is not in the topology, which places " + std::to_string(topology.places.size()) +
-                    " devices");
+    throw PlanError(mesh.str() + ": device " + std::to_string(device.value) + " is not in the topology, which places " +
+                    std::to_string(topology.places.size()) + " devices");
   }
 }
 

@@ -28,9 +28,7 @@ TEST(AxisLinks, NamesEachSurroundingOnce) {
             (std::vector<Peers>{{0, 1, 2, 4}, {0, 1, 1, 5}, {0, 0, 2, 5}, {0, 0, 0, 7}}));
 }
 
-TEST(AxisLinks, RefusesADeviceThatHasNoPlace) {
-  EXPECT_THROW(links_of(Mesh({{"x", 9}}), 0, two_hosts()), PlanError);
-}
+TEST(AxisLinks, RefusesADeviceThatHasNoPlace) { EXPECT_THROW(links_of(Mesh({{"x", 9}}), 0, two_hosts()), PlanError); }
 
 }  // namespace
 }  // namespace troupe

@@ -99,9 +99,7 @@ class Search {
   }
 
  private:
-  Time time_of(const BoxingStep& step) {
-    return std::llround(cost_of(step, shape_, dtype_, links_).seconds * 1e12);
-  }
+  Time time_of(const BoxingStep& step) { return std::llround(cost_of(step, shape_, dtype_, links_).seconds * 1e12); }
 
   // Of partial axes with different reductions the innermost is reduced first: that is what such a layout
   // means. Where all are sums, the outermost is added first (SumOrder::tree).
@@ -253,13 +251,11 @@ void refuse_misfit(const Layout& layout, const Shape& shape, DType dtype) {
     const Sbp sbp = layout.sbp(axis);
     if (!sbp.is_split() || sbp.dim < shape.rank()) continue;
     std::string possible;
-    for (int dim = 0; dim < shape.rank(); ++dim)
-      possible += S(dim).str() + (dim + 1 < shape.rank() ? ", " : " or ");
-    throw PlanError(
-        "layout " + layout.str() + " has " + sbp.str() + " on axis '" + layout.mesh().axis(axis).name +
-        "', but the tensor is " + type +
-        (shape.rank() == 0 ? " without dims" : " with dims 0.." + std::to_string(shape.rank() - 1)) + "; " +
-        possible + (shape.rank() == 0 ? "B is possible" : "B are possible"));
+    for (int dim = 0; dim < shape.rank(); ++dim) possible += S(dim).str() + (dim + 1 < shape.rank() ? ", " : " or ");
+    throw PlanError("layout " + layout.str() + " has " + sbp.str() + " on axis '" + layout.mesh().axis(axis).name +
+                    "', but the tensor is " + type +
+                    (shape.rank() == 0 ? " without dims" : " with dims 0.." + std::to_string(shape.rank() - 1)) + "; " +
+                    possible + (shape.rank() == 0 ? "B is possible" : "B are possible"));
   }
 }
 
@@ -280,8 +276,7 @@ std::vector<BoxingStep> boxing(const Layout& from, const Layout& to, const Shape
   refuse_unplaced(from.mesh(), topology);
   refuse_unplaced(to.mesh(), topology);
   Search search(shape, dtype, topology, order);
-  std::vector<BoxingStep> steps =
-      one_mesh ? search.on_one_mesh(start, end) : search.between_meshes(start, end);
+  std::vector<BoxingStep> steps = one_mesh ? search.on_one_mesh(start, end) : search.between_meshes(start, end);
   steps.front().from = from;
   steps.back().to = to;
   return steps;

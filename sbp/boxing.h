@@ -71,8 +71,7 @@ struct BoxingCost {
   TotalBytes total() const;
 };
 BoxingCost cost_of(const BoxingStep& step, const Shape& shape, DType dtype, const Topology& topology);
-BoxingCost cost_of(const std::vector<BoxingStep>& steps, const Shape& shape, DType dtype,
-                   const Topology& topology);
+BoxingCost cost_of(const std::vector<BoxingStep>& steps, const Shape& shape, DType dtype, const Topology& topology);
 
 // How one device assembles its part of `to` from the parts of `from` that other devices hold: the same for
 // every kind of step, and the whole of what executes one over memory that all can read.
@@ -96,7 +95,6 @@ struct Pull {
 // coordinates apart. Newly partial: from B the device with coordinate 0 of the axis keeps the value (all do
 // for max and min); from S each keeps its part. Partial axes of `from` with different reductions cannot be
 // reduced in one pull; boxing() reduces them in steps.
-Pull pull_of(const Layout& from, const Layout& to, const Shape& shape, int position,
-             const Topology& topology);
+Pull pull_of(const Layout& from, const Layout& to, const Shape& shape, int position, const Topology& topology);
 
 }  // namespace troupe

@@ -17,8 +17,7 @@ std::optional<BoxingKind> kind_of(Sbp from, Sbp to) {
 }
 
 void add_once(std::vector<Reduction>& reductions, Reduction reduction) {
-  if (std::find(reductions.begin(), reductions.end(), reduction) == reductions.end())
-    reductions.push_back(reduction);
+  if (std::find(reductions.begin(), reductions.end(), reduction) == reductions.end()) reductions.push_back(reduction);
 }
 
 }  // namespace

@@ -43,18 +43,15 @@ const Topology& sixteen() {
   return topology;
 }
 
-std::string steps_text(const Layout& from, const Layout& to, const Shape& shape,
-                       SumOrder order = SumOrder::tree) {
-  return join(boxing(from, to, shape, DType::f32, sixteen(), order), "; ",
-              [](const BoxingStep& s) { return s.str(); });
+std::string steps_text(const Layout& from, const Layout& to, const Shape& shape, SumOrder order = SumOrder::tree) {
+  return join(boxing(from, to, shape, DType::f32, sixteen(), order), "; ", [](const BoxingStep& s) { return s.str(); });
 }
 
 // The law: the chain leads from `from` to `to`, every step yields shards that represent the tensor, and what
 // devices pull is what the step's cost says.
-void expect_law(const Layout& from, const Layout& to, const Shape& shape,
-                const Topology& topology = sixteen()) {
-  const std::string pair = from.mesh().str() + " " + from.str() + " -> " + to.mesh().str() + " " + to.str() +
-                           " of " + type_text(DType::f32, shape);
+void expect_law(const Layout& from, const Layout& to, const Shape& shape, const Topology& topology = sixteen()) {
+  const std::string pair = from.mesh().str() + " " + from.str() + " -> " + to.mesh().str() + " " + to.str() + " of " +
+                           type_text(DType::f32, shape);
   const std::vector<double> values = logical_values(shape);
   const std::vector<BoxingStep> steps = boxing(from, to, shape, DType::f32, topology);
   Shards shards = scattered(values, shape, from);
@@ -85,9 +82,7 @@ void expect_law(const Layout& from, const Layout& to, const Shape& shape,
 }
 
 TEST(Boxing, OneAxisTakesTheCollectiveOfTheTable) {
-  const auto text = [](Sbp from, Sbp to) {
-    return steps_text(Layout(line(4), {from}), Layout(line(4), {to}), {8, 8});
-  };
+  const auto text = [](Sbp from, Sbp to) { return steps_text(Layout(line(4), {from}), Layout(line(4), {to}), {8, 8}); };
   EXPECT_EQ(text(P, B), "all_reduce(axis=x): P -> B");
   EXPECT_EQ(text(P, S(0)), "reduce_scatter(axis=x, dim=0): P -> S(0)");
   EXPECT_EQ(text(P, S(1)), "reduce_scatter(axis=x, dim=1): P -> S(1)");
@@ -116,9 +111,8 @@ TEST(Boxing, IndependentAxesTakeOneCollectiveEach) {
   const Shape shape = {64, 64};
   EXPECT_EQ(steps_text(Layout(mesh, {S(0), S(1)}), Layout(mesh, {B, B}), shape),
             "all_gather(axis=dp, dim=0): S(0),S(1) -> B,S(1); all_gather(axis=tp, dim=1): B,S(1) -> B,B");
-  EXPECT_EQ(
-      steps_text(Layout(mesh, {P, S(1)}), Layout(mesh, {S(0), B}), shape),
-      "reduce_scatter(axis=dp, dim=0): P,S(1) -> S(0),S(1); all_gather(axis=tp, dim=1): S(0),S(1) -> S(0),B");
+  EXPECT_EQ(steps_text(Layout(mesh, {P, S(1)}), Layout(mesh, {S(0), B}), shape),
+            "reduce_scatter(axis=dp, dim=0): P,S(1) -> S(0),S(1); all_gather(axis=tp, dim=1): S(0),S(1) -> S(0),B");
   EXPECT_EQ(steps_text(Layout(mesh, {S(0), B}), Layout(mesh, {B, S(1)}), shape),
             "slice(axis=tp, dim=1): S(0),B -> S(0),S(1); all_gather(axis=dp, dim=0): S(0),S(1) -> B,S(1)");
 }
@@ -126,8 +120,7 @@ TEST(Boxing, IndependentAxesTakeOneCollectiveEach) {
 TEST(Boxing, TwoPartialAxesGoByCost) {
   const Mesh mesh = grid(2, 2);
   const Layout p(mesh, {P, P}), b(mesh, {B, B});
-  EXPECT_EQ(steps_text(p, b, {1024, 1024}),
-            "all_reduce(axis=dp): P,P -> B,P; all_reduce(axis=tp): B,P -> B,B");
+  EXPECT_EQ(steps_text(p, b, {1024, 1024}), "all_reduce(axis=dp): P,P -> B,P; all_reduce(axis=tp): B,P -> B,B");
   EXPECT_EQ(steps_text(p, b, {2}), "exchange: P,P -> B,B");
 }
 
@@ -168,8 +161,7 @@ TEST(Boxing, BetweenMeshesOneExchangeDoesOnEqualLinks) {
 TEST(Boxing, SlowLinksAreCrossedOnce) {
   Topology two_hosts = Topology::one_host(8);
   for (size_t device = 4; device < 8; ++device) two_hosts.places[device].host = 1;
-  const auto steps =
-      boxing(Layout(line(4), {B}), Layout(line(4, 4), {B}), {1024, 1024}, DType::f32, two_hosts);
+  const auto steps = boxing(Layout(line(4), {B}), Layout(line(4, 4), {B}), {1024, 1024}, DType::f32, two_hosts);
   EXPECT_EQ(join(steps, "; ", [](const BoxingStep& s) { return s.str(); }),
             "exchange: mesh x=4 B -> mesh x=4 S(0); all_gather(axis=x, dim=0): S(0) -> B");
 }
@@ -185,14 +177,12 @@ TEST(Boxing, RefusesALayoutThatDoesNotFit) {
     boxing(Layout(line(2), {S(2)}), Layout(line(2), {B}), {8, 8}, DType::f32, sixteen());
     FAIL();
   } catch (const PlanError& error) {
-    EXPECT_STREQ(
-        error.what(),
-        "layout S(2) has S(2) on axis 'x', but the tensor is f32[8,8] with dims 0..1; S(0), S(1) or B are "
-        "possible");
+    EXPECT_STREQ(error.what(),
+                 "layout S(2) has S(2) on axis 'x', but the tensor is f32[8,8] with dims 0..1; S(0), S(1) or B are "
+                 "possible");
   }
   EXPECT_THROW(boxing(Layout(line(2), {S(0)}), Layout(line(2), {B}), {}, DType::f32, sixteen()), PlanError);
-  EXPECT_THROW(boxing(Layout(line(2, 15), {S(0)}), Layout(line(2), {B}), {8}, DType::f32, sixteen()),
-               PlanError);
+  EXPECT_THROW(boxing(Layout(line(2, 15), {S(0)}), Layout(line(2), {B}), {8}, DType::f32, sixteen()), PlanError);
 }
 
 TEST(BoxingLaw, HoldsForEveryPairOnOneAxis) {
@@ -226,8 +216,7 @@ TEST(BoxingLaw, HoldsBetweenOneAndTwoAxes) {
 }
 
 TEST(BoxingLaw, HoldsForSameDisjointOverlappingAndNestedDevices) {
-  for (const Mesh& other :
-       {line(4), line(4, 4), line(4, 2), line(2, 1), line(8), grid(2, 2, 3), grid(2, 4)}) {
+  for (const Mesh& other : {line(4), line(4, 4), line(4, 2), line(2, 1), line(8), grid(2, 2, 3), grid(2, 4)}) {
     for (const Layout& from : layouts_on(line(4), kFour)) {
       for (const Layout& to : layouts_on(other, kFour)) {
         expect_law(from, to, {5, 7});
@@ -284,8 +273,7 @@ TEST(BoxingLaw, HoldsForRandomPairsOnThreeAxesInAnyOrder) {
     const Mesh other = random.chance(0.5) ? mesh : random_mesh(random);
     Shape shape;
     for (int64_t dim = random.between(1, 3); dim > 0; --dim) shape.push_back(random.between(0, 9));
-    expect_law(random_layout(mesh, shape.rank(), random), random_layout(other, shape.rank(), random), shape,
-               topology);
+    expect_law(random_layout(mesh, shape.rank(), random), random_layout(other, shape.rank(), random), shape, topology);
     if (HasFatalFailure()) return;
   }
 }

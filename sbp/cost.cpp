@@ -115,8 +115,7 @@ BoxingCost cost_in_groups(const Received& received, int64_t messages, const Axis
     if (links.pairs[kind] == 0) continue;
     const bool all = links.pairs[kind] == pairs_left;
     const int64_t share =
-        all ? left
-            : left / pairs_left * links.pairs[kind] + left % pairs_left * links.pairs[kind] / pairs_left;
+        all ? left : left / pairs_left * links.pairs[kind] + left % pairs_left * links.pairs[kind] / pairs_left;
     cost.bytes[kind].value = share;
     cost.messages[kind] = messages * links.pairs[kind];
     left -= share;
@@ -186,8 +185,7 @@ TotalBytes BoxingCost::total() const {
 
 BoxingCost cost_of(const BoxingStep& step, const Shape& shape, DType dtype, AxisLinksCache& links) {
   if (step.kind == BoxingKind::slice || step.kind == BoxingKind::zero_fill) return {};
-  if (step.kind == BoxingKind::exchange)
-    return cost_of_exchange(step, shape, size_of(dtype), links.topology());
+  if (step.kind == BoxingKind::exchange) return cost_of_exchange(step, shape, size_of(dtype), links.topology());
   const int64_t p = step.from.mesh().axis(step.axis).size;
   if (p == 1) return {};
   const auto in_groups = [&](const Received& received, int64_t messages) {
@@ -205,8 +203,7 @@ BoxingCost cost_of(const BoxingStep& step, const Shape& shape, DType dtype, cons
   return cost_of(step, shape, dtype, links);
 }
 
-BoxingCost cost_of(const std::vector<BoxingStep>& steps, const Shape& shape, DType dtype,
-                   const Topology& topology) {
+BoxingCost cost_of(const std::vector<BoxingStep>& steps, const Shape& shape, DType dtype, const Topology& topology) {
   BoxingCost sum;
   AxisLinksCache links(topology);
   for (const BoxingStep& step : steps) {

@@ -87,8 +87,7 @@ class Trial {
     for (size_t i = 0; i < inputs.size(); ++i) add_parts(i, inputs[i], parts);
     made_.assign(count, {});
     for (size_t device = 0; device < count; ++device) {
-      for (size_t i = 0; i < outputs.size(); ++i)
-        made_[device].push_back(part_of_output(i, outputs[i], device));
+      for (size_t i = 0; i < outputs.size(); ++i) made_[device].push_back(part_of_output(i, outputs[i], device));
       if (!op_(parts[device], made_[device])) {
         why = case_text() + ": the op cannot run on the parts of device " + std::to_string(device);
         return false;
@@ -145,8 +144,7 @@ class Trial {
     }
     for (size_t device = 0; device < parts.size(); ++device) {
       LawTensor part{tensor.logical, box_of(tensor.logical, sbp, device), {}};
-      for_each_place(tensor.logical, part.box,
-                     [&](size_t place) { part.data.push_back(values[device][place]); });
+      for_each_place(tensor.logical, part.box, [&](size_t place) { part.data.push_back(values[device][place]); });
       parts[device].push_back(std::move(part));
     }
   }
@@ -165,8 +163,8 @@ class Trial {
       const bool close =
           value == right || std::abs(value - right) <= options_.tolerance * std::max(1.0, std::abs(right));
       if (same && !close) {
-        why = case_text() + ": element " + std::to_string(place) + " of output " + std::to_string(output) +
-              " is " + number_text(value) + ", not " + number_text(right);
+        why = case_text() + ": element " + std::to_string(place) + " of output " + std::to_string(output) + " is " +
+              number_text(value) + ", not " + number_text(right);
       }
       same = same && close;
     });
@@ -174,8 +172,7 @@ class Trial {
   }
 
   std::string case_text() const {
-    return "inputs " +
-           join(case_.inputs, ", ", [](const LawInput& input) { return "[" + input.shape.str() + "]"; }) +
+    return "inputs " + join(case_.inputs, ", ", [](const LawInput& input) { return "[" + input.shape.str() + "]"; }) +
            " over " + std::to_string(options_.devices) + " devices";
   }
 
@@ -278,14 +275,11 @@ std::string why_not_tried(const Signature& claim, const LawCase& shapes) {
   }
   const auto has_dim = [](Sbp sbp, const Shape& shape) { return !sbp.is_split() || sbp.dim < shape.rank(); };
   for (size_t i = 0; i < claim.inputs.size(); ++i) {
-    if (!has_dim(claim.inputs[i], shapes.inputs[i].shape))
-      return "input " + std::to_string(i) + " lacks the dim";
-    if (claim.inputs[i].is_partial() && shapes.inputs[i].integers_below > 0)
-      return "indices cannot be partial";
+    if (!has_dim(claim.inputs[i], shapes.inputs[i].shape)) return "input " + std::to_string(i) + " lacks the dim";
+    if (claim.inputs[i].is_partial() && shapes.inputs[i].integers_below > 0) return "indices cannot be partial";
   }
   for (size_t i = 0; i < claim.outputs.size(); ++i) {
-    if (!has_dim(claim.outputs[i], shapes.outputs[i]))
-      return "output " + std::to_string(i) + " lacks the dim";
+    if (!has_dim(claim.outputs[i], shapes.outputs[i])) return "output " + std::to_string(i) + " lacks the dim";
   }
   return "";
 }
@@ -299,8 +293,8 @@ std::string LawReport::str() const {
   return text;
 }
 
-LawReport check_laws(const LawOp& op, const std::vector<Signature>& claimed,
-                     const std::vector<LawCase>& cases, const LawOptions& options) {
+LawReport check_laws(const LawOp& op, const std::vector<Signature>& claimed, const std::vector<LawCase>& cases,
+                     const LawOptions& options) {
   CHECK(!cases.empty() && options.repeats > 0);
   LawReport report;
   std::vector<Signature> tried = claimed;
@@ -322,8 +316,7 @@ LawReport check_laws(const LawOp& op, const std::vector<Signature>& claimed,
     }
   }
   for (const Signature& signature : report.valid) {
-    if (!contains(claimed, signature) && !is_implied(signature, report.valid))
-      report.unclaimed.push_back(signature);
+    if (!contains(claimed, signature) && !is_implied(signature, report.valid)) report.unclaimed.push_back(signature);
   }
   return report;
 }

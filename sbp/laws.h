@@ -26,8 +26,7 @@ using LawOp = std::function<bool(const std::vector<LawTensor>& inputs, std::vect
 
 struct LawInput {
   Shape shape;
-  double low =
-      -1;  // values are uniform in [low, high]; with low >= 0 also the addends of a partial sum are positive
+  double low = -1;  // values are uniform in [low, high]; with low >= 0 also the addends of a partial sum are positive
   double high = 1;
   double least = 0;            // no value is nearer to zero than this (a denominator)
   int64_t integers_below = 0;  // > 0: whole numbers 0..n-1 (indices), which are never partial
@@ -49,9 +48,8 @@ struct LawOptions {
 };
 
 struct LawReport {
-  std::vector<Signature> valid;  // all that hold in every case
-  std::vector<Signature>
-      unclaimed;  // valid, not claimed, and not implied: a whole output is also P(max) and P(min)
+  std::vector<Signature> valid;      // all that hold in every case
+  std::vector<Signature> unclaimed;  // valid, not claimed, and not implied: a whole output is also P(max) and P(min)
   struct Wrong {
     Signature signature;
     std::string why;  // the case and the first difference
@@ -63,7 +61,7 @@ struct LawReport {
 
 // The cases have inputs and outputs of the same ranks. Throws PlanError when the op cannot run on whole
 // tensors.
-LawReport check_laws(const LawOp& op, const std::vector<Signature>& claimed,
-                     const std::vector<LawCase>& cases, const LawOptions& options = {});
+LawReport check_laws(const LawOp& op, const std::vector<Signature>& claimed, const std::vector<LawCase>& cases,
+                     const LawOptions& options = {});
 
 }  // namespace troupe

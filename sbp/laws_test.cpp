@@ -134,8 +134,7 @@ bool centred_and_column_sums(const Tensors& in, Tensors& out) {
   if (out[0].box.extent != in[0].box.extent || out[1].box.extent != Shape{extent(in[0], 1)}) return false;
   for (int64_t i = 0; i < extent(in[0], 0); ++i) {
     double mean = 0;
-    for (int64_t j = 0; j < extent(in[0], 1); ++j)
-      mean += at(in[0], i, j) / static_cast<double>(extent(in[0], 1));
+    for (int64_t j = 0; j < extent(in[0], 1); ++j) mean += at(in[0], i, j) / static_cast<double>(extent(in[0], 1));
     for (int64_t j = 0; j < extent(in[0], 1); ++j) {
       at(out[0], i, j) = at(in[0], i, j) - mean;
       out[1].data[static_cast<size_t>(j)] += at(in[0], i, j) * at(in[0], i, j);
@@ -157,8 +156,7 @@ TEST(Laws, RulesClaimExactlyWhatHolds) {
   EXPECT_EQ(findings(matmul, "m k, k n -> m n; linear", kMatmul), "");
   // A maximum would also pass through the bias; rules claim P(max) and P(min) of movement and increasing ops
   // only.
-  EXPECT_EQ(findings(linear, "m k, n k, n -> m n; linear, added(2)",
-                     {{{{{4, 5}}, {{7, 5}}, {{7}}}, {{4, 7}}}}, false),
+  EXPECT_EQ(findings(linear, "m k, n k, n -> m n; linear, added(2)", {{{{{4, 5}}, {{7, 5}}, {{7}}}, {{4, 7}}}}, false),
             "");
   EXPECT_EQ(findings(softmax, "i j -> i j; !j", kOne), "");
   EXPECT_EQ(findings(transpose, "i j -> j i; movement", {{{{{4, 5}}}, {{5, 4}}}}), "");
@@ -171,15 +169,12 @@ TEST(Laws, PointwiseRulesClaimExactlyWhatHolds) {
   EXPECT_EQ(findings(mul, "i j, i j -> i j; linear", kTwoAlike), "");
   const LawInput denominator{.shape = {4, 5}, .least = 0.3};
   EXPECT_EQ(findings(div, "i j, i j -> i j; linear(0)", {{{{{4, 5}}, denominator}, {{4, 5}}}}), "");
-  EXPECT_EQ(findings(pointwise_of_one([](double x) { return std::tanh(x); }), "i j -> i j; increasing", kOne),
-            "");
+  EXPECT_EQ(findings(pointwise_of_one([](double x) { return std::tanh(x); }), "i j -> i j; increasing", kOne), "");
   EXPECT_EQ(findings(pointwise_of_one([](double x) { return std::abs(x); }), "i j -> i j", kOne), "");
-  EXPECT_EQ(
-      findings(pointwise_of_one([](double x) { return 3 * x; }), "i j -> i j; linear, increasing", kOne), "");
+  EXPECT_EQ(findings(pointwise_of_one([](double x) { return 3 * x; }), "i j -> i j; linear, increasing", kOne), "");
   const LawInput condition{.shape = {4, 5}, .integers_below = 2};
-  EXPECT_EQ(findings(where, "i j, i j, i j -> i j; additive(1 2)",
-                     {{{condition, {{4, 5}}, {{4, 5}}}, {{4, 5}}}}, false),
-            "");
+  EXPECT_EQ(
+      findings(where, "i j, i j, i j -> i j; additive(1 2)", {{{condition, {{4, 5}}, {{4, 5}}}, {{4, 5}}}}, false), "");
 }
 
 TEST(Laws, ReductionRulesClaimExactlyWhatHolds) {
@@ -196,15 +191,12 @@ TEST(Laws, ReductionRulesClaimExactlyWhatHolds) {
 TEST(Laws, OpsThatKnowWhereTheirPartLiesSplitIndexedDims) {
   const LawInput ids{.shape = {5}, .integers_below = 7};
   EXPECT_EQ(findings(embedding, "t, v d -> t d; linear(1)", {{{ids, {{7, 4}}}, {{5, 4}}}}, false), "");
-  EXPECT_EQ(findings(embedding_gradient, "t, t d -> v d; linear(1)", {{{ids, {{5, 4}}}, {{7, 4}}}}, false),
-            "");
+  EXPECT_EQ(findings(embedding_gradient, "t, t d -> v d; linear(1)", {{{ids, {{5, 4}}}, {{7, 4}}}}, false), "");
   const LawOp count_up = [](const Tensors&, Tensors& out) {
-    for (size_t i = 0; i < out[0].data.size(); ++i)
-      out[0].data[i] = static_cast<double>(out[0].box.offset[0]) + i;
+    for (size_t i = 0; i < out[0].data.size(); ++i) out[0].data[i] = static_cast<double>(out[0].box.offset[0]) + i;
     return true;
   };
-  EXPECT_EQ(findings(count_up, "* -> n", {{{{{}}}, {{7}}}}, false).find("claimed but wrong"),
-            std::string::npos);
+  EXPECT_EQ(findings(count_up, "* -> n", {{{{{}}}, {{7}}}}, false).find("claimed but wrong"), std::string::npos);
 }
 
 TEST(Laws, AWrongClaimIsReportedWithItsCase) {
@@ -212,8 +204,7 @@ TEST(Laws, AWrongClaimIsReportedWithItsCase) {
       check_laws(softmax, {{{B}, {B}}, {{S(0)}, {S(0)}}, {{S(1)}, {S(1)}}}, {{{{{4, 5}}}, {{4, 5}}}});
   ASSERT_EQ(report.wrong.size(), 1u);
   EXPECT_EQ(report.wrong[0].signature.str(), "S(1) -> S(1)");
-  EXPECT_TRUE(
-      report.str().starts_with("claimed but wrong: S(1) -> S(1) (inputs [4,5] over 3 devices: element 0 of"))
+  EXPECT_TRUE(report.str().starts_with("claimed but wrong: S(1) -> S(1) (inputs [4,5] over 3 devices: element 0 of"))
       << report.str();
   EXPECT_TRUE(report.unclaimed.empty());
 }
@@ -221,8 +212,7 @@ TEST(Laws, AWrongClaimIsReportedWithItsCase) {
 TEST(Laws, AMissingClaimIsReported) {
   EXPECT_EQ(findings(matmul, "m k, k n -> m n", kMatmul),
             "valid but not claimed: B, P -> P\nvalid but not claimed: P, B -> P\n");
-  EXPECT_EQ(findings(matmul, "m k, k n -> m n; linear, !n", kMatmul),
-            "valid but not claimed: B, S(1) -> S(1)\n");
+  EXPECT_EQ(findings(matmul, "m k, k n -> m n; linear, !n", kMatmul), "valid but not claimed: B, S(1) -> S(1)\n");
 }
 
 TEST(Laws, AWholeOperandAddedToAPartialOneIsWrong) {
@@ -234,15 +224,13 @@ TEST(Laws, AWholeOperandAddedToAPartialOneIsWrong) {
 }
 
 TEST(Laws, ABiasThatIsWholeWhereTheProductIsPartialIsWrong) {
-  const std::string wrong =
-      findings(linear, "m k, n k, n -> m n", {{{{{4, 5}}, {{7, 5}}, {{7}}}, {{4, 7}}}}, false);
+  const std::string wrong = findings(linear, "m k, n k, n -> m n", {{{{{4, 5}}, {{7, 5}}, {{7}}}, {{4, 7}}}}, false);
   EXPECT_NE(wrong.find("claimed but wrong: S(1), S(1), B -> P"), std::string::npos) << wrong;
   EXPECT_NE(wrong.find("valid but not claimed: S(1), S(1), P -> P"), std::string::npos) << wrong;
 }
 
 TEST(Laws, AnIncreasingFunctionIsToldFromADecreasingOne) {
-  const std::string wrong =
-      findings(pointwise_of_one([](double x) { return -x; }), "i j -> i j; increasing", kOne);
+  const std::string wrong = findings(pointwise_of_one([](double x) { return -x; }), "i j -> i j; increasing", kOne);
   EXPECT_NE(wrong.find("claimed but wrong: P(max) -> P(max)"), std::string::npos) << wrong;
   EXPECT_NE(wrong.find("valid but not claimed: P(max) -> P(min)"), std::string::npos) << wrong;
 }

@@ -28,11 +28,10 @@ std::vector<int> ordered_axes(const std::vector<Sbp>& sbp, const std::vector<int
 
 }  // namespace
 
-Layout::Layout(Mesh mesh, std::vector<Sbp> sbp, std::vector<int> order)
-    : mesh_(std::move(mesh)), sbp_(std::move(sbp)) {
+Layout::Layout(Mesh mesh, std::vector<Sbp> sbp, std::vector<int> order) : mesh_(std::move(mesh)), sbp_(std::move(sbp)) {
   if (static_cast<int>(sbp_.size()) != mesh_.axis_count()) {
-    throw PlanError("layout " + text_of(sbp_) + " has " + std::to_string(sbp_.size()) + " SBPs; " +
-                    mesh_.str() + " needs one per axis, " + std::to_string(mesh_.axis_count()) + " in all");
+    throw PlanError("layout " + text_of(sbp_) + " has " + std::to_string(sbp_.size()) + " SBPs; " + mesh_.str() +
+                    " needs one per axis, " + std::to_string(mesh_.axis_count()) + " in all");
   }
   for (const Sbp& s : sbp_) {
     if (s.is_split() && (s.dim < 0 || s.dim >= kMaxRank)) {
@@ -42,13 +41,12 @@ Layout::Layout(Mesh mesh, std::vector<Sbp> sbp, std::vector<int> order)
   }
   for (size_t i = 0; i < order.size(); ++i) {
     if (order[i] < 0 || order[i] >= mesh_.axis_count()) {
-      throw PlanError("layout " + text_of(sbp_) + ": the order names axis " + std::to_string(order[i]) +
-                      "; " + mesh_.str() + " has axes 0 to " + std::to_string(mesh_.axis_count() - 1));
+      throw PlanError("layout " + text_of(sbp_) + ": the order names axis " + std::to_string(order[i]) + "; " +
+                      mesh_.str() + " has axes 0 to " + std::to_string(mesh_.axis_count() - 1));
     }
     if (std::find(order.begin(), order.begin() + static_cast<ptrdiff_t>(i), order[i]) !=
         order.begin() + static_cast<ptrdiff_t>(i)) {
-      throw PlanError("layout " + text_of(sbp_) + ": the order names axis '" + mesh_.axis(order[i]).name +
-                      "' twice");
+      throw PlanError("layout " + text_of(sbp_) + ": the order names axis '" + mesh_.axis(order[i]).name + "' twice");
     }
   }
   for (int dim = 0; dim < kMaxRank && !order.empty(); ++dim) {

@@ -95,8 +95,7 @@ TEST(Layout, RefusesSbpsAndOrdersThatTheMeshDoesNotHave) {
   };
   EXPECT_EQ(error_of({B}, {}), "layout B has 1 SBPs; mesh dp=2, tp=2 needs one per axis, 2 in all");
   EXPECT_EQ(error_of({S(0), S(0)}, {0, 0}), "layout S(0),S(0): the order names axis 'dp' twice");
-  EXPECT_EQ(error_of({S(0), S(0)}, {2}),
-            "layout S(0),S(0): the order names axis 2; mesh dp=2, tp=2 has axes 0 to 1");
+  EXPECT_EQ(error_of({S(0), S(0)}, {2}), "layout S(0),S(0): the order names axis 2; mesh dp=2, tp=2 has axes 0 to 1");
   EXPECT_EQ(error_of({S(9), B}, {}), "layout S(9),B: S(9) is not possible; a tensor has at most 8 dims");
 }
 

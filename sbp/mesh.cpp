@@ -10,8 +10,7 @@ namespace troupe {
 namespace {
 
 std::string text_of(const std::vector<Axis>& axes) {
-  return "mesh " +
-         join(axes, ", ", [](const Axis& axis) { return axis.name + "=" + std::to_string(axis.size); });
+  return "mesh " + join(axes, ", ", [](const Axis& axis) { return axis.name + "=" + std::to_string(axis.size); });
 }
 
 int64_t product_of(const std::vector<Axis>& axes) {
@@ -24,8 +23,8 @@ void refuse_bad_axes(const std::vector<Axis>& axes) {
   for (size_t i = 0; i < axes.size(); ++i) {
     if (axes[i].name.empty()) throw PlanError(text_of(axes) + ": axis " + std::to_string(i) + " has no name");
     if (axes[i].size < 1) {
-      throw PlanError(text_of(axes) + ": axis '" + axes[i].name + "' has size " +
-                      std::to_string(axes[i].size) + "; at least 1 is possible");
+      throw PlanError(text_of(axes) + ": axis '" + axes[i].name + "' has size " + std::to_string(axes[i].size) +
+                      "; at least 1 is possible");
     }
     for (size_t j = 0; j < i; ++j) {
       if (axes[i].name == axes[j].name) {
@@ -63,8 +62,7 @@ Mesh::Mesh(std::vector<Axis> axes, std::vector<DeviceId> devices) {
     stride /= axis.size;
     content->strides.push_back(stride);
   }
-  for (size_t i = 0; i < devices.size(); ++i)
-    content->positions.emplace_back(devices[i], static_cast<int>(i));
+  for (size_t i = 0; i < devices.size(); ++i) content->positions.emplace_back(devices[i], static_cast<int>(i));
   std::sort(content->positions.begin(), content->positions.end());
   for (size_t i = 1; i < content->positions.size(); ++i) {
     const DeviceId device = content->positions[i].first;

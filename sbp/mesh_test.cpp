@@ -48,8 +48,7 @@ TEST(Mesh, RefusesWhatIsNoMeshAndSaysWhy) {
   const DeviceId a(0), b(1);
   EXPECT_EQ(error_of({{"x", 3}}, {a, b}), "mesh x=3: 2 devices are given; 3 are needed");
   EXPECT_EQ(error_of({{"x", 2}}, {a, a}), "mesh x=2: device 0 is listed twice");
-  EXPECT_EQ(error_of({{"x", 2}, {"x", 1}}, {a, b}),
-            "mesh x=2, x=1: two axes are named 'x'; names must differ");
+  EXPECT_EQ(error_of({{"x", 2}, {"x", 1}}, {a, b}), "mesh x=2, x=1: two axes are named 'x'; names must differ");
   EXPECT_EQ(error_of({{"x", 0}}, {}), "mesh x=0: axis 'x' has size 0; at least 1 is possible");
 }
 

@@ -21,12 +21,7 @@ struct Stretch {
 class Puller {
  public:
   Puller(const Layout& from, const Layout& to, const Shape& shape, int position, const Topology& topology)
-      : from_(from),
-        to_(to),
-        shape_(shape),
-        position_(position),
-        topology_(topology),
-        axes_(partial_axes(from, to)) {
+      : from_(from), to_(to), shape_(shape), position_(position), topology_(topology), axes_(partial_axes(from, to)) {
     CHECK(can_pull(from, to), from.str(), to.str());
     CHECK(position >= 0 && position < to.mesh().size(), position, to.mesh().str());
     own_ = from.mesh().position_of(to.mesh().device(position));
@@ -68,8 +63,7 @@ class Puller {
   // False on the devices that hold nothing but zeros of a newly made partial sum.
   bool keeps_a_value() const {
     return std::all_of(axes_.made.begin(), axes_.made.end(), [&](int axis) {
-      return !to_.sbp(axis).is_partial_sum() || stays_apart(axis) ||
-             to_.mesh().coordinate(position_, axis) == 0;
+      return !to_.sbp(axis).is_partial_sum() || stays_apart(axis) || to_.mesh().coordinate(position_, axis) == 0;
     });
   }
 
@@ -151,8 +145,7 @@ class Puller {
   std::vector<int> spread_along(const std::vector<int>& positions, int axis) const {
     std::vector<int> all;
     for (int position : positions) {
-      for (int i = 0; i < from_.mesh().axis(axis).size; ++i)
-        all.push_back(position + i * from_.mesh().stride(axis));
+      for (int i = 0; i < from_.mesh().axis(axis).size; ++i) all.push_back(position + i * from_.mesh().stride(axis));
     }
     return all;
   }
@@ -172,9 +165,8 @@ class Puller {
     for (int candidate : candidates) {
       nearest = std::min(nearest, topology_.between(from_.mesh().device(candidate), device));
     }
-    std::erase_if(candidates, [&](int candidate) {
-      return topology_.between(from_.mesh().device(candidate), device) != nearest;
-    });
+    std::erase_if(candidates,
+                  [&](int candidate) { return topology_.between(from_.mesh().device(candidate), device) != nearest; });
     return candidates[static_cast<size_t>(turn()) % candidates.size()];
   }
 
@@ -206,8 +198,7 @@ class Puller {
 
 }  // namespace
 
-Pull pull_of(const Layout& from, const Layout& to, const Shape& shape, int position,
-             const Topology& topology) {
+Pull pull_of(const Layout& from, const Layout& to, const Shape& shape, int position, const Topology& topology) {
   return Puller(from, to, shape, position, topology).pull();
 }
 

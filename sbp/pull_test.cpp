@@ -21,8 +21,7 @@ std::string pulls(const Layout& from, const Layout& to, const Shape& shape, cons
     text += (position == 0 ? "" : "; ") + std::to_string(position) + ":";
     for (const Pull::Region& region : pull_of(from, to, shape, position, topology).regions) {
       text += " " + region.box.str() + "<";
-      for (size_t i = 0; i < region.sources.size(); ++i)
-        text += (i ? "+" : "") + std::to_string(region.sources[i]);
+      for (size_t i = 0; i < region.sources.size(); ++i) text += (i ? "+" : "") + std::to_string(region.sources[i]);
     }
   }
   return text;
@@ -84,10 +83,8 @@ TEST(Pull, AScalarHasOneRegion) {
 
 TEST(Pull, CopiesAreTakenFromItselfElseTheNearestElseInTurn) {
   const Layout from = Layout::broadcast(line(4));
-  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 2)), {4}),
-            "0: [0:4]<2; 1: [0:4]<3; 2: [0:4]<2; 3: [0:4]<3");
-  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 4)), {4}),
-            "0: [0:4]<0; 1: [0:4]<1; 2: [0:4]<2; 3: [0:4]<3");
+  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 2)), {4}), "0: [0:4]<2; 1: [0:4]<3; 2: [0:4]<2; 3: [0:4]<3");
+  EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 4)), {4}), "0: [0:4]<0; 1: [0:4]<1; 2: [0:4]<2; 3: [0:4]<3");
   Topology two_hosts = Topology::one_host(8);
   for (size_t device : {3, 4, 5, 6, 7}) two_hosts.places[device].host = 1;
   EXPECT_EQ(pulls(from, Layout::broadcast(line(4, 4)), {4}, two_hosts),

@@ -43,8 +43,7 @@ class Reader {
   std::string word() {
     skip_spaces();
     const size_t start = at_;
-    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_'))
-      ++at_;
+    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_')) ++at_;
     return std::string(text_.substr(start, at_ - start));
   }
 
@@ -67,8 +66,7 @@ Rule::Operand read_operand(Reader& reader) {
     operand.dims.push_back(name);
   }
   if (operand.dims.empty()) {
-    reader.refuse(
-        "an operand is expected: names of dims, '.' for a scalar or '*' for one that must be whole");
+    reader.refuse("an operand is expected: names of dims, '.' for a scalar or '*' for one that must be whole");
   }
   return operand;
 }
@@ -105,8 +103,7 @@ std::string read_note(Reader& reader, const Rule& rule) {
     note += "(";
     while (!reader.take(")")) {
       const std::string index = reader.word();
-      if (index.empty() ||
-          !std::all_of(index.begin(), index.end(), [](char c) { return c >= '0' && c <= '9'; }) ||
+      if (index.empty() || !std::all_of(index.begin(), index.end(), [](char c) { return c >= '0' && c <= '9'; }) ||
           index.size() > 4 || std::stoul(index) >= rule.inputs.size()) {
         reader.refuse("'" + index + "' is no operand; 0 to " + std::to_string(rule.inputs.size() - 1) +
                       " are possible, separated by spaces");
@@ -142,8 +139,7 @@ std::vector<std::string> split_names(const Rule& rule) {
     for (const Rule::Operand& operand : *operands) {
       for (const std::string& name : operand.dims) {
         const bool fixed = std::find(rule.notes.begin(), rule.notes.end(), "!" + name) != rule.notes.end();
-        if (name != "1" && !fixed && std::find(names.begin(), names.end(), name) == names.end())
-          names.push_back(name);
+        if (name != "1" && !fixed && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
       }
     }
   }
@@ -170,8 +166,7 @@ class Signatures {
   }
 
   void add(Signature signature) {
-    if (std::find(found_.begin(), found_.end(), signature) == found_.end())
-      found_.push_back(std::move(signature));
+    if (std::find(found_.begin(), found_.end(), signature) == found_.end()) found_.push_back(std::move(signature));
   }
 
   void add_whole() { add({all(rule_.inputs, B), all(rule_.outputs, B)}); }
@@ -180,8 +175,7 @@ class Signatures {
     const bool is_input = is_named(rule_.inputs, name);
     const Sbp lacking = is_input ? P_of(reduction()) : B;
     Signature signature;
-    for (const Rule::Operand& output : rule_.outputs)
-      signature.outputs.push_back(split_or(output, name, lacking));
+    for (const Rule::Operand& output : rule_.outputs) signature.outputs.push_back(split_or(output, name, lacking));
     const bool partial = std::all_of(signature.outputs.begin(), signature.outputs.end(),
                                      [](const Sbp& sbp) { return sbp.is_partial_sum(); });
     for (size_t i = 0; i < rule_.inputs.size(); ++i) {
@@ -199,8 +193,7 @@ class Signatures {
       } else if (note.word == "additive") {
         add_partial(operands_of(note), P);
       } else if (note.word == "movement") {
-        for (Reduction r : {Reduction::sum, Reduction::max, Reduction::min})
-          add_partial(operands_of(note), P_of(r));
+        for (Reduction r : {Reduction::sum, Reduction::max, Reduction::min}) add_partial(operands_of(note), P_of(r));
       } else if (note.word == "increasing") {
         for (Reduction r : {Reduction::max, Reduction::min}) add_partial(operands_of(note), P_of(r));
       } else if (note.word == "max") {

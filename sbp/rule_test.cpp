@@ -37,8 +37,8 @@ TEST(Rule, Matmul) {
 
 TEST(Rule, BatchedMatmulSplitsEveryBatchDim) {
   EXPECT_EQ(signatures("x y m k, x y k n -> x y m n; linear"),
-            (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "S(2), B -> S(2)", "S(3), S(2) -> P",
-                   "B, S(3) -> S(3)", "P, B -> P", "B, P -> P"}));
+            (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "S(2), B -> S(2)", "S(3), S(2) -> P", "B, S(3) -> S(3)",
+                   "P, B -> P", "B, P -> P"}));
 }
 
 TEST(Rule, ABiasIsPartialWhereTheProductIs) {
@@ -73,8 +73,7 @@ TEST(Rule, SoftmaxSplitsAnyOtherDim) {
 TEST(Rule, EmbeddingAndItsGradient) {
   EXPECT_EQ(signatures("b t, v d -> b t d; linear(1)"),
             (Texts{"S(0), B -> S(0)", "S(1), B -> S(1)", "B, S(0) -> P", "B, S(1) -> S(2)", "B, P -> P"}));
-  EXPECT_EQ(signatures("b t, v d -> b t d; !v"),
-            (Texts{"S(0), B -> S(0)", "S(1), B -> S(1)", "B, S(1) -> S(2)"}));
+  EXPECT_EQ(signatures("b t, v d -> b t d; !v"), (Texts{"S(0), B -> S(0)", "S(1), B -> S(1)", "B, S(1) -> S(2)"}));
   // v is new in the output: every device makes its own rows from the whole gradient.
   EXPECT_EQ(signatures("b t, b t d -> v d; linear(1)"),
             (Texts{"S(0), S(0) -> P", "S(1), S(1) -> P", "B, S(2) -> S(1)", "B, B -> S(0)", "B, P -> P"}));
@@ -87,17 +86,13 @@ TEST(Rule, IndexSelectAndGather) {
             (Texts{"S(0), S(0) -> S(0)", "S(1), B -> P", "B, S(1) -> S(1)", "P, B -> P"}));
 }
 
-TEST(Rule, CrossEntropySplitsSamples) {
-  EXPECT_EQ(signatures("n c, n -> n; !c"), (Texts{"S(0), S(0) -> S(0)"}));
-}
+TEST(Rule, CrossEntropySplitsSamples) { EXPECT_EQ(signatures("n c, n -> n; !c"), (Texts{"S(0), S(0) -> S(0)"})); }
 
 TEST(Rule, AddMulAndDiv) {
-  EXPECT_EQ(signatures("i j, i j -> i j; additive"),
-            (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, P -> P"}));
+  EXPECT_EQ(signatures("i j, i j -> i j; additive"), (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, P -> P"}));
   EXPECT_EQ(signatures("i j, i j -> i j; linear"),
             (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, B -> P", "B, P -> P"}));
-  EXPECT_EQ(signatures("i j, i j -> i j; linear(0)"),
-            (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, B -> P"}));
+  EXPECT_EQ(signatures("i j, i j -> i j; linear(0)"), (Texts{"S(0), S(0) -> S(0)", "S(1), S(1) -> S(1)", "P, B -> P"}));
 }
 
 TEST(Rule, ADimThatBroadcastsIsNeverSplit) {
@@ -114,15 +109,13 @@ TEST(Rule, Reductions) {
 TEST(Rule, MovementPassesEveryPartial) {
   EXPECT_EQ(signatures("i j -> j i; movement"),
             (Texts{"S(0) -> S(1)", "S(1) -> S(0)", "P -> P", "P(max) -> P(max)", "P(min) -> P(min)"}));
-  EXPECT_EQ(
-      signatures("i x, i y -> i z; movement, !x, !y, !z"),
-      (Texts{"S(0), S(0) -> S(0)", "P, P -> P", "P(max), P(max) -> P(max)", "P(min), P(min) -> P(min)"}));
+  EXPECT_EQ(signatures("i x, i y -> i z; movement, !x, !y, !z"),
+            (Texts{"S(0), S(0) -> S(0)", "P, P -> P", "P(max), P(max) -> P(max)", "P(min), P(min) -> P(min)"}));
 }
 
 TEST(Rule, PointwiseOpsPassWhatTheirMonotonyAllows) {
   EXPECT_EQ(signatures("i -> i"), (Texts{"S(0) -> S(0)"}));
-  EXPECT_EQ(signatures("i -> i; increasing"),
-            (Texts{"S(0) -> S(0)", "P(max) -> P(max)", "P(min) -> P(min)"}));
+  EXPECT_EQ(signatures("i -> i; increasing"), (Texts{"S(0) -> S(0)", "P(max) -> P(max)", "P(min) -> P(min)"}));
 }
 
 TEST(Rule, WherePassesPartialBranchesUnderAWholeCondition) {
@@ -176,8 +169,7 @@ TEST(Rule, WhatDoesNotParseIsShownWithItsPlace) {
   EXPECT_NE(error_of("i i -> i").find("named twice"), std::string::npos);
   EXPECT_NE(error_of("i, -> i").find("an operand is expected"), std::string::npos);
   EXPECT_NE(error_of("i -> i; linear max").find("',' is expected"), std::string::npos);
-  EXPECT_NE(error_of("i, i -> i; increasing").find("speaks of one operand, the rule has 2"),
-            std::string::npos);
+  EXPECT_NE(error_of("i, i -> i; increasing").find("speaks of one operand, the rule has 2"), std::string::npos);
   EXPECT_NE(error_of("i -> i; added").find("must name its operand"), std::string::npos);
 }
 

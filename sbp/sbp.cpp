@@ -25,8 +25,7 @@ Sbp sbp_from_text(std::string_view text) {
   if (text == "P(min)") return P_of(Reduction::min);
   // A dim has one digit: kMaxRank is 8.
   static_assert(kMaxRank <= 10);
-  if (text.size() == 4 && text.starts_with("S(") && text[3] == ')' && text[2] >= '0' &&
-      text[2] < '0' + kMaxRank) {
+  if (text.size() == 4 && text.starts_with("S(") && text[3] == ')' && text[2] >= '0' && text[2] < '0' + kMaxRank) {
     return S(text[2] - '0');
   }
   throw PlanError("'" + std::string(text) + "' is not an SBP; S(0) to S(" + std::to_string(kMaxRank - 1) +

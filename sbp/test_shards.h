@@ -118,8 +118,8 @@ inline std::string what_is_wrong(const Shards& shards, const std::vector<double>
     const Box box = shards.layout.box(shards.shape, position);
     const std::vector<double>& part = shards.parts[static_cast<size_t>(position)];
     if (static_cast<int64_t>(part.size()) != box.elements()) {
-      return "position " + std::to_string(position) + " holds " + std::to_string(part.size()) +
-             " elements, not " + std::to_string(box.elements());
+      return "position " + std::to_string(position) + " holds " + std::to_string(part.size()) + " elements, not " +
+             std::to_string(box.elements());
     }
     for (int axis = 0; axis < mesh.axis_count(); ++axis) {
       const int first = mesh.group(position, axis)[0];

@@ -58,9 +58,7 @@ const std::vector<int64_t>& Attrs::integers(std::string_view name) const {
   return get<std::vector<int64_t>>(*this, name, "a list of integers");
 }
 
-int64_t Attrs::integer(std::string_view name, int64_t otherwise) const {
-  return has(name) ? integer(name) : otherwise;
-}
+int64_t Attrs::integer(std::string_view name, int64_t otherwise) const { return has(name) ? integer(name) : otherwise; }
 
 double Attrs::number(std::string_view name, double otherwise) const { return has(name) ? number(name) : otherwise; }
 

@@ -19,7 +19,7 @@ template <class... Values>
 }  // namespace troupe
 
 // A macro because it must show the text of the condition and not evaluate the values unless it fails.
-#define CHECK(condition, ...)                                                                            \
-  (static_cast<bool>(condition)                                                                          \
-       ? void()                                                                                          \
+#define CHECK(condition, ...)   \
+  (static_cast<bool>(condition) \
+       ? void()                 \
        : ::troupe::check_failed_with(#condition, __FILE__, __LINE__ __VA_OPT__(, ) __VA_ARGS__))

@@ -26,9 +26,7 @@ constexpr int64_t size_of(DType dtype) {
 }
 
 constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
-constexpr bool is_integer(DType dtype) {
-  return dtype == DType::i32 || dtype == DType::i64 || dtype == DType::u8;
-}
+constexpr bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64 || dtype == DType::u8; }
 
 // "f32", "f64", "i32", "i64", "u8", "bool".
 std::string_view name_of(DType dtype);

@@ -29,10 +29,10 @@ class PlanError : public std::runtime_error {
 // A failure of the world: a value in a message, never thrown across an actor boundary. The driver turns it into an
 // exception for the user.
 struct Fault {
-  std::string what;    // "the loss is not finite", "no answer from cpu:3"
-  std::string device;  // "cpu:3"
-  std::string task;    // the task that failed or that waits
-  std::string peer;    // whom it waited for; may be empty
+  std::string what;     // "the loss is not finite", "no answer from cpu:3"
+  std::string device;   // "cpu:3"
+  std::string task;     // the task that failed or that waits
+  std::string peer;     // whom it waited for; may be empty
   double deadline = 0;  // seconds waited; 0 where nothing was waited for
   std::string str() const;
   bool operator==(const Fault&) const = default;

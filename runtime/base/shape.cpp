@@ -55,8 +55,6 @@ Dims strides_of(const Shape& shape) {
   return strides;
 }
 
-std::string type_text(DType dtype, const Shape& shape) {
-  return std::string(name_of(dtype)) + "[" + shape.str() + "]";
-}
+std::string type_text(DType dtype, const Shape& shape) { return std::string(name_of(dtype)) + "[" + shape.str() + "]"; }
 
 }  // namespace troupe

@@ -74,17 +74,16 @@ TEST(AtomicDir, RemovesWhatInterruptedWritersOfItsNameLeft) {
   fs::create_directory(base / "other.partial-0123456789abcdef");
   fs::create_directory(base / "last.partial-mine");
   write_dir(base / "last", "new");
-  EXPECT_EQ(base.names(),
-            (std::set<std::string>{"last", "last.partial-mine", "other.partial-0123456789abcdef"}));
+  EXPECT_EQ(base.names(), (std::set<std::string>{"last", "last.partial-mine", "other.partial-0123456789abcdef"}));
   EXPECT_EQ(content_of(base / "last/a"), "new");
 }
 
 TEST(AtomicDir, TellsItsUnfinishedDirectoriesByName) {
   EXPECT_TRUE(is_unfinished_dir("step-1.partial-0123456789abcdef"));
   EXPECT_TRUE(is_unfinished_dir("step-1.replaced-0123456789abcdef"));
-  for (const char* name : {"step-1", "step-1.partial", "step-1.partial-", "step-1.partial-0123456789abcde",
-                           "step-1.partial-0123456789abcdeg", "step-1.partial-0123456789abcdef0",
-                           ".partial-0123456789abcdef", ""}) {
+  for (const char* name :
+       {"step-1", "step-1.partial", "step-1.partial-", "step-1.partial-0123456789abcde",
+        "step-1.partial-0123456789abcdeg", "step-1.partial-0123456789abcdef0", ".partial-0123456789abcdef", ""}) {
     EXPECT_FALSE(is_unfinished_dir(name)) << name;
   }
 }

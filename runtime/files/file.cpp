@@ -73,8 +73,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-void write_file(const std::string& what, const std::string& path,
-                std::span<const std::span<const std::byte>> parts) {
+void write_file(const std::string& what, const std::string& path, std::span<const std::span<const std::byte>> parts) {
   Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (file.get() < 0) refuse_write(what, path, std::strerror(errno));
   for (std::span<const std::byte> part : parts) {

@@ -29,7 +29,6 @@ class MappedFile {
 };
 
 // Writes the parts one after another to a new or emptied file. Not synced to the disk: AtomicDir does that.
-void write_file(const std::string& what, const std::string& path,
-                std::span<const std::span<const std::byte>> parts);
+void write_file(const std::string& what, const std::string& path, std::span<const std::span<const std::byte>> parts);
 
 }  // namespace troupe

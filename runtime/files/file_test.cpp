@@ -37,8 +37,7 @@ TEST(WriteFile, WritesThePartsOneAfterAnother) {
   const TestDir dir;
   dir.with_file("a", "something longer that was there before");
   const std::string hello = "hello ", world = "world";
-  const std::span<const std::byte> parts[] = {
-      std::as_bytes(std::span(hello)), {}, std::as_bytes(std::span(world))};
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(hello)), {}, std::as_bytes(std::span(world))};
   write_file("file", dir / "a", parts);
   EXPECT_EQ(content_of(dir / "a"), "hello world");
 }

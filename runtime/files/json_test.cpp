@@ -46,8 +46,7 @@ TEST(Json, KeepsIntegersExact) {
 }
 
 TEST(Json, ReadsEscapes) {
-  EXPECT_EQ(parsed(R"("\"\\\/\b\f\n\r\tA\u00e9\u20ac\ud83d\ude00")"),
-            Json("\"\\/\b\f\n\r\tA\u00e9\u20ac\U0001f600"));
+  EXPECT_EQ(parsed(R"("\"\\\/\b\f\n\r\tA\u00e9\u20ac\ud83d\ude00")"), Json("\"\\/\b\f\n\r\tA\u00e9\u20ac\U0001f600"));
   EXPECT_EQ(parsed("\"\u00e9\u20ac\U0001f600\""), Json("\u00e9\u20ac\U0001f600"));
   EXPECT_EQ(parsed(R"("a\u0000b")"), Json(std::string("a\0b", 3)));
 }
@@ -93,8 +92,8 @@ TEST(Json, LimitsTheDepth) {
 
 TEST(Json, TellsUtf8FromOtherBytes) {
   EXPECT_TRUE(is_utf8("plain \u00e9 \u20ac \U0001f600 \xef\xbf\xbf"));
-  for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xe2\x82",
-                          "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
+  for (const char* bad : {"\x80", "\xc0\x80", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xe2\x82", "\xf0\x80\x80\x80",
+                          "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
     EXPECT_FALSE(is_utf8(bad)) << bad;
   }
 }
@@ -160,8 +159,7 @@ TEST(Json, SurvivesDamagedTexts) {
     std::string text = random_json(random, 4).str();
     for (int64_t n = random.between(1, 3); n > 0; --n) {
       const auto at = static_cast<size_t>(random.below(static_cast<int64_t>(text.size())));
-      text[at] =
-          random.chance(0.5) ? "{}[]\",:\\0-1e."[random.below(14)] : static_cast<char>(random.below(256));
+      text[at] = random.chance(0.5) ? "{}[]\",:\\0-1e."[random.below(14)] : static_cast<char>(random.below(256));
     }
     if (random.chance(0.3)) text.resize(static_cast<size_t>(random.below(static_cast<int64_t>(text.size()))));
     const auto result = parse_json(text);

@@ -33,8 +33,7 @@ constexpr std::array<FormatDType, 6> kDTypes = {{{DType::f32, "F32"},
                                                  {DType::b8, "BOOL"}}};
 
 std::string format_name(DType dtype) {
-  const auto it =
-      std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& entry) { return entry.dtype == dtype; });
+  const auto it = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& entry) { return entry.dtype == dtype; });
   CHECK(it != kDTypes.end(), static_cast<int>(dtype));
   return std::string(it->name);
 }
@@ -63,9 +62,8 @@ DType dtype_in(const std::string& name, const Json& entry) {
   for (const FormatDType& known : kDTypes) {
     if (known.name == *text) return known.dtype;
   }
-  refuse_tensor(name, "dtype " + *text + " is not supported; " + join(kDTypes, ", ", [](const auto& known) {
-                        return std::string(known.name);
-                      }) + " are");
+  refuse_tensor(name, "dtype " + *text + " is not supported; " +
+                          join(kDTypes, ", ", [](const auto& known) { return std::string(known.name); }) + " are");
 }
 
 std::vector<int64_t> integers_in(const std::string& name, const Json& entry, const char* field) {
@@ -97,25 +95,21 @@ NamedTensor tensor_in(const std::string& name, const Json& entry, std::span<cons
   const DType dtype = dtype_in(name, entry);
   const std::vector<int64_t> shape = integers_in(name, entry, "shape");
   const std::vector<int64_t> offsets = integers_in(name, entry, "data_offsets");
-  const std::string shape_text =
-      "[" + join(shape, ",", [](int64_t size) { return std::to_string(size); }) + "]";
+  const std::string shape_text = "[" + join(shape, ",", [](int64_t size) { return std::to_string(size); }) + "]";
   if (shape.size() > static_cast<size_t>(kMaxRank)) {
-    refuse_tensor(name, "it has " + std::to_string(shape.size()) + " dims; at most " +
-                            std::to_string(kMaxRank) + " are possible");
+    refuse_tensor(name, "it has " + std::to_string(shape.size()) + " dims; at most " + std::to_string(kMaxRank) +
+                            " are possible");
   }
-  if (offsets.size() != 2 || offsets[0] > offsets[1])
-    refuse_tensor(name, "data_offsets are not [begin, end]");
+  if (offsets.size() != 2 || offsets[0] > offsets[1]) refuse_tensor(name, "data_offsets are not [begin, end]");
   if (static_cast<uint64_t>(offsets[1]) > data.size()) {
     refuse_tensor(name, "its data ends at byte " + std::to_string(offsets[1]) + "; the file has " +
                             std::to_string(data.size()) + " bytes of data");
   }
   const int64_t size = offsets[1] - offsets[0];
   if (bytes_of(dtype, shape) != size) {
-    refuse_tensor(
-        name, format_name(dtype) + " " + shape_text + " does not have " + std::to_string(size) + " bytes");
+    refuse_tensor(name, format_name(dtype) + " " + shape_text + " does not have " + std::to_string(size) + " bytes");
   }
-  return {name, dtype, Shape(shape),
-          data.subspan(static_cast<size_t>(offsets[0]), static_cast<size_t>(size))};
+  return {name, dtype, Shape(shape), data.subspan(static_cast<size_t>(offsets[0]), static_cast<size_t>(size))};
 }
 
 SafetensorsMetadata metadata_in(const Json& json) {
@@ -161,13 +155,12 @@ Json header_in(std::span<const std::byte> bytes, uint64_t& header_size) {
                   std::to_string(kHeaderLimit) + " are possible"};
   }
   if (header_size > bytes.size() - 8) {
-    throw Refused{"it is cut short: it has " + std::to_string(bytes.size()) +
-                  " bytes, its header alone needs 8 + " + std::to_string(header_size)};
+    throw Refused{"it is cut short: it has " + std::to_string(bytes.size()) + " bytes, its header alone needs 8 + " +
+                  std::to_string(header_size)};
   }
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + 8, header_size);
   std::variant<Json, JsonError> parsed = parse_json(text);
-  if (const auto* error = std::get_if<JsonError>(&parsed))
-    throw Refused{"its header is no JSON " + error->str()};
+  if (const auto* error = std::get_if<JsonError>(&parsed)) throw Refused{"its header is no JSON " + error->str()};
   return std::get<Json>(std::move(parsed));
 }
 
@@ -175,13 +168,12 @@ bool by_name(const NamedTensor& a, const NamedTensor& b) { return a.name < b.nam
 
 }  // namespace
 
-void write_safetensors(const std::string& path, std::vector<NamedTensor> tensors,
-                       const SafetensorsMetadata& metadata) {
+void write_safetensors(const std::string& path, std::vector<NamedTensor> tensors, const SafetensorsMetadata& metadata) {
   std::sort(tensors.begin(), tensors.end(), by_name);
   for (size_t i = 0; i < tensors.size(); ++i) {
     const NamedTensor& tensor = tensors[i];
-    CHECK(static_cast<int64_t>(tensor.bytes.size()) == tensor.shape.elements() * size_of(tensor.dtype),
-          tensor.name, type_text(tensor.dtype, tensor.shape), tensor.bytes.size());
+    CHECK(static_cast<int64_t>(tensor.bytes.size()) == tensor.shape.elements() * size_of(tensor.dtype), tensor.name,
+          type_text(tensor.dtype, tensor.shape), tensor.bytes.size());
     if (i > 0 && tensor.name == tensors[i - 1].name) {
       refuse_write(kWhat, path, "two tensors are called '" + tensor.name + "'");
     }
@@ -189,16 +181,14 @@ void write_safetensors(const std::string& path, std::vector<NamedTensor> tensors
       refuse_write(kWhat, path, "a tensor cannot be called '" + tensor.name + "'");
     }
   }
-  std::stable_sort(tensors.begin(), tensors.end(), [](const NamedTensor& a, const NamedTensor& b) {
-    return size_of(a.dtype) > size_of(b.dtype);
-  });
+  std::stable_sort(tensors.begin(), tensors.end(),
+                   [](const NamedTensor& a, const NamedTensor& b) { return size_of(a.dtype) > size_of(b.dtype); });
 
   Json::Object header;
   if (!metadata.empty()) {
     Json::Object members;
     for (const auto& [name, text] : metadata) {
-      if (!is_utf8(name) || !is_utf8(text))
-        refuse_write(kWhat, path, "the metadata '" + name + "' is not UTF-8");
+      if (!is_utf8(name) || !is_utf8(text)) refuse_write(kWhat, path, "the metadata '" + name + "' is not UTF-8");
       members.emplace_back(name, text);
     }
     header.emplace_back(kMetadata, std::move(members));
@@ -213,12 +203,10 @@ void write_safetensors(const std::string& path, std::vector<NamedTensor> tensors
   }
   std::string text = Json(std::move(header)).str();
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (text.size() > kHeaderLimit)
-    refuse_write(kWhat, path, "its header would be longer than the format allows");
+  if (text.size() > kHeaderLimit) refuse_write(kWhat, path, "its header would be longer than the format allows");
   const uint64_t size = text.size();
 
-  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(&size, 1)),
-                                                   std::as_bytes(std::span(text))};
+  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(&size, 1)), std::as_bytes(std::span(text))};
   for (const NamedTensor& tensor : tensors) parts.push_back(tensor.bytes);
   write_file(kWhat, path, parts);
 }
@@ -247,9 +235,8 @@ SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, const std
 }
 
 const NamedTensor* SafetensorsFile::find(std::string_view name) const {
-  const auto it =
-      std::lower_bound(tensors().begin(), tensors().end(), name,
-                       [](const NamedTensor& tensor, std::string_view n) { return tensor.name < n; });
+  const auto it = std::lower_bound(tensors().begin(), tensors().end(), name,
+                                   [](const NamedTensor& tensor, std::string_view n) { return tensor.name < n; });
   return it != tensors().end() && it->name == name ? &*it : nullptr;
 }
 

@@ -87,11 +87,10 @@ TEST(Safetensors, TheBytesOfAFileAreFixed) {
   const std::vector<uint8_t> u = {'x'}, w = {'a', 'b', 'c', 'd'};
   const NamedTensor small{"a", DType::u8, {1}, bytes_of(u)}, large{"b", DType::i32, {1}, bytes_of(w)};
   write_safetensors(dir / "x", {small, large}, {{"k", "v"}});
-  const std::string expected =
-      raw(R"({"__metadata__":{"k":"v"},"b":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},)"
-          R"("a":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}})"
-          "     ",
-          "abcdx");
+  const std::string expected = raw(R"({"__metadata__":{"k":"v"},"b":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},)"
+                                   R"("a":{"dtype":"U8","shape":[1],"data_offsets":[4,5]}})"
+                                   "     ",
+                                   "abcdx");
   EXPECT_EQ(content_of(dir / "x"), expected);
   write_safetensors(dir / "y", {large, small}, {{"k", "v"}});
   EXPECT_EQ(content_of(dir / "y"), expected);
@@ -106,18 +105,14 @@ TEST(Safetensors, EveryTensorIsAlignedToItsElements) {
     for (int64_t n = random.below(10); n > 0; --n) {
       const auto dtype = static_cast<DType>(random.below(6));
       const int64_t size = random.below(100);
-      tensors.push_back({"t" + std::to_string(n),
-                         dtype,
-                         {size},
-                         std::span(zeros).first(static_cast<size_t>(size * size_of(dtype)))});
+      tensors.push_back(
+          {"t" + std::to_string(n), dtype, {size}, std::span(zeros).first(static_cast<size_t>(size * size_of(dtype)))});
     }
     write_safetensors(dir / "x", tensors);
     const SafetensorsFile file(dir / "x");
     ASSERT_EQ(file.tensors().size(), tensors.size());
     for (const NamedTensor& tensor : file.tensors()) {
-      EXPECT_EQ(
-          reinterpret_cast<uintptr_t>(tensor.bytes.data()) % static_cast<uintptr_t>(size_of(tensor.dtype)),
-          0u);
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.bytes.data()) % static_cast<uintptr_t>(size_of(tensor.dtype)), 0u);
     }
   }
 }
@@ -142,12 +137,10 @@ TEST(Safetensors, SaysWhyTheStartOfAFileIsRefused) {
   EXPECT_EQ(refusal_of("1234567"), "it has 7 bytes; the size of its header takes 8");
   EXPECT_EQ(refusal_of(std::string(8, '\xff') + "{}"),
             "its header of 18446744073709551615 bytes is too long; at most 100000000 are possible");
-  EXPECT_EQ(refusal_of(raw("{}", "").substr(0, 9)),
-            "it is cut short: it has 9 bytes, its header alone needs 8 + 2");
+  EXPECT_EQ(refusal_of(raw("{}", "").substr(0, 9)), "it is cut short: it has 9 bytes, its header alone needs 8 + 2");
   EXPECT_EQ(refusal_of_header("{\"a\":}"), "its header is no JSON at byte 5: a value is missing");
   EXPECT_EQ(refusal_of_header("[]"), "its header is no JSON object");
-  EXPECT_EQ(refusal_of_header(R"({"a":1,"a":2})"),
-            "its header is no JSON at byte 7: the name 'a' comes twice");
+  EXPECT_EQ(refusal_of_header(R"({"a":1,"a":2})"), "its header is no JSON at byte 7: the name 'a' comes twice");
   EXPECT_EQ(refusal_of_header(R"({"__metadata__":{"a":1}})"), "__metadata__ 'a' is no text");
   EXPECT_EQ(refusal_of_header(R"({"__metadata__":[]})"), "__metadata__ is no object");
 }
@@ -166,14 +159,12 @@ TEST(Safetensors, SaysWhyATensorIsRefused) {
   EXPECT_EQ(refusal("F32", "[3]", "[0,8]"), "tensor 'w': F32 [3] does not have 8 bytes");
   EXPECT_EQ(refusal("F32", "[4294967296,4294967296]", "[0,8]"),
             "tensor 'w': F32 [4294967296,4294967296] does not have 8 bytes");
-  EXPECT_EQ(refusal("F32", "[4]", "[0,16]"),
-            "tensor 'w': its data ends at byte 16; the file has 8 bytes of data");
+  EXPECT_EQ(refusal("F32", "[4]", "[0,16]"), "tensor 'w': its data ends at byte 16; the file has 8 bytes of data");
   EXPECT_EQ(refusal("F32", "[0]", "[8,4]"), "tensor 'w': data_offsets are not [begin, end]");
   EXPECT_EQ(refusal("F32", "[2]", "[0]"), "tensor 'w': data_offsets are not [begin, end]");
   EXPECT_EQ(refusal("F32", "[-2]", "[0,8]"), "tensor 'w': shape holds -2");
   EXPECT_EQ(refusal("F32", "[2.0]", "[0,8]"), "tensor 'w': shape holds 2.0");
-  EXPECT_EQ(refusal("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]"),
-            "tensor 'w': it has 9 dims; at most 8 are possible");
+  EXPECT_EQ(refusal("F32", "[1,1,1,1,1,1,1,1,2]", "[0,8]"), "tensor 'w': it has 9 dims; at most 8 are possible");
   EXPECT_EQ(refusal_of_header(R"({"w":{}})"), "tensor 'w': its dtype is missing or no text");
   EXPECT_EQ(refusal_of_header(R"({"w":{"dtype":"F32"}})"), "tensor 'w': shape is missing or no list");
 }
@@ -211,8 +202,7 @@ TEST(Safetensors, SurvivesDamagedFiles) {
                      {"mask", DType::b8, {5}, bytes_of(bytes).first(5)}},
                     {{"format", "troupe"}});
   const std::string good = content_of(dir / "good");
-  for (size_t size = 0; size < good.size(); ++size)
-    ASSERT_NE(refusal_of(good.substr(0, size)), "none") << size;
+  for (size_t size = 0; size < good.size(); ++size) ASSERT_NE(refusal_of(good.substr(0, size)), "none") << size;
 
   Random random(3);
   int refused = 0;
@@ -220,8 +210,7 @@ TEST(Safetensors, SurvivesDamagedFiles) {
     std::string content = good;
     for (int64_t n = random.between(1, 3); n > 0; --n) {
       const auto at = static_cast<size_t>(random.below(static_cast<int64_t>(good.size())));
-      content[at] =
-          random.chance(0.5) ? "{}[]\",:0123456789-"[random.below(18)] : static_cast<char>(random.below(256));
+      content[at] = random.chance(0.5) ? "{}[]\",:0123456789-"[random.below(18)] : static_cast<char>(random.below(256));
     }
     try {
       unsigned sum = 0;

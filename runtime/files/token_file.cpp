@@ -47,8 +47,8 @@ TokenFiles TokenFiles::open(const std::vector<std::string>& paths, TokenType typ
     if (bytes == 0) refuse_read(kWhat, path, "it is empty");
     if (bytes % width != 0) {
       refuse_read(kWhat, path,
-                  "its " + std::to_string(bytes) + " bytes are no whole number of tokens of " +
-                      std::to_string(width) + " bytes");
+                  "its " + std::to_string(bytes) + " bytes are no whole number of tokens of " + std::to_string(width) +
+                      " bytes");
     }
     files.parts_.push_back({std::move(file), files.size_, bytes / width});
     files.size_ += bytes / width;

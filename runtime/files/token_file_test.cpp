@@ -54,8 +54,7 @@ TEST(TokenFiles, NamesTheFileThatCannotBeRead) {
   };
   EXPECT_EQ(refusal(dir / "no", TokenType::u8),
             "token file '" + dir.path() + "/no' cannot be read: No such file or directory");
-  EXPECT_EQ(refusal(dir.path(), TokenType::u8),
-            "token file '" + dir.path() + "' cannot be read: it is not a file");
+  EXPECT_EQ(refusal(dir.path(), TokenType::u8), "token file '" + dir.path() + "' cannot be read: it is not a file");
   EXPECT_EQ(refusal(empty, TokenType::u8), "token file '" + empty + "' cannot be read: it is empty");
   EXPECT_EQ(refusal(odd, TokenType::u16),
             "token file '" + odd + "' cannot be read: its 3 bytes are no whole number of tokens of 2 bytes");

@@ -16,8 +16,8 @@ TokenWindows::TokenWindows(int64_t tokens, int64_t seq, int64_t batch, uint64_t 
                     " must be at least 1");
   }
   if (tokens <= seq) {
-    throw PlanError("tokens: the data has " + std::to_string(tokens) + " tokens; a row of seq=" +
-                    std::to_string(seq) + " needs " + std::to_string(seq) + " and one more");
+    throw PlanError("tokens: the data has " + std::to_string(tokens) + " tokens; a row of seq=" + std::to_string(seq) +
+                    " needs " + std::to_string(seq) + " and one more");
   }
   if (!shuffled) rows_ = (tokens - 1) / seq;
 }

@@ -74,8 +74,8 @@ TEST(DamagedPlan, IsSurvivedWhenTheChecksumFits) {
     std::vector<std::byte> bytes = good;
     for (int64_t n = random.between(1, 4); n > 0; --n) {
       const size_t at = head + static_cast<size_t>(random.below(static_cast<int64_t>(bytes.size() - head)));
-      bytes[at] = random.chance(0.5) ? bytes[at] ^ std::byte{1} << random.below(8)
-                                     : static_cast<std::byte>(random.below(256));
+      bytes[at] =
+          random.chance(0.5) ? bytes[at] ^ std::byte{1} << random.below(8) : static_cast<std::byte>(random.below(256));
     }
     if (random.chance(0.1)) bytes.resize(head + 8 * static_cast<size_t>(random.below(100)));
     const PlanHeader header = plan_header(std::span(bytes).subspan(head));

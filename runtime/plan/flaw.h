@@ -33,8 +33,7 @@ auto place_in(const char* kind, const Entries& entries, size_t index) {
 template <class IdType, class Entries, class Where>
 void require_id(IdType id, const Entries& entries, const Where& where, const char* what) {
   require(id.valid() && id.index() < entries.size(), where, [&] {
-    return std::string(what) + " " + number(id.value) + " does not exist; there are " +
-           std::to_string(entries.size());
+    return std::string(what) + " " + number(id.value) + " does not exist; there are " + std::to_string(entries.size());
   });
 }
 
@@ -56,8 +55,7 @@ inline std::optional<int64_t> bytes_of(DType dtype, const Shape& shape) {
   bool empty = false;
   for (int64_t size : shape) {
     empty |= size == 0;
-    const int64_t factor =
-        std::max<int64_t>(size, 1);  // so that a partial product before the zero fits as well
+    const int64_t factor = std::max<int64_t>(size, 1);  // so that a partial product before the zero fits as well
     if (factor > std::numeric_limits<int64_t>::max() / bytes) return std::nullopt;
     bytes *= factor;
   }

@@ -10,8 +10,7 @@
 
 namespace troupe {
 
-static_assert(std::endian::native == std::endian::little,
-              "the header and the checksum read little-endian words");
+static_assert(std::endian::native == std::endian::little, "the header and the checksum read little-endian words");
 
 namespace {
 
@@ -64,11 +63,9 @@ std::span<const std::byte> checked_plan_body(std::span<const std::byte> bytes, c
   if (bytes.empty()) refuse_plan(origin, "it is empty; a plan starts with a header of 32 bytes");
   const auto start = bytes.first(std::min(bytes.size(), kPlanMagic.size()));
   if (std::memcmp(start.data(), kPlanMagic.data(), start.size()) != 0) {
-    refuse_plan(origin, "it starts with '" + shown(start) + "'; a plan starts with '" +
-                            std::string(kPlanMagic) + "'");
+    refuse_plan(origin, "it starts with '" + shown(start) + "'; a plan starts with '" + std::string(kPlanMagic) + "'");
   }
-  if (bytes.size() < sizeof header)
-    refuse_plan(origin, "it has " + size + "; the header of a plan alone has 32");
+  if (bytes.size() < sizeof header) refuse_plan(origin, "it has " + size + "; the header of a plan alone has 32");
   std::memcpy(&header, bytes.data(), sizeof header);
   if (header.version != kPlanVersion) {
     refuse_plan(origin, "it is of plan format version " + std::to_string(header.version) +
@@ -77,8 +74,7 @@ std::span<const std::byte> checked_plan_body(std::span<const std::byte> bytes, c
   const auto body = bytes.subspan(sizeof header);
   if (header.zero != 0) refuse_plan(origin, "its header is damaged: bytes 12 to 15 must be zero");
   if (header.body_bytes != body.size()) {
-    refuse_plan(origin,
-                "it has " + size + "; its header announces 32 + " + std::to_string(header.body_bytes));
+    refuse_plan(origin, "it has " + size + "; its header announces 32 + " + std::to_string(header.body_bytes));
   }
   if (body.size() % 8 != 0) refuse_plan(origin, "its content is not a whole number of 8-byte words");
   if (const uint64_t found = plan_checksum(body); found != header.checksum) {

@@ -38,19 +38,19 @@ struct PlanDevice {
 
 // An output buffer of a task, of 1..n slots. With no slots it is a control edge: it carries order, not bytes.
 struct PlanRegister {
-  std::string name;      // the value it holds: "blocks.0.mlp.up.y"
-  TaskId producer;       // invalid: a variable that this plan never writes; it is always there
-  DeviceId device;       // whose arena it lies in: the producer's, where it has one; invalid for a control edge
+  std::string name;  // the value it holds: "blocks.0.mlp.up.y"
+  TaskId producer;   // invalid: a variable that this plan never writes; it is always there
+  DeviceId device;   // whose arena it lies in: the producer's, where it has one; invalid for a control edge
   DType dtype = DType::f32;
-  Shape shape;           // what this device holds (of one piece)
-  Dims offset;           // where that lies in the logical tensor (of one piece)
-  Shape logical;         // shape of the logical tensor (of one piece)
-  int64_t bytes = 0;     // of a slot; an accumulator with several tree nodes holds more than its shape
+  Shape shape;        // what this device holds (of one piece)
+  Dims offset;        // where that lies in the logical tensor (of one piece)
+  Shape logical;      // shape of the logical tensor (of one piece)
+  int64_t bytes = 0;  // of a slot; an accumulator with several tree nodes holds more than its shape
   ArenaKind arena = ArenaKind::workspace;
   std::vector<int64_t> slots;  // byte offset of each slot; empty: a control edge
   int32_t slot_count = 1;      // credits; equals slots.size() unless it is a control edge
   int32_t every = 1;
-  int32_t initial = 0;         // versions present before the first firing (variables: 1; control edges: 0..slot_count)
+  int32_t initial = 0;  // versions present before the first firing (variables: 1; control edges: 0..slot_count)
   bool is_control() const { return slots.empty(); }
   bool operator==(const PlanRegister&) const = default;
 };
@@ -67,7 +67,7 @@ enum class TaskKind : uint8_t {
 };
 
 struct PlanTask {
-  std::string name;    // "blocks.0.mlp.up.matmul"
+  std::string name;  // "blocks.0.mlp.up.matmul"
   TaskKind kind = TaskKind::compute;
   std::string kernel;  // the entry of the kernel table, or the name of the source
   DeviceId device;
@@ -76,8 +76,8 @@ struct PlanTask {
                                     // that the task itself produces is the version it overwrites
   std::vector<RegisterId> outputs;  // in the order of the kernel's outputs; then control edges
   Attrs attrs;
-  uint64_t key = 0;                 // of the node's path, for random numbers
-  int64_t scratch_offset = 0;       // in the workspace arena
+  uint64_t key = 0;            // of the node's path, for random numbers
+  int64_t scratch_offset = 0;  // in the workspace arena
   int64_t scratch_bytes = 0;
   int32_t firings_per_step = 1;
   // Which pieces come by: firing f of a step (f < shards * pieces_per_shard) is piece f % pieces_per_shard of batch
@@ -86,8 +86,8 @@ struct PlanTask {
   int32_t first_shard = 0;
   int32_t shards = 0;
   int32_t pieces_per_shard = 1;
-  SourceLine line;                  // the user's line
-  double predicted_s = 0;           // of one firing, under the profile
+  SourceLine line;         // the user's line
+  double predicted_s = 0;  // of one firing, under the profile
   bool operator==(const PlanTask&) const = default;
 };
 
@@ -109,7 +109,7 @@ struct PlanStream {
 // A part of a variable or of an output, held in a register.
 struct PlanPart {
   RegisterId reg;
-  Box box;            // in the logical tensor
+  Box box;             // in the logical tensor
   int32_t piece = -1;  // outputs of the piece rate: the slot's piece in the step's batch; else -1
   bool operator==(const PlanPart&) const = default;
 };
@@ -117,8 +117,8 @@ struct PlanPart {
 struct PlanVariable {
   std::string name;
   DType dtype = DType::f32;
-  Shape shape;  // logical
-  std::vector<PlanPart> parts;   // all copies on all devices
+  Shape shape;                  // logical
+  std::vector<PlanPart> parts;  // all copies on all devices
   bool operator==(const PlanVariable&) const = default;
 };
 
@@ -133,8 +133,8 @@ struct PlanOutput {
 
 // What the planner promises about the plan, by kind, so that a run can be held against it.
 struct PlanTraffic {
-  std::string kind;  // "all_reduce"
-  std::string axis;  // "dp"
+  std::string kind;      // "all_reduce"
+  std::string axis;      // "dp"
   int64_t count = 0;     // collectives per step, merged ones counted once
   int64_t bytes = 0;     // per step, received by all devices together
   int64_t messages = 0;  // per step

@@ -26,9 +26,7 @@ std::string name_at(const Entries& entries, IdType id) {
   return id.valid() && id.index() < entries.size() ? entries[id.index()].name : "?";
 }
 
-std::string task_text(const Plan& plan, TaskId id) {
-  return number(id.value) + " " + name_at(plan.tasks, id);
-}
+std::string task_text(const Plan& plan, TaskId id) { return number(id.value) + " " + name_at(plan.tasks, id); }
 
 std::string register_text(const Plan& plan, RegisterId id) {
   return name_at(plan.registers, id) + "#" + number(id.value);
@@ -41,19 +39,18 @@ bool is_control(const Plan& plan, RegisterId id) {
 std::string device_text(const PlanDevice& device) {
   std::string text = device.name + ":";
   for (int i = 0; i < kArenaKinds; ++i) {
-    text += std::string(i == 0 ? " " : ", ") + name_of(static_cast<ArenaKind>(i)) + " " +
-            number(device.arena_bytes[i]);
+    text += std::string(i == 0 ? " " : ", ") + name_of(static_cast<ArenaKind>(i)) + " " + number(device.arena_bytes[i]);
   }
   return text;
 }
 
 std::string stream_text(const Plan& plan, const PlanStream& stream) {
   const std::string order = join(stream.segments, ", ", [&](const PlanSegment& segment) {
-    return number(segment.repeat) + " x (" +
-           join(segment.tasks, ", ", [&](TaskId id) { return task_text(plan, id); }) + ")";
+    return number(segment.repeat) + " x (" + join(segment.tasks, ", ", [&](TaskId id) { return task_text(plan, id); }) +
+           ")";
   });
-  return stream.name + ", device " + number(stream.device.value) + (stream.runs_ahead ? ", runs ahead" : "") +
-         ": " + order;
+  return stream.name + ", device " + number(stream.device.value) + (stream.runs_ahead ? ", runs ahead" : "") + ": " +
+         order;
 }
 
 std::string inputs_text(const Plan& plan, const PlanTask& task) {
@@ -98,11 +95,11 @@ std::string register_line(const Plan& plan, const PlanRegister& reg) {
   if (reg.is_control()) {
     text += "control, " + number(reg.slot_count) + (reg.slot_count == 1 ? " credit" : " credits");
   } else {
-    text += type_text(reg.dtype, reg.shape) + " at [" + reg.offset.str() + "] of [" + reg.logical.str() +
-            "], " + name_of(reg.arena) + " " + join(reg.slots, " ", number) + ", " + number(reg.bytes) +
-            " bytes";
+    text += type_text(reg.dtype, reg.shape) + " at [" + reg.offset.str() + "] of [" + reg.logical.str() + "], " +
+            name_of(reg.arena) + " " + join(reg.slots, " ", number) + ", " + number(reg.bytes) + " bytes";
   }
-  text += reg.producer.valid() ? "; by " + task_text(plan, reg.producer) : "; never written, on " + name_at(plan.devices, reg.device);
+  text += reg.producer.valid() ? "; by " + task_text(plan, reg.producer)
+                               : "; never written, on " + name_at(plan.devices, reg.device);
   if (reg.every != 1) text += " every " + number(reg.every);
   if (reg.initial != 0) text += "; initial " + number(reg.initial);
   return text;
@@ -119,8 +116,8 @@ std::string tensor_line(const Plan& plan, const Tensor& tensor) {
 }
 
 std::string traffic_line(const PlanTraffic& traffic) {
-  return traffic.kind + " on " + traffic.axis + ": " + number(traffic.count) + " per step, " +
-         number(traffic.bytes) + " bytes, " + number(traffic.messages) + " messages";
+  return traffic.kind + " on " + traffic.axis + ": " + number(traffic.count) + " per step, " + number(traffic.bytes) +
+         " bytes, " + number(traffic.messages) + " messages";
 }
 
 template <class Entries, class LineOf>

@@ -29,8 +29,7 @@ std::string_view view_of(capnp::Text::Reader text) { return {text.begin(), text.
 template <class To, class Wire>
 To enum_of(Wire value, To last, const char* what) {
   if (static_cast<uint16_t>(value) > static_cast<uint16_t>(last)) {
-    throw Malformed{std::string(what) + " " + std::to_string(static_cast<uint16_t>(value)) +
-                    " does not exist"};
+    throw Malformed{std::string(what) + " " + std::to_string(static_cast<uint16_t>(value)) + " does not exist"};
   }
   return static_cast<To>(value);
 }
@@ -39,8 +38,8 @@ DType dtype_of_wire(wire::DType dtype) { return enum_of(dtype, DType::b8, "dtype
 
 Dims dims_of(capnp::List<int64_t>::Reader list) {
   if (list.size() > static_cast<unsigned>(kMaxRank)) {
-    throw Malformed{"a tensor has " + std::to_string(list.size()) + " dims; at most " +
-                    std::to_string(kMaxRank) + " are possible"};
+    throw Malformed{"a tensor has " + std::to_string(list.size()) + " dims; at most " + std::to_string(kMaxRank) +
+                    " are possible"};
   }
   Dims dims;
   for (int64_t size : list) dims.push_back(size);
@@ -156,9 +155,8 @@ Tensor tensor_of(wire::Tensor::Reader in) {
   tensor.dtype = dtype_of_wire(in.getDtype());
   tensor.shape = dims_of(in.getShape());
   tensor.parts = list_of(in.getParts(), [](wire::Part::Reader part) {
-    return PlanPart{RegisterId(part.getRegister()),
-                    {dims_of(part.getOffset()), dims_of(part.getExtent())},
-                    part.getPiece()};
+    return PlanPart{
+        RegisterId(part.getRegister()), {dims_of(part.getOffset()), dims_of(part.getExtent())}, part.getPiece()};
   });
   return tensor;
 }

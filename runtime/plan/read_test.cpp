@@ -73,10 +73,9 @@ TEST(ReadPlan, NamesAFileOfAnotherProgram) {
               "\x7f"
               "ELF\x02\x01\x01\0",
               8);
-  EXPECT_EQ(
-      error_of([&] { read_plan(bytes, "plan file 'a.out'"); }),
-      "plan file 'a.out' cannot be read: it starts with '\\x7fELF\\x02\\x01\\x01\\x00'; a plan starts with "
-      "'TroupePl'");
+  EXPECT_EQ(error_of([&] { read_plan(bytes, "plan file 'a.out'"); }),
+            "plan file 'a.out' cannot be read: it starts with '\\x7fELF\\x02\\x01\\x01\\x00'; a plan starts with "
+            "'TroupePl'");
 }
 
 TEST(ReadPlan, NamesBothVersionsWhenTheyDiffer) {
@@ -101,8 +100,7 @@ TEST(ReadPlan, SaysWhatIsWrongWithTheSize) {
 
 TEST(ReadPlan, NoticesADamagedHeaderAndADamagedContent) {
   const std::vector<std::byte> bytes = serialize(small_plan());
-  EXPECT_NE(error_of_bytes(with(bytes, offsetof(PlanHeader, zero), '\1')).find("header is damaged"),
-            std::string::npos);
+  EXPECT_NE(error_of_bytes(with(bytes, offsetof(PlanHeader, zero), '\1')).find("header is damaged"), std::string::npos);
   EXPECT_NE(error_of_bytes(with(bytes, bytes.size() / 2, '\x5a')).find("the checksum of its content is"),
             std::string::npos);
 }
@@ -163,15 +161,13 @@ TEST(MappedPlan, NamesTheFileThatCannotBeRead) {
             "plan file '" + ::testing::TempDir() + "' cannot be read: it is not a file");
   const std::string damaged = file_name("damaged.plan");
   write_bytes(damaged, {});
-  EXPECT_EQ(
-      error_of([&] { MappedPlan plan(damaged); }),
-      "plan file '" + damaged + "' cannot be read: it is empty; a plan starts with a header of 32 bytes");
+  EXPECT_EQ(error_of([&] { MappedPlan plan(damaged); }),
+            "plan file '" + damaged + "' cannot be read: it is empty; a plan starts with a header of 32 bytes");
   std::vector<std::byte> bytes = serialize(small_plan());
   write_bytes(damaged, with(bytes, bytes.size() / 2, '\x5a'));
-  EXPECT_NE(error_of([&] {
-              MappedPlan plan(damaged);
-            }).find("plan file '" + damaged + "' cannot be read: it is damaged"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of([&] { MappedPlan plan(damaged); }).find("plan file '" + damaged + "' cannot be read: it is damaged"),
+      std::string::npos);
   std::filesystem::remove(damaged);
 }
 

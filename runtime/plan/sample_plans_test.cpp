@@ -30,8 +30,7 @@ class Builder {
     return StreamId(static_cast<int64_t>(plan.streams.size()) - 1);
   }
 
-  RegisterId reg(DeviceId device, const std::string& name, DType dtype, Shape shape, ArenaKind arena,
-                 int slots = 1) {
+  RegisterId reg(DeviceId device, const std::string& name, DType dtype, Shape shape, ArenaKind arena, int slots = 1) {
     PlanRegister reg;
     reg.name = name;
     reg.device = device;
@@ -58,8 +57,8 @@ class Builder {
     return add(reg);
   }
 
-  PlanTask& task(StreamId stream, const std::string& name, const std::string& kernel,
-                 std::vector<PlanRead> inputs, std::vector<RegisterId> outputs, bool once = false) {
+  PlanTask& task(StreamId stream, const std::string& name, const std::string& kernel, std::vector<PlanRead> inputs,
+                 std::vector<RegisterId> outputs, bool once = false) {
     PlanTask task;
     task.name = name;
     task.kernel = kernel;
@@ -158,8 +157,7 @@ Plan random_plan(uint64_t seed, int tasks) {
       b.at(w).initial = 1;
       b.at(w).offset = {rows * d, 0};
       b.at(w).logical = {rows * devices, 3};
-      const RegisterId y =
-          b.reg(device, name + ".y", DType::f32, {2, 1, rows, 4, 1, 1, 1, 1}, ArenaKind::workspace, 3);
+      const RegisterId y = b.reg(device, name + ".y", DType::f32, {2, 1, rows, 4, 1, 1, 1, 1}, ArenaKind::workspace, 3);
       const RegisterId dw = b.reg(device, name + ".dw", DType::f64, {rows, 3}, ArenaKind::workspace);
       b.at(dw).every = rounds;
       const RegisterId free = b.control(name + ".free", 2, 2);

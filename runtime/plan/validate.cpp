@@ -41,8 +41,7 @@ class Validator {
 
   void check_whole() const {
     const auto where = [] { return std::string("plan"); };
-    require(plan_.rounds >= 1, where,
-            [&] { return "rounds is " + number(plan_.rounds) + "; at least 1 is needed"; });
+    require(plan_.rounds >= 1, where, [&] { return "rounds is " + number(plan_.rounds) + "; at least 1 is needed"; });
     const size_t limit = std::numeric_limits<int32_t>::max();
     const size_t most =
         std::max({plan_.devices.size(), plan_.streams.size(), plan_.registers.size(), plan_.tasks.size()});
@@ -82,27 +81,22 @@ class Validator {
     require_enum(reg.arena, ArenaKind::io, where, "arena");
     if (reg.producer.value != -1) require_id(reg.producer, plan_.tasks, where, "producer");
     require(reg.slot_count >= 1, where, [&] { return "it has " + number(reg.slot_count) + " credits"; });
-    require(reg.every >= 1, where,
-            [&] { return "it is complete after every " + number(reg.every) + " firings"; });
+    require(reg.every >= 1, where, [&] { return "it is complete after every " + number(reg.every) + " firings"; });
     require(reg.initial >= 0 && reg.initial <= reg.slot_count, where, [&] {
-      return "it starts with " + number(reg.initial) + " versions, and has " + number(reg.slot_count) +
-             " credits";
+      return "it starts with " + number(reg.initial) + " versions, and has " + number(reg.slot_count) + " credits";
     });
     if (reg.is_control()) {
       require(reg.producer.valid(), where, [] { return "a control edge needs a producer"; });
-      require(reg.bytes == 0, where,
-              [&] { return "a control edge carries " + number(reg.bytes) + " bytes"; });
+      require(reg.bytes == 0, where, [&] { return "a control edge carries " + number(reg.bytes) + " bytes"; });
       require(reg.device.value == -1, where,
               [&] { return "a control edge lies on device " + number(reg.device.value); });
       return;
     }
     require_id(reg.device, plan_.devices, where, "device");
     require(reg.slots.size() == static_cast<size_t>(reg.slot_count), where, [&] {
-      return "it has " + std::to_string(reg.slots.size()) + " slots and " + number(reg.slot_count) +
-             " credits";
+      return "it has " + std::to_string(reg.slots.size()) + " slots and " + number(reg.slot_count) + " credits";
     });
-    require(reg.producer.valid() || reg.initial >= 1, where,
-            [] { return "no task writes it and it starts empty"; });
+    require(reg.producer.valid() || reg.initial >= 1, where, [] { return "no task writes it and it starts empty"; });
     require(bytes_of(reg.dtype, reg.logical).has_value(), where,
             [&] { return "its logical shape [" + reg.logical.str() + "] is not possible"; });
     require(box_within(reg.offset, reg.shape, reg.logical), where, [&] {
@@ -128,25 +122,22 @@ class Validator {
              " is on device " + number(plan_.streams[task.stream.index()].device.value);
     });
     require(task.firings_per_step == plan_.rounds || task.firings_per_step == 1, where, [&] {
-      return "it fires " + number(task.firings_per_step) + " times per step; once or " +
-             number(plan_.rounds) + " times (rounds) is possible";
+      return "it fires " + number(task.firings_per_step) + " times per step; once or " + number(plan_.rounds) +
+             " times (rounds) is possible";
     });
     require(task.first_shard >= 0 && task.shards >= 0 && task.pieces_per_shard >= 1 &&
                 int64_t{task.shards} * task.pieces_per_shard <= task.firings_per_step &&
                 int64_t{task.first_shard} + task.shards <= std::numeric_limits<int32_t>::max(),
             where, [&] {
-              return "it fires " + number(task.firings_per_step) + " times per step for " +
-                     number(task.shards) + " shards from " + number(task.first_shard) + " of " +
-                     number(task.pieces_per_shard) + " pieces";
+              return "it fires " + number(task.firings_per_step) + " times per step for " + number(task.shards) +
+                     " shards from " + number(task.first_shard) + " of " + number(task.pieces_per_shard) + " pieces";
             });
-    const int64_t workspace =
-        plan_.devices[task.device.index()].arena_bytes[static_cast<int>(ArenaKind::workspace)];
-    require(within(task.scratch_offset, task.scratch_bytes, workspace) &&
-                task.scratch_offset % kSlotAlignment == 0,
+    const int64_t workspace = plan_.devices[task.device.index()].arena_bytes[static_cast<int>(ArenaKind::workspace)];
+    require(within(task.scratch_offset, task.scratch_bytes, workspace) && task.scratch_offset % kSlotAlignment == 0,
             where, [&] {
-              return "its scratch of " + number(task.scratch_bytes) + " bytes at " +
-                     number(task.scratch_offset) + " is not inside the workspace of " + number(workspace) +
-                     " bytes at a multiple of " + number(kSlotAlignment);
+              return "its scratch of " + number(task.scratch_bytes) + " bytes at " + number(task.scratch_offset) +
+                     " is not inside the workspace of " + number(workspace) + " bytes at a multiple of " +
+                     number(kSlotAlignment);
             });
     require(std::isfinite(task.predicted_s) && task.predicted_s >= 0, where,
             [&] { return "its predicted time is " + number_text(task.predicted_s) + " s"; });
@@ -164,15 +155,13 @@ class Validator {
     const auto where = register_place(i);
     if (reg.is_control()) return;
     require(!reg.producer.valid() || plan_.task(reg.producer).device == reg.device, where, [&] {
-      return "it lies on device " + number(reg.device.value) + ", its producer, " +
-             task_place(reg.producer.index())() + ", is on device " +
-             number(plan_.task(reg.producer).device.value);
+      return "it lies on device " + number(reg.device.value) + ", its producer, " + task_place(reg.producer.index())() +
+             ", is on device " + number(plan_.task(reg.producer).device.value);
     });
     const int64_t end = plan_.devices[reg.device.index()].arena_bytes[static_cast<int>(reg.arena)];
     for (int64_t slot : reg.slots) {
-      require(slot % kSlotAlignment == 0, where, [&] {
-        return "a slot is at byte " + number(slot) + ", not a multiple of " + number(kSlotAlignment);
-      });
+      require(slot % kSlotAlignment == 0, where,
+              [&] { return "a slot is at byte " + number(slot) + ", not a multiple of " + number(kSlotAlignment); });
       require(within(slot, reg.bytes, end), where, [&] {
         return "a slot of " + number(reg.bytes) + " bytes at " + number(slot) + " is outside its arena of " +
                number(end) + " bytes";
@@ -182,8 +171,8 @@ class Validator {
     std::sort(slots.begin(), slots.end());
     for (size_t s = 1; s < slots.size(); ++s) {
       require(slots[s] - slots[s - 1] >= reg.bytes, where, [&] {
-        return "its slots of " + number(reg.bytes) + " bytes at " + number(slots[s - 1]) + " and " +
-               number(slots[s]) + " overlap";
+        return "its slots of " + number(reg.bytes) + " bytes at " + number(slots[s - 1]) + " and " + number(slots[s]) +
+               " overlap";
       });
     }
   }
@@ -195,8 +184,7 @@ class Validator {
       for (RegisterId output : plan_.tasks[i].outputs) {
         const TaskId producer = plan_.reg(output).producer;
         require(producer == TaskId(static_cast<int64_t>(i)), task_place(i), [&] {
-          return "it writes " + register_place(output.index())() + ", whose producer is task " +
-                 number(producer.value);
+          return "it writes " + register_place(output.index())() + ", whose producer is task " + number(producer.value);
         });
         require(!listed[output.index()], task_place(i),
                 [&] { return "it writes " + register_place(output.index())() + " twice"; });
@@ -218,8 +206,7 @@ class Validator {
       const PlanRegister& reg = plan_.reg(output);
       require(task.firings_per_step % reg.every == 0, where, [&] {
         return "it fires " + number(task.firings_per_step) + " times per step, which is no multiple of the " +
-               number(reg.every) + " firings after which " + register_place(output.index())() +
-               " is complete";
+               number(reg.every) + " firings after which " + register_place(output.index())() + " is complete";
       });
     }
     for (const PlanRead& read : task.inputs) {
@@ -250,14 +237,13 @@ class Validator {
           const auto where = task_place(id.index());
           const PlanTask& task = plan_.task(id);
           require(task.stream.index() == i, where, [&] {
-            return "it belongs to stream " + number(task.stream.value) + ", but " + stream_place(i)() +
-                   " names it";
+            return "it belongs to stream " + number(task.stream.value) + ", but " + stream_place(i)() + " names it";
           });
           // Checked as it grows, so that the sum cannot overflow.
           named[id.index()] += segment.repeat;
           require(named[id.index()] <= task.firings_per_step, where, [&] {
-            return "its stream names it at least " + number(named[id.index()]) +
-                   " times per step; it fires " + number(task.firings_per_step) + " times";
+            return "its stream names it at least " + number(named[id.index()]) + " times per step; it fires " +
+                   number(task.firings_per_step) + " times";
           });
         }
       }

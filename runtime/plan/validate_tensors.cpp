@@ -17,11 +17,10 @@ void check_piece(const Plan& plan, const Where& where, const PlanPart& part) {
   if (part.piece < 0 || !reg.producer.valid()) return;
   const PlanTask& task = plan.task(reg.producer);
   const int64_t first = task.shards == 0 ? 0 : int64_t{task.first_shard} * task.pieces_per_shard;
-  const int64_t pieces =
-      task.shards == 0 ? task.firings_per_step : int64_t{task.shards} * task.pieces_per_shard;
+  const int64_t pieces = task.shards == 0 ? task.firings_per_step : int64_t{task.shards} * task.pieces_per_shard;
   require(part.piece >= first && part.piece < first + pieces, where, [&] {
-    return "a part is of piece " + number(part.piece) + " of the step's batch; " + place() +
-           " holds pieces " + number(first) + " to " + number(first + pieces - 1);
+    return "a part is of piece " + number(part.piece) + " of the step's batch; " + place() + " holds pieces " +
+           number(first) + " to " + number(first + pieces - 1);
   });
   const int64_t version = (part.piece - first) / reg.every;
   const int64_t versions = task.firings_per_step / reg.every;
@@ -52,12 +51,10 @@ void check_list(const Plan& plan, const char* kind, const Tensors& tensors, cons
                std::string(name_of(reg.dtype));
       });
       require(box_within(part.box.offset, part.box.extent, tensor.shape), where, [&] {
-        return "its part " + box_text(part.box.offset, part.box.extent) + " is not inside [" +
-               tensor.shape.str() + "]";
+        return "its part " + box_text(part.box.offset, part.box.extent) + " is not inside [" + tensor.shape.str() + "]";
       });
       require(part.box.extent == reg.shape, where, [&] {
-        return "its part has shape [" + part.box.extent.str() + "], " + place() + " has [" + reg.shape.str() +
-               "]";
+        return "its part has shape [" + part.box.extent.str() + "], " + place() + " has [" + reg.shape.str() + "]";
       });
       check_piece(plan, where, part);
       check_part(where, tensor, part);
@@ -66,16 +63,14 @@ void check_list(const Plan& plan, const char* kind, const Tensors& tensors, cons
 }
 
 template <class Where>
-void check_variable_part(const Plan& plan, const Where& where, const PlanVariable& variable,
-                         const PlanPart& part) {
+void check_variable_part(const Plan& plan, const Where& where, const PlanVariable& variable, const PlanPart& part) {
   const PlanRegister& reg = plan.reg(part.reg);
   const auto place = place_in("register", plan.registers, part.reg.index());
-  require(reg.arena == ArenaKind::variables, where,
-          [&] { return place() + " is not in the variables' arena"; });
+  require(reg.arena == ArenaKind::variables, where, [&] { return place() + " is not in the variables' arena"; });
   require(reg.initial >= 1, where, [&] { return place() + " starts empty"; });
   require(reg.logical == variable.shape && reg.offset == part.box.offset, where, [&] {
-    return "its part " + box_text(part.box.offset, part.box.extent) + " of [" + variable.shape.str() +
-           "] is " + box_text(reg.offset, reg.shape) + " of [" + reg.logical.str() + "] in " + place();
+    return "its part " + box_text(part.box.offset, part.box.extent) + " of [" + variable.shape.str() + "] is " +
+           box_text(reg.offset, reg.shape) + " of [" + reg.logical.str() + "] in " + place();
   });
 }
 
@@ -97,10 +92,9 @@ void check_output_is_whole(const Plan& plan, size_t i) {
 }  // namespace
 
 void check_tensors(const Plan& plan) {
-  check_list(plan, "variable", plan.variables,
-             [&](const auto& where, const auto& variable, const PlanPart& part) {
-               check_variable_part(plan, where, variable, part);
-             });
+  check_list(plan, "variable", plan.variables, [&](const auto& where, const auto& variable, const PlanPart& part) {
+    check_variable_part(plan, where, variable, part);
+  });
   check_list(plan, "output", plan.outputs, [](const auto&, const auto&, const PlanPart&) {});
   for (size_t i = 0; i < plan.outputs.size(); ++i) check_output_is_whole(plan, i);
 }
@@ -114,8 +108,8 @@ void check_promise(const Plan& plan) {
     return "peaks of " + std::to_string(promise.peak.size()) + " devices; there are " +
            std::to_string(plan.devices.size());
   });
-  require(std::all_of(promise.peak.begin(), promise.peak.end(), [](int64_t bytes) { return bytes >= 0; }),
-          where, [] { return "a peak is negative"; });
+  require(std::all_of(promise.peak.begin(), promise.peak.end(), [](int64_t bytes) { return bytes >= 0; }), where,
+          [] { return "a peak is negative"; });
   for (const PlanTraffic& traffic : promise.traffic) {
     require(traffic.count >= 0 && traffic.bytes >= 0 && traffic.messages >= 0, where,
             [&] { return "the traffic of " + traffic.kind + " is negative"; });

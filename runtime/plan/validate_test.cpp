@@ -113,14 +113,11 @@ TEST(ValidatePlan, AVariableThatNoTaskWritesIsFine) {
 }
 
 TEST(ValidatePlan, CreditsAndSlotsAgree) {
-  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[2].slot_count = 3; }),
-            "register 2 'y': it has 2 slots and 3 credits");
-  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[4].slot_count = 0; }),
-            "register 4 'free': it has 0 credits");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[2].slot_count = 3; }), "register 2 'y': it has 2 slots and 3 credits");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[4].slot_count = 0; }), "register 4 'free': it has 0 credits");
   EXPECT_EQ(flaw_after([](Plan& p) { p.registers[4].initial = 2; }),
             "register 4 'free': it starts with 2 versions, and has 1 credits");
-  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[4].bytes = 8; }),
-            "register 4 'free': a control edge carries 8 bytes");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[4].bytes = 8; }), "register 4 'free': a control edge carries 8 bytes");
   EXPECT_EQ(flaw_after([](Plan& p) { p.registers[0].initial = 0; }),
             "task 3 'update': it overwrites register 0 'w', which starts empty");
 }
@@ -144,8 +141,7 @@ TEST(ValidatePlan, SlotsLieInTheirArena) {
   EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[3].scratch_bytes = -1; }),
             "task 3 'update': its scratch of -1 bytes at 256 is not inside the workspace of 320 bytes at a "
             "multiple of 64");
-  EXPECT_EQ(flaw_after([](Plan& p) { p.devices[0].arena_bytes[2] = -1; }),
-            "device 0 'cpu:0': an arena has -1 bytes");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.devices[0].arena_bytes[2] = -1; }), "device 0 'cpu:0': an arena has -1 bytes");
 }
 
 TEST(ValidatePlan, ShapesArePossible) {
@@ -179,19 +175,17 @@ TEST(ValidatePlan, ControlEdgesStandLast) {
 TEST(ValidatePlan, VersionsComeAndGoEquallyOften) {
   EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].firings_per_step = 3; }),
             "task 1 'forward': it fires 3 times per step; once or 2 times (rounds) is possible");
-  EXPECT_EQ(
-      flaw_after([](Plan& p) { p.registers[3].every = 1; }),
-      "task 3 'update': it consumes 1 versions of register 3 'dw' per step; task 2 'gradient' writes 2");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[3].every = 1; }),
+            "task 3 'update': it consumes 1 versions of register 3 'dw' per step; task 2 'gradient' writes 2");
   EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].inputs[1].every = 1; }),
             "task 1 'forward': it consumes 2 versions of register 0 'w' per step; task 3 'update' writes 1");
   EXPECT_EQ(flaw_after([](Plan& p) { p.registers[3].every = 3; }),
             "task 2 'gradient': it fires 2 times per step, which is no multiple of the 3 firings after which "
             "register 3 "
             "'dw' is complete");
-  EXPECT_EQ(
-      flaw_after([](Plan& p) { p.tasks[1].inputs[1].every = 0; }),
-      "task 1 'forward': it fires 2 times per step, which is no multiple of the 0 firings for which it holds "
-      "register 0 'w'");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].inputs[1].every = 0; }),
+            "task 1 'forward': it fires 2 times per step, which is no multiple of the 0 firings for which it holds "
+            "register 0 'w'");
   EXPECT_EQ(flaw_after([](Plan& p) { p.registers[3].every = 0; }),
             "register 3 'dw': it is complete after every 0 firings");
   EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[0].shards = 3; }),
@@ -241,8 +235,7 @@ TEST(ValidatePlan, PartsOfAnOutputHoldItOnce) {
             "output 0 'y': its parts hold 16 of 32 elements");
   EXPECT_EQ(flaw_after([](Plan& p) { p.outputs[0].parts.push_back(p.outputs[0].parts[0]); }),
             "output 0 'y': its parts hold some of it twice");
-  EXPECT_EQ(flaw_after([](Plan& p) { p.outputs[0].parts[0].piece = -2; }),
-            "output 0 'y': a part is of piece -2");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.outputs[0].parts[0].piece = -2; }), "output 0 'y': a part is of piece -2");
 }
 
 TEST(ValidatePlan, APartOfAPieceIsStillThereAfterTheStep) {
@@ -250,12 +243,11 @@ TEST(ValidatePlan, APartOfAPieceIsStillThereAfterTheStep) {
             "output 0 'y': a part is of piece 2 of the step's batch; register 2 'y' holds pieces 0 to 1");
   EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].first_shard = 1; }),
             "output 0 'y': a part is of piece 0 of the step's batch; register 2 'y' holds pieces 1 to 2");
-  EXPECT_EQ(
-      flaw_after([](Plan& p) {
-        p.registers[2].slots.pop_back();
-        p.registers[2].slot_count = 1;
-      }),
-      "output 0 'y': piece 0 is overwritten within the step: register 2 'y' has 1 slots for 2 versions");
+  EXPECT_EQ(flaw_after([](Plan& p) {
+              p.registers[2].slots.pop_back();
+              p.registers[2].slot_count = 1;
+            }),
+            "output 0 'y': piece 0 is overwritten within the step: register 2 'y' has 1 slots for 2 versions");
 }
 
 TEST(ValidatePlan, PromisesAreNumbers) {
@@ -265,8 +257,7 @@ TEST(ValidatePlan, PromisesAreNumbers) {
   EXPECT_EQ(flaw_after([](Plan& p) { p.promise.peak = {-1}; }), "promise: a peak is negative");
   EXPECT_EQ(flaw_after([](Plan& p) { p.promise.traffic[0].bytes = -1; }),
             "promise: the traffic of all_reduce is negative");
-  EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].predicted_s = -1; }),
-            "task 1 'forward': its predicted time is -1 s");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[1].predicted_s = -1; }), "task 1 'forward': its predicted time is -1 s");
 }
 
 // Every number of a plan replaced by an extreme one: a flaw or none, never a crash.

@@ -35,8 +35,7 @@ TEST(WritePlan, NamesTheFileThatCannotBeWritten) {
     write_plan(small_plan(), "/nowhere/at/all.plan");
     FAIL() << "written";
   } catch (const FaultError& error) {
-    EXPECT_STREQ(error.what(),
-                 "plan file '/nowhere/at/all.plan' cannot be written: No such file or directory");
+    EXPECT_STREQ(error.what(), "plan file '/nowhere/at/all.plan' cannot be written: No such file or directory");
   }
   try {
     write_plan(small_plan(), "/dev/full/x");

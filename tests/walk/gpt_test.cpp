@@ -36,15 +36,16 @@ TEST(Gpt, EveryMeshTrainsLikeTheOpsOneByOne) {
     SCOPED_TRACE(testing::Message() << "dp=" << dp << " tp=" << tp << " shards=" << shards);
     ModelBuilder model = gpt_model(small(kBatch / shards * dp));
     if (tp == 4 || tp == 2) split_blocks(model, "tp");
-    expect_close(train(model.graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), batches(), kSteps, {.executors = 2}), one,
-                 1e-5);
+    expect_close(train(model.graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), batches(), kSteps, {.executors = 2}),
+                 one, 1e-5);
   }
 }
 
 TEST(Gpt, AVocabularySplitHeadTrainsLikeOneDeviceWithoutGatheringLogits) {
   GptShape shape = small(kBatch);
   shape.vocab = 8191;
-  const Batches data = {{"x", random_ids("x", {kBatch, 6}, shape.vocab)}, {"y", random_ids("y", {kBatch, 6}, shape.vocab)}};
+  const Batches data = {{"x", random_ids("x", {kBatch, 6}, shape.vocab)},
+                        {"y", random_ids("y", {kBatch, 6}, shape.vocab)}};
   const Trained one = interpret_training(gpt_model(shape).graph, data, kSteps);
   for (const auto& [dp, tp, shards] : {std::tuple(1, 2, 1), {1, 4, 2}, {2, 2, 4}, {1, 3, 1}}) {
     SCOPED_TRACE(testing::Message() << "dp=" << dp << " tp=" << tp << " shards=" << shards);
@@ -53,8 +54,9 @@ TEST(Gpt, AVocabularySplitHeadTrainsLikeOneDeviceWithoutGatheringLogits) {
     model.pin("head.weight", "tp", S(0));
     const Compiled compiled = compile(model.graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), Profile());
     const std::string& boxed = compiled.stages.at("box");
-    EXPECT_NE(boxed.find("head.linear: f32[" + std::to_string(shape.rows) + ",6,8191] " +
-                         (dp == 1 ? "B,S(2)" : "S(0),S(2)")), std::string::npos);
+    EXPECT_NE(
+        boxed.find("head.linear: f32[" + std::to_string(shape.rows) + ",6,8191] " + (dp == 1 ? "B,S(2)" : "S(0),S(2)")),
+        std::string::npos);
     EXPECT_EQ(boxed.find("(head.linear)\n", boxed.find("all_gather")), std::string::npos) << "logits are gathered";
     EXPECT_NE(boxed.find("P(max)"), std::string::npos);
     expect_close(run_plan(model.graph, compiled.plan, data, kSteps, {.executors = 2}), one, 1e-5);

@@ -4,7 +4,8 @@ namespace troupe {
 namespace {
 
 ValueId constant(Graph& graph, double value, const std::string& dtype) {
-  return graph.add("fill", {}, {{"value", value}, {"shape", std::vector<int64_t>{}}, {"dtype", dtype}}, "constant").front();
+  return graph.add("fill", {}, {{"value", value}, {"shape", std::vector<int64_t>{}}, {"dtype", dtype}}, "constant")
+      .front();
 }
 
 }  // namespace
@@ -21,7 +22,8 @@ Graph mlp_graph(const MlpShape& shape, int64_t rows) {
   const ValueId hidden = graph.add("gelu", {up}, {}, "").front();
   const ValueId logits = graph.add("linear", {hidden, parameters[2], parameters[3]}, {}, "down").front();
   const ValueId rows_loss = graph.add("cross_entropy", {logits, y}, {}, "loss").front();
-  const ValueId sum = graph.add("reduce_sum", {rows_loss}, {{"dims", std::vector<int64_t>{0}}, {"keep", int64_t{0}}}, "loss").front();
+  const ValueId sum =
+      graph.add("reduce_sum", {rows_loss}, {{"dims", std::vector<int64_t>{0}}, {"keep", int64_t{0}}}, "loss").front();
   const ValueId weight = graph.add("count_labels", {y}, {{"dtype", std::string("f32")}}, "loss").front();
   const std::vector<ValueId> gradients = graph.gradients(sum, parameters);
 

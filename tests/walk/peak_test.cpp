@@ -21,7 +21,8 @@ Peaks peaks_of(const Graph& graph, const Choices& choices, const Batches& batche
 }
 
 Batches gpt_batches(const GptShape& shape, int64_t batch) {
-  return {{"x", random_ids("x", {batch, shape.seq}, shape.vocab)}, {"y", random_ids("y", {batch, shape.seq}, shape.vocab)}};
+  return {{"x", random_ids("x", {batch, shape.seq}, shape.vocab)},
+          {"y", random_ids("y", {batch, shape.seq}, shape.vocab)}};
 }
 
 TEST(Peak, OfOneDeviceIsWhatTheEngineCounts) {
@@ -47,7 +48,8 @@ TEST(Peak, OfSeveralDevicesBoundsWhatTheEngineCountsUnderAnyTiming) {
     for (int seed = -1; seed < 6; ++seed) {
       HowToRun how{.executors = 2};
       if (seed >= 0) how.scrambled = static_cast<uint64_t>(seed);
-      const Peaks peaks = peaks_of(gpt_model(gpt).graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), gpt_batches(gpt, 8), how);
+      const Peaks peaks =
+          peaks_of(gpt_model(gpt).graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), gpt_batches(gpt, 8), how);
       ASSERT_EQ(peaks.promised.size(), static_cast<size_t>(dp * tp));
       for (size_t d = 0; d < peaks.promised.size(); ++d) {
         EXPECT_LE(peaks.counted[d], peaks.promised[d]) << "device " << d << ", seed " << seed;

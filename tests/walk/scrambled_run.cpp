@@ -33,7 +33,11 @@ uint64_t inputs_hash(const TaskActor& task) {
 }  // namespace
 
 ScrambledRun::ScrambledRun(Engine& engine, SimulatedClock& clock, uint64_t seed)
-    : engine_(engine), clock_(clock), random_(seed), kernel_s_(random_.uniform() * 2), message_s_(random_.uniform() * 5) {
+    : engine_(engine),
+      clock_(clock),
+      random_(seed),
+      kernel_s_(random_.uniform() * 2),
+      message_s_(random_.uniform() * 5) {
   const auto n = static_cast<size_t>(engine.executors());
   running_.resize(n);
   inputs_.resize(n);

@@ -64,7 +64,8 @@ TEST(ScrambledRun, WithoutControlEdgesSomeTimingOverwritesWhatIsStillRead) {
   const Trained threads = train_mlp(shape, choices, 3);
   bool found = false;
   for (uint64_t seed = 0; seed < 40 && !found; ++seed) {
-    const std::optional<Trained> run = try_plan(graph, plan, mlp_batches(shape), 3, {.executors = 8, .scrambled = seed});
+    const std::optional<Trained> run =
+        try_plan(graph, plan, mlp_batches(shape), 3, {.executors = 8, .scrambled = seed});
     found = !run || run->losses != threads.losses;
   }
   EXPECT_TRUE(found);
