@@ -34,9 +34,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
     parser.add_argument("--mesh", default="dp=2,tp=2", help="axes and sizes (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=360, help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=720, help="default: %(default)s")
     parser.add_argument(
-        "--batch", type=int, default=16, help="windows per step, a multiple of 8 (default: %(default)s)"
+        "--batch", type=int, default=8, help="windows per step, a multiple of 8 (default: %(default)s)"
     )
     parser.add_argument(
         "--lr", type=float, default=2e-3, help="the highest learning rate (default: %(default)s)"

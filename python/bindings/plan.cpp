@@ -81,6 +81,12 @@ void bind_plan(nb::module_& module) {
                      return result;
                    })
       .def_prop_ro("traffic", [](const Compiled& self) { return traffic_of(self.plan); })
+      .def_prop_ro("promised_peak",
+                   [](const Compiled& self) {
+                     nb::list result;
+                     for (int64_t bytes : self.plan.promise.peak) result.append(bytes);
+                     return result;
+                   })
       .def_prop_ro("predicted_step_s", [](const Compiled& self) { return self.plan.promise.step_s; })
       .def_prop_ro("variables",
                    [](const Compiled& self) {

@@ -75,10 +75,11 @@ def test_the_memory_that_is_used_is_the_memory_that_was_promised(axes):
         (plan,) = step._plans.values()
         step.session.cluster.observe(plan.handle, False, True)
         step(batch)
-        used = step.session.cluster.peak_bytes(plan.handle)
-        promised = [kinds["activations"] + kinds["gradients"] for kinds in plan.compiled.memory]
-        for ours, theirs in zip(used, promised, strict=True):
-            assert theirs * 0.999 < ours <= theirs  # the promise counts the padding of slots too
+        used, promised = step.session.cluster.peak_bytes(plan.handle), plan.compiled.promised_peak
+    if not axes:
+        assert used == promised
+    for ours, theirs in zip(used, promised, strict=True):  # when another device frees a slot depends on timing
+        assert 0.95 * theirs < ours <= theirs
 
 
 def test_the_attention_is_causal():
