@@ -132,8 +132,6 @@ sanitize() { # <name> <sanitizers>
     with_system_tools quiet "${run[@]}" ninja -k 0 -C "$tree"; then
     pass
     UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1 \
-      LSAN_OPTIONS="suppressions=$ROOT/tests/lsan.supp:print_suppressions=0" \
-      TSAN_OPTIONS="suppressions=$ROOT/tests/tsan.supp" \
       with_system_tools "${run[@]}" ctest --test-dir "$tree" -j 2 --output-on-failure --progress \
       --output-junit "$REPORTS/$1.xml" </dev/null >"$REPORTS/$1.log" 2>&1
     status=$?
