@@ -15,7 +15,7 @@ class BoxStage {
         deduced_(deduced),
         choices_(choices),
         copied_(program.values.size()),
-        forms_(program.values.size()) {}
+        forms_(program.values.size()), apart_(program.keeps_pieces_apart(choices)) {}
 
   Program run() {
     for (size_t n = 0; n < program_.nodes.size(); ++n) copy(NodeId(static_cast<int64_t>(n)));
@@ -80,17 +80,30 @@ class BoxStage {
     double best = -1;
     std::vector<BoxingStep> best_steps;
     ValueId from;
+    Layout start;
     for (const Form& form : forms) {
-      const std::vector<BoxingStep> steps = steps_between(value, form.layout, needed);
+      const std::vector<BoxingStep> steps = steps_between(value, own_pieces(form.layout, needed), needed);
       const double seconds = cost_of(steps, v.type.shape, v.type.dtype, choices_.topology).seconds;
       if (best < 0 || seconds < best) {
         best = seconds;
         best_steps = steps;
         from = form.value;
+        start = own_pieces(form.layout, needed);
       }
     }
+    if (!(*result_.value(from).layout == start)) from = add_copy(value, from, start);
     for (const BoxingStep& step : best_steps) from = add_boxing(value, from, step);
     forms.push_back({needed, from});
+    return from;
+  }
+
+  // Where each device has its own piece, a whole value is a part of the sum over pieces as it is.
+  Layout own_pieces(Layout from, const Layout& to) const {
+    if (!apart_) return from;
+    for (int axis = 0; axis < choices_.mesh.axis_count(); ++axis) {
+      const bool own = choices_.mesh.axis(axis).size > 1 && is_data_axis(axis);
+      if (own && from.sbp(axis).is_broadcast() && to.sbp(axis).is_partial_sum()) from = from.with(axis, P);
+    }
     return from;
   }
 
@@ -113,14 +126,27 @@ class BoxStage {
   }
 
   ValueId add_boxing(ValueId original, ValueId from, const BoxingStep& step) {
+    return add(original, from, NodeKind::boxing, step.to, step);
+  }
+
+  ValueId add_copy(ValueId original, ValueId from, const Layout& layout) {
+    return add(original, from, NodeKind::compute, layout, std::nullopt);
+  }
+
+  ValueId add(ValueId original, ValueId from, NodeKind kind, const Layout& layout, std::optional<BoxingStep> step) {
     const ProgramValue& source = program_.value(original);
     const ProgramNode& producer = program_.node(source.producer);
-    const int ordinal = ++boxed_[original];
-    const ValueId boxed =
-        result_.add_value({source.name + "@" + std::to_string(ordinal), source.type, {}, source.rate, step.to});
-    ProgramNode node{
-        NodeKind::boxing, find_op("to_layout"), {from},      {boxed}, {}, source.name + "@" + std::to_string(ordinal),
-        producer.line,    producer.role,        source.rate, step};
+    ProgramNode node;
+    node.kind = kind;
+    node.op = find_op("to_layout");
+    node.path = source.name + "@" + std::to_string(++boxed_[original]);
+    node.line = producer.line;
+    node.role = producer.role;
+    node.rate = source.rate;
+    node.boxing = std::move(step);
+    const ValueId boxed = result_.add_value({node.path, source.type, {}, source.rate, layout});
+    node.inputs = {from};
+    node.outputs = {boxed};
     result_.add_node(std::move(node));
     return boxed;
   }
@@ -132,6 +158,7 @@ class BoxStage {
   std::map<NodeId, NodeId> copied_node_;
   std::vector<std::vector<Form>> forms_;  // by value: the layouts it can be had in so far
   std::map<ValueId, int> boxed_;
+  bool apart_;  // pieces are
   Program result_;
 };
 

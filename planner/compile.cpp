@@ -99,7 +99,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   result.stages["pieces"] = walked.fired.str();
   result.stages["deduce"] = walked.deduced.str(walked.fired, choices.mesh);
   result.stages["box"] = boxed.str();
-  result.stages["shard"] = tasks.str(boxed);
+  result.stages["shard"] = tasks.str();
   const MemoryPlan memory = plan_memory(tasks, boxed, choices);
   result.plan = emit(tasks, boxed, memory, choices);
   const Certificate certificate = certify(result.plan, profile.cores);

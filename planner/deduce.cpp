@@ -78,9 +78,8 @@ class AxisProblem {
         shapes_(shapes),
         prices_(group_mesh(choices.mesh, axis), choices.topology, profile),
         data_axis_(std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
-                   choices.data_axes.end()) {
-    for (const ProgramNode& node : program.nodes) trains_ = trains_ || node.kind == NodeKind::accumulate;
-  }
+                   choices.data_axes.end()),
+        apart_(program.keeps_pieces_apart(choices)) {}
 
   void solve(Deduced& result) {
     for (size_t n = 0; n < program_.nodes.size(); ++n) add_node(NodeId(static_cast<int64_t>(n)));
@@ -269,8 +268,11 @@ class AxisProblem {
                                                 producer.outputs.begin());
       for (const Signature& left : candidates_[from]) {
         for (const Signature& to : candidates_[id.index()]) {
+          // A sum over other axes is made after that over pieces, so that more rounds are no other order.
+          const bool as_it_is =
+              in_place || (node.kind == NodeKind::accumulate && left.outputs[output].is_partial_sum() && parts_ > 1);
           const bool same = left.outputs[output] == to.inputs[i];
-          table.push_back(in_place && !same ? kImpossible
+          table.push_back(as_it_is && !same ? kImpossible
                                             : price(value, left.outputs[output], to.inputs[i]) + reluctance(id, i, to));
         }
       }
@@ -300,9 +302,8 @@ class AxisProblem {
   double price(ValueId value, Sbp from, Sbp to) {
     if (from == to || parts_ == 1) return 0;  // one device holds the same in every form
     const ProgramValue& v = program_.value(value);
-    // Between pieces of a training step nothing is exchanged: sums over samples are made by accumulators alone, in an
-    // order that does not depend on the number of devices.
-    if (data_axis_ && v.rate == Rate::piece && (trains_ || choices_.rounds() > 1)) return kImpossible;
+    if (data_axis_ && apart_ && to == P) return from == B ? profile_.firing_s : kImpossible;
+    if (data_axis_ && apart_ && v.rate == Rate::piece) return kImpossible;
     return prices_.seconds(from, to, shapes_[value.index()], v.type.dtype) * firings(v.rate);
   }
 
@@ -351,7 +352,7 @@ class AxisProblem {
   const ShapeOf& shapes_;
   BoxingPrices prices_;
   bool data_axis_;
-  bool trains_ = false;
+  bool apart_;  // pieces are
   MinSum problem_;
   std::vector<std::vector<Signature>> candidates_;  // by node
   std::vector<int> readers_;                        // by value

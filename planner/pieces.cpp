@@ -24,6 +24,7 @@ std::vector<bool> needed_nodes(const Graph& graph) {
   return needed;
 }
 
+// A gradient of what each piece has is each piece's own, even where no data enters it.
 std::vector<Rate> rates_of(const Graph& graph) {
   std::vector<Rate> rates(graph.values().size(), Rate::step);
   for (const Node& node : graph.nodes()) {
@@ -31,6 +32,11 @@ std::vector<Rate> rates_of(const Graph& graph) {
     if (node.role != Role::update) {
       for (ValueId input : node.inputs) {
         if (rates[input.index()] == Rate::piece) rate = Rate::piece;
+      }
+    }
+    if (node.role == Role::backward && node.origin.valid()) {
+      for (ValueId output : graph.node(node.origin).outputs) {
+        if (rates[output.index()] == Rate::piece) rate = Rate::piece;
       }
     }
     for (ValueId output : node.outputs) rates[output.index()] = rate;

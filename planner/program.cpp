@@ -1,5 +1,7 @@
 #include "planner/program.h"
 
+#include <algorithm>
+
 #include "runtime/base/text.h"
 
 namespace troupe {
@@ -25,6 +27,11 @@ std::vector<TensorType> Program::input_types(const ProgramNode& node) const {
   std::vector<TensorType> types;
   for (ValueId input : node.inputs) types.push_back(value(input).type);
   return types;
+}
+
+bool Program::keeps_pieces_apart(const Choices& choices) const {
+  const auto accumulates = [](const ProgramNode& node) { return node.kind == NodeKind::accumulate; };
+  return choices.rounds() > 1 || std::any_of(nodes.begin(), nodes.end(), accumulates);
 }
 
 std::string Program::str() const {

@@ -40,7 +40,7 @@ const char* name_of(Segment segment) {
   return "";
 }
 
-std::string TaskGraph::str(const Program&) const {
+std::string TaskGraph::str() const {
   std::string text = join(tasks, "", [this](const ClassTask& task) {
     const auto name = [this](int reg) { return registers[static_cast<size_t>(reg)].name; };
     return std::string(name_of(task.segment)) + " " + join(task.outputs, ", ", name) + " = " + task.kernel + "(" +

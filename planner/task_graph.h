@@ -68,7 +68,7 @@ struct TaskGraph {
 
   int classes() const { return static_cast<int>(positions.size()); }
   // A line per task: segment, name, kernel, operands; then a line per class with its devices.
-  std::string str(const Program& program) const;
+  std::string str() const;
 };
 
 // Where one device's part of a value lies in its round, and the tensor of one piece that offsets are counted in: along

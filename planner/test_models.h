@@ -192,6 +192,7 @@ inline Choices choices_on(const std::vector<Axis>& axes, int batch_shards = 0, i
   if (choices.mesh.find_axis("dp") >= 0) choices.data_axes = {"dp"};
   choices.batch_shards = batch_shards > 0 ? batch_shards : choices.data_parallel_size();
   choices.pieces_per_shard = pieces_per_shard;
+  choices.topology = Topology::one_host(choices.mesh.size());
   return choices;
 }
 

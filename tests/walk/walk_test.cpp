@@ -104,5 +104,29 @@ TEST(Walk, TiedWeightsKeepTheirBitsForAnyNumberOfDataParallelDevices) {
   }
 }
 
+// The bias's gradient counts rows: no data enters it, and yet every piece adds its own.
+TEST(Walk, AGradientWithoutDataIsAddedOverAllPieces) {
+  const int64_t batch = 16;
+  const auto model_of = [&](int64_t rows, bool with_penalty) {
+    ModelBuilder model;
+    const ValueId x = model.graph.source("x", DType::f32, {rows, 12}, true);
+    ValueId loss = model.sum_all(model.linear(x, "layer", 12, 12));
+    if (with_penalty) {
+      loss = model.add("add", {loss, model.sum_all(model.add("square", {model.parameters().front()}, {}, "l2"))}, {}, "l2");
+    }
+    model.train(loss);
+    return model;
+  };
+  const Batches batches = {{"x", random_numbers("x", {batch, 12})}};
+  const Trained whole = interpret_training(model_of(batch, false).graph, batches, kSteps);
+  const Trained penalised = train(model_of(batch / 8, true).graph, choices_on({{"dp", 1}}, 8), batches, kSteps, {});
+  for (int dp : {1, 2, 3, 8}) {
+    SCOPED_TRACE(testing::Message() << "dp=" << dp);
+    const Choices choices = choices_on({{"dp", dp}}, 8);
+    expect_close(train(model_of(batch / 8 * dp, false).graph, choices, batches, kSteps, {}), whole, 1e-3);
+    expect_same_bits(train(model_of(batch / 8 * dp, true).graph, choices, batches, kSteps, {}), penalised);
+  }
+}
+
 }  // namespace
 }  // namespace troupe
