@@ -19,8 +19,12 @@ VOCAB, CONTEXT, BATCH, BATCHES = 512, 128, 8, 8
 def make_step(mesh: str) -> tr.TrainStep:
     model = GPT(vocab=VOCAB, layers=4, dim=256, heads=4, context=CONTEXT)
     assert sum(p.numel() for p in model.parameters()) == 3_454_464
-    return tr.TrainStep(model, lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
-                        tr.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01), mesh=tr.parse_mesh(mesh))
+    return tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        tr.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01),
+        mesh=tr.parse_mesh(mesh),
+    )
 
 
 def main() -> None:
