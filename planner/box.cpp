@@ -15,7 +15,8 @@ class BoxStage {
         deduced_(deduced),
         choices_(choices),
         copied_(program.values.size()),
-        forms_(program.values.size()), apart_(program.keeps_pieces_apart(choices)) {}
+        forms_(program.values.size()),
+        apart_(program.keeps_pieces_apart(choices)) {}
 
   Program run() {
     for (size_t n = 0; n < program_.nodes.size(); ++n) copy(NodeId(static_cast<int64_t>(n)));

@@ -8,7 +8,9 @@
 namespace troupe {
 namespace {
 
-std::string boxed(const Graph& graph, const Choices& choices) { return compile(graph, choices, Profile()).stages.at("box"); }
+std::string boxed(const Graph& graph, const Choices& choices) {
+  return compile(graph, choices, Profile()).stages.at("box");
+}
 
 size_t count(const std::string& text, const std::string& part) {
   size_t found = 0;

@@ -29,9 +29,10 @@ void keep_activations_whole(ModelBuilder& model, const std::vector<std::string>&
 ModelBuilder megatron_mlp(int64_t batch, int64_t hidden) {
   ModelBuilder model = mlp_model(6, batch, hidden);
   model.megatron("tp", {"layers.0", "layers.2", "layers.4"}, {"layers.1", "layers.3", "layers.5"});
-  keep_activations_whole(model, {"layers.1.linear", "layers.3.linear", "layers.5.linear",
-                                 "layers.2.linear.grad.linear_input_gradient", "layers.4.linear.grad.linear_input_gradient",
-                                 "loss.square.grad.mul_scalar", "loss.reduce_sum.grad.expand"});
+  keep_activations_whole(
+      model,
+      {"layers.1.linear", "layers.3.linear", "layers.5.linear", "layers.2.linear.grad.linear_input_gradient",
+       "layers.4.linear.grad.linear_input_gradient", "loss.square.grad.mul_scalar", "loss.reduce_sum.grad.expand"});
   return model;
 }
 

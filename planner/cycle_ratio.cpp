@@ -123,6 +123,7 @@ std::vector<int> tokenless_cycle(const TimedGraph& graph) {
     v = before[at(v)];
   } while (v != first);
   std::reverse(cycle.begin(), cycle.end());
+  std::rotate(cycle.begin(), std::min_element(cycle.begin(), cycle.end()), cycle.end());
   return cycle;
 }
 

@@ -18,7 +18,7 @@ struct TimedGraph {
   std::vector<Edge> edges;
 };
 
-// The vertices of a cycle without tokens, in order; empty when every cycle holds at least one.
+// The vertices of a cycle without tokens, in order from the lowest; empty when every cycle holds at least one.
 std::vector<int> tokenless_cycle(const TimedGraph& graph);
 
 // The maximum over all cycles of time / tokens, and a cycle that has it. {0, {}} for a graph without cycles. Raises the

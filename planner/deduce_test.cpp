@@ -62,7 +62,8 @@ TEST(Deduce, APinOnAComputedValueTakesItToThatLayout) {
   product.graph.pin(pin(product.y, "tp", B));
   const Compiled compiled = compile(product.graph, choices_on({{"tp", 2}}), Profile());
   const std::string& text = compiled.stages.at("box");
-  EXPECT_NE(text.find("piece up.linear@1: f32[64,48] B = all_reduce(axis=tp): P -> B(up.linear)"), std::string::npos) << text;
+  EXPECT_NE(text.find("piece up.linear@1: f32[64,48] B = all_reduce(axis=tp): P -> B(up.linear)"), std::string::npos)
+      << text;
 }
 
 TEST(Deduce, MegatronPinsGiveColumnThenRowWithOneReductionAfterEachPair) {
@@ -125,34 +126,38 @@ TEST(Deduce, TotalsAreNeverReadAsPartsAlongADataAxis) {
 TEST(Deduce, NamesAnAxisThatTheMeshLacks) {
   OneProduct product;
   product.graph.pin(pin(product.w, "tensor", S(0), 12));
-  EXPECT_EQ(error_of(product.graph, choices_on({{"dp", 2}, {"tp", 2}})),
-            "variable 'up.weight': up.weight is pinned to S(0) on axis 'tensor', but the mesh has no such axis; 'dp', 'tp' "
-            "are possible (model.py:12)");
+  EXPECT_EQ(
+      error_of(product.graph, choices_on({{"dp", 2}, {"tp", 2}})),
+      "variable 'up.weight': up.weight is pinned to S(0) on axis 'tensor', but the mesh has no such axis; 'dp', 'tp' "
+      "are possible (model.py:12)");
 }
 
 TEST(Deduce, NamesADimThatTheTensorLacks) {
   OneProduct product;
   product.graph.pin(pin(product.y, "tp", S(2), 12));
-  EXPECT_EQ(error_of(product.graph, choices_on({{"tp", 2}})),
-            "linear 'up.linear': up.linear is pinned to S(2) on axis 'tp', but up.linear is f32[64,48] with dims 0..1; S(0), "
-            "S(1), B or P are possible (model.py:12)");
+  EXPECT_EQ(
+      error_of(product.graph, choices_on({{"tp", 2}})),
+      "linear 'up.linear': up.linear is pinned to S(2) on axis 'tp', but up.linear is f32[64,48] with dims 0..1; S(0), "
+      "S(1), B or P are possible (model.py:12)");
 }
 
 TEST(Deduce, RefusesAParameterAsAPartialSum) {
   OneProduct product;
   product.graph.pin(pin(product.w, "tp", P, 0, "layouts['*.weight']"));
-  EXPECT_EQ(error_of(product.graph, choices_on({{"tp", 2}})),
-            "variable 'up.weight': up.weight is pinned to P by layouts['*.weight'] on axis 'tp', but a variable is stored "
-            "whole or in parts, never as a partial sum; S(0), S(1), B are possible (model.py:4)");
+  EXPECT_EQ(
+      error_of(product.graph, choices_on({{"tp", 2}})),
+      "variable 'up.weight': up.weight is pinned to P by layouts['*.weight'] on axis 'tp', but a variable is stored "
+      "whole or in parts, never as a partial sum; S(0), S(1), B are possible (model.py:4)");
 }
 
 TEST(Deduce, NamesTwoPinsThatDisagree) {
   OneProduct product;
   product.graph.pin(pin(product.w, "tp", S(0), 12, "megatron('tp')"));
   product.graph.pin(pin(product.w, "tp", S(1), 20));
-  EXPECT_EQ(error_of(product.graph, choices_on({{"tp", 2}})),
-            "variable 'up.weight': up.weight is pinned to S(1) on axis 'tp', but megatron('tp') asks for S(0) (model.py:12); "
-            "only one of the two is possible (model.py:20)");
+  EXPECT_EQ(
+      error_of(product.graph, choices_on({{"tp", 2}})),
+      "variable 'up.weight': up.weight is pinned to S(1) on axis 'tp', but megatron('tp') asks for S(0) (model.py:12); "
+      "only one of the two is possible (model.py:20)");
 }
 
 TEST(Deduce, APinAgainstThePlacementOfTheDataIsRefused) {
@@ -168,9 +173,10 @@ TEST(Deduce, NamesAnOpThatCouplesSamplesOfDifferentPieces) {
   const ValueId x = graph.source("x", DType::f32, {8, 4}, true);
   const ValueId y = graph.add("softmax", {x}, {{"dim", int64_t{0}}}, "mix", {"model.py", 12}).front();
   graph.output("y", y);
-  EXPECT_EQ(error_of(graph, choices_on({{"dp", 2}}, 4)),
-            "softmax 'mix.softmax': x is f32[8,4] S(0) along the data axis 'dp', but the op would need it as B: it couples "
-            "samples of different pieces; per-sample ops, or one piece, are possible (model.py:12)");
+  EXPECT_EQ(
+      error_of(graph, choices_on({{"dp", 2}}, 4)),
+      "softmax 'mix.softmax': x is f32[8,4] S(0) along the data axis 'dp', but the op would need it as B: it couples "
+      "samples of different pieces; per-sample ops, or one piece, are possible (model.py:12)");
 }
 
 }  // namespace

@@ -159,7 +159,6 @@ class MemoryStage {
       graph_.tasks[t].scratch_offset[index] = packing.offsets[first_scratch + t];
     }
     arena(c, ArenaKind::workspace) = packing.bytes;
-    plan_.peak.push_back(packing.peak);
   }
 
   TaskGraph& graph_;

@@ -13,7 +13,6 @@ namespace troupe {
 struct MemoryPlan {
   std::vector<Lifetime> lifetimes;  // by register; bytes unset
   std::vector<int> buffer_of;       // by register; -1: not in the workspace
-  std::vector<int64_t> peak;        // by class: the most bytes of the workspace that live at one time
 };
 
 // Sets the offsets of registers and scratch and the sizes of the arenas. Throws PlanError when a device's memory is too

@@ -38,27 +38,15 @@ class ShardStage {
 
   // Nodes of the step rate run before the pieces when a piece reads what they make, else after.
   void find_segments() {
-    const size_t count = program_.nodes.size();
-    segments_.assign(count, Segment::after);
-    std::vector<bool> after_pieces(program_.values.size(), false);
+    segments_.assign(program_.nodes.size(), Segment::after);
     std::vector<bool> read_by_pieces(program_.values.size(), false);
-    for (size_t n = 0; n < count; ++n) {
+    for (size_t n = program_.nodes.size(); n-- > 0;) {
       const ProgramNode& here = program_.nodes[n];
-      bool after = here.rate == Rate::piece;
-      for (ValueId input : here.inputs) after = after || after_pieces[input.index()];
-      for (ValueId output : here.outputs) after_pieces[output.index()] = after;
-    }
-    for (size_t n = count; n-- > 0;) {
-      const ProgramNode& here = program_.nodes[n];
-      bool read = here.rate == Rate::piece;
-      for (ValueId output : here.outputs) read = read || read_by_pieces[output.index()];
-      if (here.rate == Rate::piece) {
-        segments_[n] = Segment::piece;
-      } else if (read) {
-        CHECK(here.outputs.empty() || !after_pieces[here.outputs.front().index()], here.text());
-        segments_[n] = Segment::before;
-      }
-      if (!read) continue;
+      const bool of_pieces = here.rate == Rate::piece;
+      const bool read = std::any_of(here.outputs.begin(), here.outputs.end(),
+                                    [&](ValueId output) { return read_by_pieces[output.index()]; });
+      if (!of_pieces && !read) continue;
+      segments_[n] = of_pieces ? Segment::piece : Segment::before;
       for (ValueId input : here.inputs) read_by_pieces[input.index()] = true;
     }
   }

@@ -60,7 +60,9 @@ TEST(Shard, ALargeAllReduceIsAddedInSlicesAndJoinedASmallOneIsOneTask) {
   };
   EXPECT_NE(tasks(128).find(R"(after y.matmul@1.slice = pull(y.matmul) sliced
 after y.matmul@1 = pull(y.matmul@1.slice) joined
-)"), std::string::npos) << tasks(128);
+)"),
+            std::string::npos)
+      << tasks(128);
   EXPECT_NE(tasks(16).find("after y.matmul@1 = pull(y.matmul) pulled\n"), std::string::npos) << tasks(16);
 }
 

@@ -15,7 +15,8 @@ class ModelBuilder {
  public:
   Graph graph;
 
-  ValueId add(const char* op, const std::vector<ValueId>& inputs, const Attrs& attrs = {}, const std::string& scope = "") {
+  ValueId add(const char* op, const std::vector<ValueId>& inputs, const Attrs& attrs = {},
+              const std::string& scope = "") {
     return graph.add(op, inputs, attrs, scope).front();
   }
   ValueId parameter(const std::string& name, const Shape& shape) {
@@ -57,7 +58,8 @@ class ModelBuilder {
     return add("reduce_sum", {x}, {{"dims", dims}, {"keep", int64_t{0}}}, "loss");
   }
   ValueId constant(double value, const char* dtype = "f32") {
-    return add("fill", {}, {{"value", value}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(dtype)}}, "constant");
+    return add("fill", {}, {{"value", value}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(dtype)}},
+               "constant");
   }
 
   // Backward pass and AdamW; outputs "loss". `clip`: by the global norm of the gradients.
@@ -83,8 +85,8 @@ class ModelBuilder {
       const Shape shape = graph.value(parameters_[p]).type.shape;
       const ValueId m = graph.variable("optimizer.m." + name, DType::f32, shape);
       const ValueId v = graph.variable("optimizer.v." + name, DType::f32, shape);
-      const std::vector<ValueId> next = graph.add(
-          "adamw", {parameters_[p], gradients[p], lr, scale, ok, step, m, v}, {{"weight_decay", 0.01}}, "optimizer." + name);
+      const std::vector<ValueId> next = graph.add("adamw", {parameters_[p], gradients[p], lr, scale, ok, step, m, v},
+                                                  {{"weight_decay", 0.01}}, "optimizer." + name);
       graph.assign(parameters_[p], next[0]);
       graph.assign(m, next[1]);
       graph.assign(v, next[2]);
@@ -102,11 +104,13 @@ class ModelBuilder {
   // Pins every value whose name ends like this.
   void pin_value(const std::string& ending, const std::string& axis, Sbp sbp) {
     for (size_t v = 0; v < graph.values().size(); ++v) {
-      if (graph.values()[v].name.ends_with(ending)) graph.pin({ValueId(static_cast<int64_t>(v)), axis, sbp, {}, "layouts"});
+      if (graph.values()[v].name.ends_with(ending))
+        graph.pin({ValueId(static_cast<int64_t>(v)), axis, sbp, {}, "layouts"});
     }
   }
   // As the recipe: these layers by their outputs, those by their inputs.
-  void megatron(const std::string& axis, const std::vector<std::string>& columns, const std::vector<std::string>& rows) {
+  void megatron(const std::string& axis, const std::vector<std::string>& columns,
+                const std::vector<std::string>& rows) {
     for (const std::string& name : columns) {
       pin(name + ".weight", axis, S(0));
       pin(name + ".bias", axis, S(0));

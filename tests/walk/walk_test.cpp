@@ -112,7 +112,8 @@ TEST(Walk, AGradientWithoutDataIsAddedOverAllPieces) {
     const ValueId x = model.graph.source("x", DType::f32, {rows, 12}, true);
     ValueId loss = model.sum_all(model.linear(x, "layer", 12, 12));
     if (with_penalty) {
-      loss = model.add("add", {loss, model.sum_all(model.add("square", {model.parameters().front()}, {}, "l2"))}, {}, "l2");
+      loss = model.add("add", {loss, model.sum_all(model.add("square", {model.parameters().front()}, {}, "l2"))}, {},
+                       "l2");
     }
     model.train(loss);
     return model;
