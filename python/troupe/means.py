@@ -45,7 +45,8 @@ def terms_of(value: Tensor, cut: Cut, what: str) -> list[Term]:
             f"{what} must be a floating point scalar, but '{value.name}' is {type_text(value)}; reduce it "
             f"with .mean() or .sum()"
         )
-    terms = _split(value, cut)
+    # What no data enters is the same for every piece and counts once with each; alone it is computed once per step.
+    terms = _split(value, cut if _from_batch(value) else Cut(1, 1))
     known = [term for term in terms if term.weight is None]
     summed = [term for term in terms if term.weight is not None]
     by_weight: dict[int, Term] = {}
@@ -72,8 +73,9 @@ def _split(value: Tensor, cut: Cut) -> list[Term]:
     if op == "weighted_mean":
         weight_op, counted, _ = trace.graph.producer(inputs[1].id)
         if weight_op == "count":
-            elements = Tensor(trace, counted[0]).numel()
-            return [Term(inputs[0], None, elements * cut.pieces / cut.ranks)]
+            of = Tensor(trace, counted[0])
+            ranks = cut.ranks if _from_batch(of) else 1  # a batch's elements are those of a round
+            return [Term(inputs[0], None, of.numel() * cut.pieces / ranks)]
         return [Term(inputs[0], inputs[1], 0.0)]
     if op in ("add", "sub"):
         right = _split(inputs[1], cut)
@@ -84,7 +86,21 @@ def _split(value: Tensor, cut: Cut) -> list[Term]:
         return _scaled(_split(inputs[0], cut), -1.0)
     if op == "reduce_sum":
         return [Term(value, None, 1.0)]
-    return [Term(value, None, cut.pieces / cut.ranks)]
+    return [Term(value, None, float(cut.pieces))]
+
+
+def _from_batch(value: Tensor) -> bool:
+    graph, seen, left = value.trace.graph, set(), [value.id]
+    while left:
+        here = left.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        op, operands, _ = graph.producer(here)
+        if op == "source":
+            return True
+        left += operands
+    return False
 
 
 def _scaled(terms: list[Term], factor: float) -> list[Term]:
