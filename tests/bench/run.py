@@ -88,6 +88,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.peer_python:
         sys.exit("no PyTorch: name a Python that has it with --peer-python or TROUPE_PEER_PYTHON (.ci/run makes one)")
+    options.peer_python = os.path.abspath(options.peer_python)  # both sides run in this file's folder
     name = best_peer(options.peer_python, options.limit, blocks=3)
     peer = Side([options.peer_python, "peer_gpt_mini.py", *PEERS[name]], options.limit)
     ours = Side([sys.executable, options.ours], options.limit)
