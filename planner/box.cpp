@@ -1,6 +1,7 @@
 #include "planner/box.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
 
 #include "runtime/base/check.h"
@@ -16,7 +17,15 @@ class BoxStage {
         choices_(choices),
         copied_(program.values.size()),
         forms_(program.values.size()),
-        apart_(program.keeps_pieces_apart(choices)) {}
+        apart_(program.keeps_pieces_apart(choices)) {
+    readers_.resize(program.values.size());
+    for (size_t n = 0; n < program.nodes.size(); ++n) {
+      const std::vector<ValueId>& inputs = program.nodes[n].inputs;
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        readers_[inputs[i].index()].emplace_back(NodeId(static_cast<int64_t>(n)), static_cast<int>(i));
+      }
+    }
+  }
 
   Program run() {
     for (size_t n = 0; n < program_.nodes.size(); ++n) copy(NodeId(static_cast<int64_t>(n)));
@@ -43,37 +52,50 @@ class BoxStage {
     const ProgramNode& node = program_.node(id);
     ProgramNode copied = node;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const Layout needed = deduced_.input_layout(choices_.mesh, id, static_cast<int>(i));
-      copied.inputs[i] = in_layout(node.inputs[i], needed);
+      copied.inputs[i] =
+          in_layout(node.inputs[i], deduced_.input_layout(choices_, program_, id, static_cast<int>(i)), node);
     }
     for (size_t o = 0; o < node.outputs.size(); ++o) {
       ProgramValue value = program_.value(node.outputs[o]);
-      value.layout = deduced_.output_layout(choices_.mesh, id, static_cast<int>(o));
+      value.layout = deduced_.output_layout(choices_, program_, id, static_cast<int>(o));
       copied.outputs[o] = result_.add_value(value);
       copied_[node.outputs[o].index()] = copied.outputs[o];
       forms_[node.outputs[o].index()] = {{*value.layout, copied.outputs[o]}};
     }
     copied_node_[id] = result_.add_node(std::move(copied));
-    if (node.kind == NodeKind::accumulate) result_.value(copied_[node.outputs.front().index()]).rate = Rate::step;
-  }
-
-  bool is_data_axis(int axis) const {
-    const std::string& name = choices_.mesh.axis(axis).name;
-    return std::find(choices_.data_axes.begin(), choices_.data_axes.end(), name) != choices_.data_axes.end();
-  }
-
-  // The value in this layout, boxed from the form that is cheapest to start from.
-  ValueId in_layout(ValueId value, const Layout& needed) {
-    std::vector<Form>& forms = forms_[value.index()];
-    if (forms.size() == 1) {
-      const Layout common(choices_.mesh, deduced_.common[value.index()]);
-      if (!(common == needed)) reach(value, common);
+    if (node.kind != NodeKind::accumulate) return;
+    const ValueId sum = node.outputs.front();
+    result_.value(copied_[sum.index()]).rate = Rate::step;
+    // Reduced as soon as it is there: what each device has of it need not be kept for long.
+    for (const auto& [reader, input] : readers_[sum.index()]) {
+      in_layout(sum, deduced_.input_layout(choices_, program_, reader, input), program_.node(reader));
     }
-    return reach(value, needed);
   }
 
-  ValueId reach(ValueId value, const Layout& needed) {
+  // The value in this layout, boxed from the form that is cheapest to start from, for this reader.
+  ValueId in_layout(ValueId value, const Layout& needed, const ProgramNode& reader) {
+    if (reader.rate == Rate::piece && gathered_per_pass(value)) {
+      std::vector<Form>& forms = per_pass_[{value, reader.role}];
+      if (forms.empty()) forms = {forms_[value.index()].front()};
+      return reach(value, needed, forms, Rate::piece, reader.role);
+    }
     std::vector<Form>& forms = forms_[value.index()];
+    const ProgramValue& v = program_.value(value);
+    const Role role = program_.node(v.producer).role;
+    if (forms.size() == 1) {
+      const Layout common = deduced_.common_layout(choices_, program_, value);
+      if (!(common == needed)) reach(value, common, forms, v.rate, role);
+    }
+    return reach(value, needed, forms, v.rate, role);
+  }
+
+  bool gathered_per_pass(ValueId value) const {
+    const ProgramNode& producer = program_.node(program_.value(value).producer);
+    return producer.kind == NodeKind::variable && choices_.gathered_per_pass.contains(program_.value(value).name);
+  }
+
+  // Adds to `forms`. What is boxed on the way fires at this rate.
+  ValueId reach(ValueId value, const Layout& needed, std::vector<Form>& forms, Rate rate, Role role) {
     for (const Form& form : forms) {
       if (form.layout == needed) return form.value;
     }
@@ -92,8 +114,10 @@ class BoxStage {
         start = own_pieces(form.layout, needed);
       }
     }
-    if (!(*result_.value(from).layout == start)) from = add_copy(value, from, start);
-    for (const BoxingStep& step : best_steps) from = add_boxing(value, from, step);
+    if (!(*result_.value(from).layout == start)) {
+      from = add(value, from, NodeKind::compute, start, std::nullopt, rate, role);
+    }
+    for (const BoxingStep& step : best_steps) from = add(value, from, NodeKind::boxing, step.to, step, rate, role);
     forms.push_back({needed, from});
     return from;
   }
@@ -102,7 +126,7 @@ class BoxStage {
   Layout own_pieces(Layout from, const Layout& to) const {
     if (!apart_) return from;
     for (int axis = 0; axis < choices_.mesh.axis_count(); ++axis) {
-      const bool own = choices_.mesh.axis(axis).size > 1 && is_data_axis(axis);
+      const bool own = choices_.mesh.axis(axis).size > 1 && choices_.is_data_axis(axis);
       if (own && from.sbp(axis).is_broadcast() && to.sbp(axis).is_partial_sum()) from = from.with(axis, P);
     }
     return from;
@@ -111,41 +135,57 @@ class BoxStage {
   // Partial sums over the data axes are the parts of one canonical sum; they are added before anything else.
   std::vector<BoxingStep> steps_between(ValueId value, const Layout& from, const Layout& to) const {
     const ProgramValue& v = program_.value(value);
-    Layout middle = from;
-    bool sums = false;
-    for (int axis = 0; axis < choices_.mesh.axis_count(); ++axis) {
-      if (!is_data_axis(axis) || !from.sbp(axis).is_partial() || to.sbp(axis).is_partial()) continue;
-      middle = middle.with(axis, to.sbp(axis));
-      sums = true;
+    std::vector<int> sums;  // data axes, innermost first
+    std::vector<Sbp> added = from.sbp();
+    for (int axis = choices_.mesh.axis_count(); axis-- > 0;) {
+      if (!choices_.is_data_axis(axis) || !from.sbp(axis).is_partial() || to.sbp(axis).is_partial()) continue;
+      added[static_cast<size_t>(axis)] = to.sbp(axis);
+      if (choices_.mesh.axis(axis).size > 1) sums.push_back(axis);
     }
-    if (!sums || middle == to) return boxing(from, to, v.type.shape, v.type.dtype, choices_.topology);
-    std::vector<BoxingStep> steps = boxing(from, middle, v.type.shape, v.type.dtype, choices_.topology);
-    for (BoxingStep& step : boxing(middle, to, v.type.shape, v.type.dtype, choices_.topology)) {
-      steps.push_back(std::move(step));
+    std::vector<BoxingStep> steps;
+    Layout here = from;
+    const auto go = [&](const Layout& next) {
+      for (BoxingStep& step : boxing(here, next, v.type.shape, v.type.dtype, choices_.topology)) {
+        steps.push_back(std::move(step));
+      }
+      here = next;
+    };
+    if (sums.size() == 1) {
+      go(layout_of(choices_, v.rate, added));
+    } else if (sums.size() > 1 && sums_axis_by_axis(added, sums)) {
+      for (int axis : sums) go(here.with(axis, to.sbp(axis)));
+    } else if (sums.size() > 1) {
+      const Layout whole = layout_of(choices_, v.rate, added);
+      steps.push_back({BoxingKind::exchange, -1, here, whole});
+      here = whole;
     }
+    go(to);
     return steps;
   }
 
-  ValueId add_boxing(ValueId original, ValueId from, const BoxingStep& step) {
-    return add(original, from, NodeKind::boxing, step.to, step);
+  // Whether the sum along an inner axis is a node of the tree over all batch shards, and leaves a layout in which the
+  // next axis has a collective of its own.
+  bool sums_axis_by_axis(const std::vector<Sbp>& added, const std::vector<int>& inner_first) const {
+    const int shards = choices_.batch_shards;
+    const int outermost = choices_.mesh.axis(inner_first.back()).size;
+    if (shards % outermost != 0 || !std::has_single_bit(static_cast<unsigned>(shards / outermost))) return false;
+    if (shards % choices_.data_parallel_size() != 0) return false;
+    return std::all_of(inner_first.begin() + 1, inner_first.end(),
+                       [&](int axis) { return added[static_cast<size_t>(axis)].is_broadcast(); });
   }
 
-  ValueId add_copy(ValueId original, ValueId from, const Layout& layout) {
-    return add(original, from, NodeKind::compute, layout, std::nullopt);
-  }
-
-  ValueId add(ValueId original, ValueId from, NodeKind kind, const Layout& layout, std::optional<BoxingStep> step) {
+  ValueId add(ValueId original, ValueId from, NodeKind kind, const Layout& layout, std::optional<BoxingStep> step,
+              Rate rate, Role role) {
     const ProgramValue& source = program_.value(original);
-    const ProgramNode& producer = program_.node(source.producer);
     ProgramNode node;
     node.kind = kind;
     node.op = find_op("to_layout");
     node.path = source.name + "@" + std::to_string(++boxed_[original]);
-    node.line = producer.line;
-    node.role = producer.role;
-    node.rate = source.rate;
+    node.line = program_.node(source.producer).line;
+    node.role = role;
+    node.rate = rate;
     node.boxing = std::move(step);
-    const ValueId boxed = result_.add_value({node.path, source.type, {}, source.rate, layout});
+    const ValueId boxed = result_.add_value({node.path, source.type, {}, rate, layout});
     node.inputs = {from};
     node.outputs = {boxed};
     result_.add_node(std::move(node));
@@ -157,7 +197,9 @@ class BoxStage {
   const Choices& choices_;
   std::vector<ValueId> copied_;  // by value
   std::map<NodeId, NodeId> copied_node_;
-  std::vector<std::vector<Form>> forms_;  // by value: the layouts it can be had in so far
+  std::vector<std::vector<std::pair<NodeId, int>>> readers_;        // by value: with which operand it is
+  std::vector<std::vector<Form>> forms_;                            // by value: the layouts it can be had in so far
+  std::map<std::pair<ValueId, Role>, std::vector<Form>> per_pass_;  // the same within a pass over a piece
   std::map<ValueId, int> boxed_;
   bool apart_;  // pieces are
   Program result_;

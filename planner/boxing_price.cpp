@@ -26,4 +26,17 @@ double boxing_seconds(const BoxingStep& step, const Shape& shape, DType dtype, c
   return cost_of(step, shape, dtype, topology).seconds + copied + profile.firing_s * (two_hops ? 2 : 1);
 }
 
+double BoxingPrices::seconds(Sbp from, Sbp to, const Shape& shape, DType dtype) {
+  if (from == to) return 0;
+  const auto key = std::tuple(from, to, shape.vector(), dtype);
+  const auto it = known_.find(key);
+  if (it != known_.end()) return it->second;
+  double price = 0;
+  for (const BoxingStep& step : boxing(Layout(group_, {from}), Layout(group_, {to}), shape, dtype, topology_)) {
+    price += boxing_seconds(step, shape, dtype, topology_, profile_);
+  }
+  known_.emplace(key, price);
+  return price;
+}
+
 }  // namespace troupe

@@ -6,12 +6,21 @@
 
 namespace troupe {
 
+bool Choices::is_data_axis(int axis) const {
+  return std::find(data_axes.begin(), data_axes.end(), mesh.axis(axis).name) != data_axes.end();
+}
+
+std::vector<int> Choices::split_data_axes() const {
+  std::vector<int> axes;
+  for (int axis = 0; axis < mesh.axis_count(); ++axis) {
+    if (is_data_axis(axis) && mesh.axis(axis).size > 1) axes.push_back(axis);
+  }
+  return axes;
+}
+
 int Choices::data_parallel_size() const {
   int size = 1;
-  for (const std::string& data_axis : data_axes) {
-    const int axis = mesh.find_axis(data_axis);
-    if (axis >= 0) size *= mesh.axis(axis).size;
-  }
+  for (int axis : split_data_axes()) size *= mesh.axis(axis).size;
   return size;
 }
 

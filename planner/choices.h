@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct Choices {
   std::vector<std::string> data_axes;  // axes that split the batch dim of the sources
   int batch_shards = 1;                // fixed for a run
   int pieces_per_shard = 1;
+  // Variables stored in parts that are made whole for each pass over a piece, and let go of after their last use in it.
+  // Others are made whole once per step.
+  std::set<std::string> gathered_per_pass;
   int source_slots = 2;  // pieces that a source may read ahead, at least 1
   uint64_t seed = 0;
   uint64_t epoch = 0;
@@ -32,6 +36,9 @@ struct Choices {
   std::vector<int64_t> variables_end;  // by device: where the variables arena is free; empty: at 0
   Topology topology;                   // empty places: one host
 
+  bool is_data_axis(int axis) const;
+  // Those larger than 1, in mesh order.
+  std::vector<int> split_data_axes() const;
   // The size of the data axes together: how many pieces a round holds.
   int data_parallel_size() const;
   // How many firings of the piece rate a step has: the pieces of the busiest device.

@@ -29,11 +29,6 @@ void check(const Choices& choices) {
   if (choices.pieces_per_shard < 1 || choices.source_slots < 1) {
     throw PlanError("pieces_per_shard and source_slots must be at least 1");
   }
-  const auto split = std::count_if(choices.data_axes.begin(), choices.data_axes.end(), [&](const std::string& name) {
-    const int axis = choices.mesh.find_axis(name);
-    return axis >= 0 && choices.mesh.axis(axis).size > 1;
-  });
-  if (split > 1) throw PlanError("at most one data axis larger than 1 is possible");
 }
 
 // A graph as tasks, and the time that its slowest device needs for a step.
@@ -62,11 +57,7 @@ Walked walk(const Graph& graph, const Choices& choices, const Profile& profile) 
 }
 
 // Without a split inside samples no op needs to be taken apart.
-bool splits_samples(const Choices& choices) {
-  return std::any_of(choices.mesh.axes().begin(), choices.mesh.axes().end(), [&](const Axis& axis) {
-    return axis.size > 1 && std::count(choices.data_axes.begin(), choices.data_axes.end(), axis.name) == 0;
-  });
-}
+bool splits_samples(const Choices& choices) { return choices.mesh.size() > choices.data_parallel_size(); }
 
 // Takes ops apart, one kind after another, where that makes the step shorter.
 Walked walk_cheapest(Graph& graph, const Choices& choices, const Profile& profile) {

@@ -1,4 +1,4 @@
-// How many collectives a training step takes: the rows of shared/facts/sbp.md that need neither ZeRO nor recompute.
+// How many collectives a training step takes, of models whose counts are known.
 
 #include <gtest/gtest.h>
 
@@ -48,6 +48,28 @@ TEST(CollectiveCounts, MlpDataParallel) {
   ModelBuilder model = mlp_model(6, 256, 32);
   keep_whole(model, "dp");
   EXPECT_EQ(collectives(model.graph, choices_on({{"dp", 4}})), "1 all_reduce on dp");
+}
+
+TEST(CollectiveCounts, MlpZero2) {
+  ModelBuilder model = mlp_model(6, 256, 32);
+  Choices choices = choices_on({{"dp", 4}});
+  model.zero("dp", choices, false);
+  EXPECT_EQ(collectives(model.graph, choices), "1 all_gather on dp, 1 reduce_scatter on dp");
+}
+
+TEST(CollectiveCounts, MlpZero3GathersForEachPass) {
+  ModelBuilder model = mlp_model(6, 256, 32);
+  Choices choices = choices_on({{"dp", 4}});
+  model.zero("dp", choices, true);
+  EXPECT_EQ(collectives(model.graph, choices), "2 all_gather on dp, 1 reduce_scatter on dp");
+}
+
+TEST(CollectiveCounts, HybridShardingScattersWithinAndReducesAcross) {
+  ModelBuilder model = mlp_model(6, 256, 32);
+  Choices choices = choices_on({{"dp", 2}, {"fsdp", 4}});
+  keep_whole(model, "dp");
+  model.zero("fsdp", choices, true);
+  EXPECT_EQ(collectives(model.graph, choices), "2 all_gather on fsdp, 1 all_reduce on dp, 1 reduce_scatter on fsdp");
 }
 
 TEST(CollectiveCounts, MlpMegatron) {

@@ -1,8 +1,6 @@
 #include "planner/deduce.h"
 
 #include <algorithm>
-#include <map>
-#include <tuple>
 
 #include "planner/boxing_price.h"
 #include "planner/min_sum.h"
@@ -18,12 +16,12 @@ constexpr double kAgainstPin = 1e3;
 
 using ShapeOf = std::vector<Shape>;  // by value: what one device holds under the axes decided so far
 
-Layout layout_of(const Mesh& mesh, const std::vector<Signature>& by_axis, bool output, int operand) {
+std::vector<Sbp> sbp_of(const std::vector<Signature>& by_axis, bool output, int operand) {
   std::vector<Sbp> sbp;
   for (const Signature& signature : by_axis) {
     sbp.push_back((output ? signature.outputs : signature.inputs).at(static_cast<size_t>(operand)));
   }
-  return Layout(mesh, std::move(sbp));
+  return sbp;
 }
 
 void cut(Shape& shape, Sbp sbp, int parts) {
@@ -36,32 +34,6 @@ std::vector<Sbp> stored_forms(int rank) {
   for (int d = 0; d < rank; ++d) forms.push_back(S(d));
   return forms;
 }
-
-// The price of taking a tensor from one SBP to another along one axis.
-class BoxingPrices {
- public:
-  BoxingPrices(const Mesh& group, const Topology& topology, const Profile& profile)
-      : group_(group), topology_(topology), profile_(profile) {}
-
-  double seconds(Sbp from, Sbp to, const Shape& shape, DType dtype) {
-    if (from == to) return 0;
-    const auto key = std::tuple(from, to, shape.vector(), dtype);
-    const auto it = known_.find(key);
-    if (it != known_.end()) return it->second;
-    double price = 0;
-    for (const BoxingStep& step : boxing(Layout(group_, {from}), Layout(group_, {to}), shape, dtype, topology_)) {
-      price += boxing_seconds(step, shape, dtype, topology_, profile_);
-    }
-    known_.emplace(key, price);
-    return price;
-  }
-
- private:
-  const Mesh group_;  // one axis
-  const Topology& topology_;
-  const Profile& profile_;
-  std::map<std::tuple<Sbp, Sbp, std::vector<int64_t>, DType>, double> known_;
-};
 
 // The decision along one axis: one choice of signature per node, one of common form per value that needs one.
 class AxisProblem {
@@ -77,8 +49,7 @@ class AxisProblem {
         split_before_(split_before),
         shapes_(shapes),
         prices_(group_mesh(choices.mesh, axis), choices.topology, profile),
-        data_axis_(std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
-                   choices.data_axes.end()),
+        data_axis_(choices.is_data_axis(axis)),
         apart_(program.keeps_pieces_apart(choices)) {}
 
   void solve(Deduced& result) {
@@ -360,26 +331,42 @@ class AxisProblem {
   std::vector<std::vector<Sbp>> common_forms_;      // by value
 };
 
+// Data axes first.
 std::vector<int> axis_order(const Choices& choices) {
-  std::vector<int> data;
-  std::vector<int> other;
-  for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
-    const bool is_data = std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
-                         choices.data_axes.end();
-    (is_data ? data : other).push_back(axis);
+  std::vector<int> order;
+  for (const bool data : {true, false}) {
+    for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
+      if (choices.is_data_axis(axis) == data) order.push_back(axis);
+    }
   }
-  data.insert(data.end(), other.begin(), other.end());
-  return data;
+  return order;
 }
 
 }  // namespace
 
-Layout Deduced::input_layout(const Mesh& mesh, NodeId node, int input) const {
-  return layout_of(mesh, signatures[node.index()], false, input);
+Layout layout_of(const Choices& choices, Rate rate, std::vector<Sbp> sbp) {
+  std::vector<int> order;
+  if (rate == Rate::step) {
+    order = axis_order(choices);
+    std::rotate(order.begin(),
+                std::find_if(order.begin(), order.end(), [&](int axis) { return !choices.is_data_axis(axis); }),
+                order.end());
+  }
+  return Layout(choices.mesh, std::move(sbp), std::move(order));
 }
 
-Layout Deduced::output_layout(const Mesh& mesh, NodeId node, int output) const {
-  return layout_of(mesh, signatures[node.index()], true, output);
+Layout Deduced::input_layout(const Choices& choices, const Program& program, NodeId node, int input) const {
+  const ValueId value = program.node(node).inputs[static_cast<size_t>(input)];
+  return layout_of(choices, program.value(value).rate, sbp_of(signatures[node.index()], false, input));
+}
+
+Layout Deduced::output_layout(const Choices& choices, const Program& program, NodeId node, int output) const {
+  const ValueId value = program.node(node).outputs[static_cast<size_t>(output)];
+  return layout_of(choices, program.value(value).rate, sbp_of(signatures[node.index()], true, output));
+}
+
+Layout Deduced::common_layout(const Choices& choices, const Program& program, ValueId value) const {
+  return layout_of(choices, program.value(value).rate, common[value.index()]);
 }
 
 std::string Deduced::str(const Program& program, const Mesh& mesh) const {

@@ -16,11 +16,16 @@ namespace troupe {
 struct Deduced {
   std::vector<std::vector<Signature>> signatures;  // by node, by axis
   std::vector<std::vector<Sbp>> common;            // by value; empty: as produced
-  Layout input_layout(const Mesh& mesh, NodeId node, int input) const;
-  Layout output_layout(const Mesh& mesh, NodeId node, int output) const;
+  Layout input_layout(const Choices& choices, const Program& program, NodeId node, int input) const;
+  Layout output_layout(const Choices& choices, const Program& program, NodeId node, int output) const;
+  Layout common_layout(const Choices& choices, const Program& program, ValueId value) const;
   // A line per node: "matmul 'h': dp S(0), B -> S(0); tp B, S(1) -> S(1)".
   std::string str(const Program& program, const Mesh& mesh) const;
 };
+
+// The layout of a value with these SBPs. What lives as long as a step (variables, gradients) is split by data axes
+// within what other axes leave: a gather along a data axis then is one collective.
+Layout layout_of(const Choices& choices, Rate rate, std::vector<Sbp> sbp);
 
 // Axis by axis (data axes first), minimises the time of boxing plus compute over all nodes together. Pins and layouts
 // of bound variables are honoured; throws PlanError naming the pin when it cannot be.

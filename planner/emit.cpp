@@ -133,7 +133,7 @@ class EmitStage {
     made.firings_per_step = of_pieces(t) ? rounds_ : 1;
     made.line = node.line;
     made.predicted_s = task.seconds[c];
-    if (of_pieces(t)) {
+    if (node.rate == Rate::piece) {
       const ShardRange range =
           shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
       made.first_shard = range.first;

@@ -46,7 +46,7 @@ class MemoryStage {
       }
     }
     // An accumulator is written from the first piece on.
-    if (reg.accumulates) life.first = first_piece_;
+    if (reg.accumulates && choices_.rounds() > 1) life.first = first_piece_;
     return life;
   }
 

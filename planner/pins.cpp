@@ -66,6 +66,20 @@ Demands::Demands(const Program& program, const Choices& choices) {
       demand(program, variable.value, axis, bound->second.layout.sbp(axis), nullptr);
     }
   }
+  // An update overwrites several variables (a parameter and the optimizer's state) in one layout.
+  for (const ProgramVariable& variable : program.variables) {
+    if (!variable.update.valid()) continue;
+    const ProgramNode& update = program.node(variable.update);
+    for (const auto& [output, input] : update.op->updates) {
+      if (static_cast<size_t>(input) >= update.inputs.size()) continue;  // an optional operand that is absent
+      const ValueId other = update.inputs[static_cast<size_t>(input)];
+      if (program.node(program.value(other).producer).kind != NodeKind::variable) continue;
+      for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
+        const auto it = demands_.find({other, axis});
+        if (it != demands_.end()) demands_.emplace(std::pair(variable.value, axis), Demand{it->second.sbp, nullptr});
+      }
+    }
+  }
 }
 
 void Demands::demand(const Program& program, ValueId value, int axis, Sbp sbp, const Pin* pin) {

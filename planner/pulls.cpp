@@ -1,6 +1,7 @@
 #include "planner/pulls.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "ops/accumulate.h"
 #include "runtime/base/check.h"
@@ -40,11 +41,16 @@ class PullStage {
 
   // Lists the sources of a region: a tensor of each, or, of an accumulator, each tree node it ended up with, and the
   // program that adds them along the one tree over all batch shards.
-  void add_sources(PullRegion& region, const std::vector<int>& sources, const auto& offset_in) {
+  void add_sources(PullRegion& region, std::vector<int> sources, const auto& offset_in) {
     std::vector<TreeNode> nodes;
     // Where one device has all batch shards, its accumulator ends with the whole tree; what is added then are the parts
     // along other axes.
     const bool in_nodes = input_.accumulates && choices_.data_parallel_size() > 1;
+    if (in_nodes) {
+      std::sort(sources.begin(), sources.end(),
+                [&](int a, int b) { return data_rank(choices_, a) < data_rank(choices_, b); });
+    }
+    int64_t first = 0;
     for (int source : sources) {
       if (!in_nodes) {
         nodes.push_back({static_cast<int64_t>(nodes.size()), static_cast<int64_t>(nodes.size()) + 1});
@@ -54,16 +60,19 @@ class PullStage {
       const ShardRange range =
           shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, source));
       const int64_t elements = step_.from.local_shape(shape_, source).elements();
+      if (source == sources.front()) first = range.first;
       int64_t held = 0;
       for (const TreeNode& node : final_nodes(range.first, range.count, choices_.batch_shards)) {
-        nodes.push_back(node);
+        nodes.push_back({node.begin - first, node.end - first});
         region.sources.push_back({input_of(source), elements * held++, offset_in(source)});
       }
     }
-    const int64_t total = in_nodes ? choices_.batch_shards : static_cast<int64_t>(nodes.size());
-    int64_t leaves = 0;
-    for (const TreeNode& node : nodes) leaves += node.end - node.begin;
-    CHECK(leaves == total, task_.name, leaves, total);
+    // All leaves, or those of one node of the tree.
+    int64_t total = 0;
+    for (const TreeNode& node : nodes) total += node.end - node.begin;
+    CHECK(!in_nodes || total == choices_.batch_shards ||
+              (std::has_single_bit(static_cast<uint64_t>(total)) && first % total == 0),
+          task_.name, first, total);
     region.program = tree_program(nodes, total);
   }
 

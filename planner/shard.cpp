@@ -36,8 +36,13 @@ class ShardStage {
  private:
   const ProgramNode& node(NodeId id) const { return program_.node(id); }
 
-  // Nodes of the step rate run before the pieces when a piece reads what they make, else after.
+  // Nodes of the step rate run before the pieces when a piece reads what they make, else after. With one piece per
+  // device nothing tells a piece from a step, and all runs in the order of the program.
   void find_segments() {
+    if (choices_.rounds() == 1) {
+      segments_.assign(program_.nodes.size(), Segment::piece);
+      return;
+    }
     segments_.assign(program_.nodes.size(), Segment::after);
     std::vector<bool> read_by_pieces(program_.values.size(), false);
     for (size_t n = program_.nodes.size(); n-- > 0;) {

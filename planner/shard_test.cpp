@@ -58,12 +58,12 @@ TEST(Shard, ALargeAllReduceIsAddedInSlicesAndJoinedASmallOneIsOneTask) {
     graph.output("y", y);
     return sharded(graph, choices_on({{"tp", 4}})).str();
   };
-  EXPECT_NE(tasks(128).find(R"(after y.matmul@1.slice = pull(y.matmul) sliced
-after y.matmul@1 = pull(y.matmul@1.slice) joined
+  EXPECT_NE(tasks(128).find(R"(piece y.matmul@1.slice = pull(y.matmul) sliced
+piece y.matmul@1 = pull(y.matmul@1.slice) joined
 )"),
             std::string::npos)
       << tasks(128);
-  EXPECT_NE(tasks(16).find("after y.matmul@1 = pull(y.matmul) pulled\n"), std::string::npos) << tasks(16);
+  EXPECT_NE(tasks(16).find("piece y.matmul@1 = pull(y.matmul) pulled\n"), std::string::npos) << tasks(16);
 }
 
 TEST(Shard, WhatPiecesReadOfTheStepRunsBeforeThem) {
@@ -72,7 +72,7 @@ TEST(Shard, WhatPiecesReadOfTheStepRunsBeforeThem) {
   const ValueId w = graph.variable("w", DType::f32, {4, 4});
   const ValueId twice = graph.add("mul_scalar", {w}, {{"value", 2.0}}, "twice").front();
   graph.output("y", graph.add("linear", {x, twice}, {}, "y").front());
-  EXPECT_EQ(sharded(graph, choices_on({{"dp", 1}})).str(), R"(before twice.mul_scalar = mul_scalar(w)
+  EXPECT_EQ(sharded(graph, choices_on({{"dp", 1}}, 2)).str(), R"(before twice.mul_scalar = mul_scalar(w)
 piece x = x()
 piece y.linear = linear(x, twice.mul_scalar)
 piece y = to_layout(y.linear)

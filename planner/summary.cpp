@@ -52,6 +52,12 @@ int64_t gradient_bytes(const TaskGraph& graph, size_t c) {
   return bytes;
 }
 
+bool gathers_variable(const Program& program, const ProgramNode& boxing) {
+  const ProgramNode* node = &boxing;
+  while (node->kind == NodeKind::boxing) node = &program.node(program.value(node->inputs.front()).producer);
+  return node->kind == NodeKind::variable;
+}
+
 }  // namespace
 
 std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choices) {
@@ -71,11 +77,8 @@ std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choic
     row.bytes += cost.total().value * firings;
     for (int64_t messages : cost.messages) row.messages += messages * firings;
     if (value.type.shape.elements() == 1) continue;
-    if (node.rate == Rate::piece) {
-      row.count += firings;
-    } else if (merged.emplace(kind, axis, node.role).second) {
-      row.count += 1;
-    }
+    const bool merges = node.rate == Rate::step || gathers_variable(program, node);
+    if (!merges || merged.emplace(kind, axis, node.role).second) row.count += firings;
   }
   std::vector<PlanTraffic> result;
   for (auto& [key, row] : rows) result.push_back(std::move(row));

@@ -10,7 +10,7 @@
 namespace troupe {
 
 // Collectives per step by kind and axis, with bytes and messages. Those of the step rate (gradients, parameters) merge
-// into one per kind, axis and role, activations never do; scalars are not counted, but their bytes are.
+// into one per kind, axis and role (those made per pass over a piece: with each pass), activations never do; scalars are not counted, but their bytes are.
 std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choices);
 
 Summary summarize(const Plan& plan, const TaskGraph& graph, const Program& program, const MemoryPlan& memory,

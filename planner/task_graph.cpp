@@ -1,16 +1,9 @@
 #include "planner/task_graph.h"
 
-#include <algorithm>
-
 #include "runtime/base/text.h"
 
 namespace troupe {
 namespace {
-
-bool is_data_axis(const Choices& choices, int axis) {
-  return std::find(choices.data_axes.begin(), choices.data_axes.end(), choices.mesh.axis(axis).name) !=
-         choices.data_axes.end();
-}
 
 const char* name_of(Operands operands) {
   switch (operands) {
@@ -60,7 +53,7 @@ PieceBox piece_box(const ProgramValue& value, const Choices& choices, int positi
   std::vector<Sbp> data_only = layout.sbp();
   bool cut = false;
   for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
-    if (!is_data_axis(choices, axis)) data_only[static_cast<size_t>(axis)] = B;
+    if (!choices.is_data_axis(axis)) data_only[static_cast<size_t>(axis)] = B;
     cut = cut || data_only[static_cast<size_t>(axis)].is_split();
   }
   if (!cut) return result;
@@ -73,7 +66,7 @@ PieceBox piece_box(const ProgramValue& value, const Choices& choices, int positi
 int data_rank(const Choices& choices, int position) {
   int rank = 0;
   for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
-    if (is_data_axis(choices, axis)) {
+    if (choices.is_data_axis(axis)) {
       rank = rank * choices.mesh.axis(axis).size + choices.mesh.coordinate(position, axis);
     }
   }

@@ -120,6 +120,13 @@ class ModelBuilder {
       pin(name + ".bias", axis, B);
     }
   }
+  // As the recipe zero(2), and with `per_pass` zero(3): every parameter in parts along a data axis.
+  void zero(const std::string& axis, Choices& choices, bool per_pass) {
+    for (ValueId parameter : parameters_) {
+      graph.pin({parameter, axis, S(0), {}, "zero"});
+      if (per_pass) choices.gathered_per_pass.insert(graph.value(parameter).name);
+    }
+  }
   const std::vector<ValueId>& parameters() const { return parameters_; }
 
  private:
@@ -187,13 +194,15 @@ inline void split_blocks(ModelBuilder& model, const std::string& axis) {
   model.megatron(axis, {".q", ".k", ".v", ".up"}, {".out", ".down"});
 }
 
-// Devices cpu:0... in a mesh of these axes; "dp" is the data axis.
+// Devices cpu:0... in a mesh of these axes; "dp" and "fsdp" are data axes.
 inline Choices choices_on(const std::vector<Axis>& axes, int batch_shards = 0, int pieces_per_shard = 1) {
   Choices choices;
   choices.name = "train";
   choices.mesh = Mesh(axes);
   for (int d = 0; d < choices.mesh.size(); ++d) choices.devices.push_back("cpu:" + std::to_string(d));
-  if (choices.mesh.find_axis("dp") >= 0) choices.data_axes = {"dp"};
+  for (const char* axis : {"dp", "fsdp"}) {
+    if (choices.mesh.find_axis(axis) >= 0) choices.data_axes.push_back(axis);
+  }
   choices.batch_shards = batch_shards > 0 ? batch_shards : choices.data_parallel_size();
   choices.pieces_per_shard = pieces_per_shard;
   choices.topology = Topology::one_host(choices.mesh.size());

@@ -1,6 +1,7 @@
 // Planning: choices in, a compiled plan and everything said about it out.
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/set.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/string_view.h>
 #include <nanobind/stl/vector.h>
@@ -60,6 +61,7 @@ void bind_plan(nb::module_& module) {
       .def_rw("data_axes", &Choices::data_axes)
       .def_rw("batch_shards", &Choices::batch_shards)
       .def_rw("pieces_per_shard", &Choices::pieces_per_shard)
+      .def_rw("gathered_per_pass", &Choices::gathered_per_pass)
       .def_rw("source_slots", &Choices::source_slots)
       .def_rw("seed", &Choices::seed)
       .def("bind_to", [](Choices& self, const Compiled& other) {

@@ -19,6 +19,7 @@ class Decision:
 
     data_axes: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
+    gathered_per_pass: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -38,6 +39,7 @@ class Recipe:
             decision = part(model, mesh)
             result.data_axes += [axis for axis in decision.data_axes if axis not in result.data_axes]
             result.rules += decision.rules
+            result.gathered_per_pass |= decision.gathered_per_pass
             result.notes += decision.notes
         return result
 
@@ -61,6 +63,29 @@ def data_parallel(axis: str = "dp") -> Recipe:
     def decide(model: Module, mesh: Mesh) -> Decision:
         rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
         return Decision(data_axes=[axis], rules=rules)
+
+    return _recipe(name, axis, decide)
+
+
+def zero(stage: int, axis: str = "dp") -> Recipe:
+    """The batch is split along `axis`, and so is what `data_parallel` holds on every device: parameters, their gradients
+    once they are added up, and the optimizer's state, each by its first dim (parts may be uneven or empty).
+
+    stage 1 and 2: parameters are made whole once per step. Both give one plan: gradients are scattered as soon as they
+    are added up, and the parts of parameters beside the whole ones are what an update needs anyway. stage 3: a module's
+    parameters are made whole before each pass uses them, forward and backward, and let go of after.
+
+    With `data_parallel` over another axis this is hybrid sharding: parts within a group, copies across groups
+    (Rajbhandari et al. 2020, "ZeRO"; Zhao et al. 2023, "PyTorch FSDP").
+    """
+    name = f"zero({stage}, {axis!r})"
+    if stage not in (1, 2, 3):
+        raise PlanError(f"zero({stage!r}): the stages are 1, 2 and 3")
+
+    def decide(model: Module, mesh: Mesh) -> Decision:
+        names = [path for path, parameter in model.named_parameters() if parameter.shape]
+        rules = [Rule(path, axis, S(0), name) for path in names]
+        return Decision(data_axes=[axis], rules=rules, gathered_per_pass=set(names) if stage == 3 else set())
 
     return _recipe(name, axis, decide)
 

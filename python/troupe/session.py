@@ -7,7 +7,7 @@ lets Ctrl-C through.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -80,9 +80,10 @@ class LoadedPlan:
 class Session:
     """Devices, variables and plans. Holds a model's parameters from the first plan to `close`."""
 
-    def __init__(self, model: Module, mesh: Mesh, seed: int):
+    def __init__(self, model: Module, mesh: Mesh, seed: int, gathered_per_pass: Set[str] = frozenset()):
         self.mesh = mesh
         self.seed = seed
+        self.gathered_per_pass = gathered_per_pass
         self.closed = False
         self.saved: dict[str, np.ndarray] = {}
         self.cluster = _troupe.Session(mesh.size, 0)
@@ -121,7 +122,15 @@ class Session:
         """Compiles a trace, and loads the plan. Raises PlanError."""
         return self.load_compiled(
             compile_trace(
-                trace, name, self.mesh, self.seed, data_axes, batch_shards, pieces_per_shard, self._last
+                trace,
+                name,
+                self.mesh,
+                self.seed,
+                data_axes,
+                batch_shards,
+                pieces_per_shard,
+                self.gathered_per_pass,
+                self._last,
             )
         )
 
@@ -191,6 +200,7 @@ def compile_trace(
     data_axes: Sequence[str] = (),
     batch_shards: int = 1,
     pieces_per_shard: int = 1,
+    gathered_per_pass: Set[str] = frozenset(),
     bound_to: Any = None,
 ) -> Any:
     """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
@@ -198,6 +208,7 @@ def compile_trace(
     choices.data_axes = list(data_axes)
     choices.batch_shards = batch_shards
     choices.pieces_per_shard = pieces_per_shard
+    choices.gathered_per_pass = set(gathered_per_pass)
     choices.seed = seed
     if bound_to is not None:
         choices.bind_to(bound_to)

@@ -81,6 +81,7 @@ class TrainStep:
         self.seed = seed
         self.on_nonfinite = on_nonfinite
         self.notes = decision.notes
+        self.gathered_per_pass = decision.gathered_per_pass
         names = [name for name, _ in model.named_parameters()]
         self.pins: Pins = resolve(decision.rules + rules_of(layouts or {}), names)
         self.steps = 0
@@ -98,7 +99,7 @@ class TrainStep:
             if self._session is not None:
                 self._state = self._session.saved
             self._plans, self._current = {}, None
-            self._session = Session(self.model, self.mesh, self.seed)
+            self._session = Session(self.model, self.mesh, self.seed, self.gathered_per_pass)
             self._session.set_initial(self._state)
         return self._session
 
@@ -128,6 +129,7 @@ class TrainStep:
                     self.data_axes,
                     self.batch_shards,
                     self.pieces_per_shard,
+                    self.gathered_per_pass,
                 ),
             )
         return self._planned[1]
