@@ -77,16 +77,15 @@ class BoxStage {
     if (reader.rate == Rate::piece && gathered_per_pass(value)) {
       std::vector<Form>& forms = per_pass_[{value, reader.role}];
       if (forms.empty()) forms = {forms_[value.index()].front()};
-      return reach(value, needed, forms, Rate::piece, reader.role);
+      return reach(value, needed, forms, Rate::piece, reader);
     }
     std::vector<Form>& forms = forms_[value.index()];
     const ProgramValue& v = program_.value(value);
-    const Role role = program_.node(v.producer).role;
     if (forms.size() == 1) {
       const Layout common = deduced_.common_layout(choices_, program_, value);
-      if (!(common == needed)) reach(value, common, forms, v.rate, role);
+      if (!(common == needed)) reach(value, common, forms, v.rate, reader);
     }
-    return reach(value, needed, forms, v.rate, role);
+    return reach(value, needed, forms, v.rate, reader);
   }
 
   bool gathered_per_pass(ValueId value) const {
@@ -95,7 +94,7 @@ class BoxStage {
   }
 
   // Adds to `forms`. What is boxed on the way fires at this rate.
-  ValueId reach(ValueId value, const Layout& needed, std::vector<Form>& forms, Rate rate, Role role) {
+  ValueId reach(ValueId value, const Layout& needed, std::vector<Form>& forms, Rate rate, const ProgramNode& reader) {
     for (const Form& form : forms) {
       if (form.layout == needed) return form.value;
     }
@@ -115,16 +114,19 @@ class BoxStage {
       }
     }
     if (!(*result_.value(from).layout == start)) {
-      from = add(value, from, NodeKind::compute, start, std::nullopt, rate, role);
+      from = add(value, from, NodeKind::compute, start, std::nullopt, rate, reader);
     }
-    for (const BoxingStep& step : best_steps) from = add(value, from, NodeKind::boxing, step.to, step, rate, role);
+    for (const BoxingStep& step : best_steps) {
+      const Layout& reached = &step == &best_steps.back() ? needed : step.to;
+      from = add(value, from, NodeKind::boxing, reached, step, rate, reader);
+    }
     forms.push_back({needed, from});
     return from;
   }
 
   // Where each device has its own piece, a whole value is a part of the sum over pieces as it is.
   Layout own_pieces(Layout from, const Layout& to) const {
-    if (!apart_) return from;
+    if (!apart_ || !(from.mesh() == to.mesh())) return from;
     for (int axis = 0; axis < choices_.mesh.axis_count(); ++axis) {
       const bool own = choices_.mesh.axis(axis).size > 1 && choices_.is_data_axis(axis);
       if (own && from.sbp(axis).is_broadcast() && to.sbp(axis).is_partial_sum()) from = from.with(axis, P);
@@ -135,6 +137,7 @@ class BoxStage {
   // Partial sums over the data axes are the parts of one canonical sum; they are added before anything else.
   std::vector<BoxingStep> steps_between(ValueId value, const Layout& from, const Layout& to) const {
     const ProgramValue& v = program_.value(value);
+    if (!(from.mesh() == to.mesh())) return steps_to_other_stage(v, from, to);
     std::vector<int> sums;  // data axes, innermost first
     std::vector<Sbp> added = from.sbp();
     for (int axis = choices_.mesh.axis_count(); axis-- > 0;) {
@@ -151,16 +154,28 @@ class BoxStage {
       here = next;
     };
     if (sums.size() == 1) {
-      go(layout_of(choices_, v.rate, added));
+      go(layout_of(choices_, choices_.stage_of(from.mesh()), v.rate, added));
     } else if (sums.size() > 1 && sums_axis_by_axis(added, sums)) {
       for (int axis : sums) go(here.with(axis, to.sbp(axis)));
     } else if (sums.size() > 1) {
-      const Layout whole = layout_of(choices_, v.rate, added);
+      const Layout whole = layout_of(choices_, choices_.stage_of(from.mesh()), v.rate, added);
       steps.push_back({BoxingKind::exchange, -1, here, whole});
       here = whole;
     }
     go(to);
     return steps;
+  }
+
+  // A piece stays with its rank on the data axes. What is whole there is each rank's own, which is what P says: those of
+  // equal coordinates exchange.
+  std::vector<BoxingStep> steps_to_other_stage(const ProgramValue& v, Layout from, Layout to) const {
+    for (int axis : choices_.split_data_axes()) {
+      if (v.rate != Rate::piece || !apart_ || !from.sbp(axis).is_broadcast()) continue;
+      CHECK(to.sbp(axis).is_broadcast() || to.sbp(axis).is_partial_sum(), v.name, from.str(), to.str());
+      from = from.with(axis, P);
+      to = to.with(axis, P);
+    }
+    return boxing(from, to, v.type.shape, v.type.dtype, choices_.topology);
   }
 
   // Whether the sum along an inner axis is a node of the tree over all batch shards, and leaves a layout in which the
@@ -175,15 +190,22 @@ class BoxStage {
   }
 
   ValueId add(ValueId original, ValueId from, NodeKind kind, const Layout& layout, std::optional<BoxingStep> step,
-              Rate rate, Role role) {
+              Rate rate, const ProgramNode& reader) {
     const ProgramValue& source = program_.value(original);
+    const ProgramNode& producer = program_.node(source.producer);
     ProgramNode node;
     node.kind = kind;
     node.op = find_op("to_layout");
     node.path = source.name + "@" + std::to_string(++boxed_[original]);
-    node.line = program_.node(source.producer).line;
-    node.role = role;
+    node.line = producer.line;
+    // Done when it is first needed; but what is summed over the step belongs to what it sums, and what is made ready for
+    // another stage to where it comes from.
+    const bool for_another = layout.mesh() == deduced_.common_layout(choices_, program_, original).mesh() &&
+                             choices_.pipeline.stage_of(reader.chunk) != choices_.pipeline.stage_of(producer.chunk);
+    node.role = rate == Rate::step || for_another ? producer.role : reader.role;
     node.rate = rate;
+    const bool moves = !(layout.mesh() == result_.value(from).layout->mesh());
+    node.chunk = moves ? reader.chunk : result_.node(result_.value(from).producer).chunk;
     node.boxing = std::move(step);
     const ValueId boxed = result_.add_value({node.path, source.type, {}, rate, layout});
     node.inputs = {from};

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "planner/pipeline.h"
 #include "runtime/base/profile.h"
 #include "sbp/boxing.h"
 #include "sbp/layout.h"
@@ -15,7 +16,7 @@ namespace troupe {
 
 struct Choices {
   std::string name = "plan";           // of the plan: "train", "evaluate"
-  Mesh mesh;                           // DeviceIds index `devices`
+  Mesh mesh;                           // along whose axes layouts lie: of every stage; DeviceIds index `devices`
   std::vector<std::string> devices;    // "cpu:0", ...
   int64_t memory_bytes = 0;            // per device; 0: no limit
   std::vector<std::string> data_axes;  // axes that split the batch dim of the sources
@@ -30,12 +31,23 @@ struct Choices {
   // Layouts and addresses of variables that other plans of this epoch fixed already, by name.
   struct BoundVariable {
     Layout layout;
-    std::vector<int64_t> offsets;  // in the variables arena, by position in the mesh
+    std::vector<int64_t> offsets;  // in the variables arena, by position
   };
   std::map<std::string, BoundVariable> variables;
   std::vector<int64_t> variables_end;  // by device: where the variables arena is free; empty: at 0
   Topology topology;                   // empty places: one host
+  Pipeline pipeline;
 
+  // Takes an axis out of the mesh: its coordinates become the stages of the pipeline.
+  void cut_stages(const std::string& axis);
+  // Devices in the order of stages, within one in that of its mesh. A device's place in this order is its *position*.
+  int positions() const { return mesh.size() * pipeline.stage_count(); }
+  int stage_at(int position) const { return position / mesh.size(); }
+  int in_stage(int position) const { return position % mesh.size(); }  // position in the stage's mesh
+  const Mesh& stage_mesh(int stage) const;
+  DeviceId device_at(int position) const { return stage_mesh(stage_at(position)).device(in_stage(position)); }
+  // The stage whose mesh this is.
+  int stage_of(const Mesh& stage_mesh) const;
   bool is_data_axis(int axis) const;
   // Those larger than 1, in mesh order.
   std::vector<int> split_data_axes() const;

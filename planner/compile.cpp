@@ -10,6 +10,7 @@
 #include "planner/memory.h"
 #include "planner/peak.h"
 #include "planner/pieces.h"
+#include "planner/place.h"
 #include "planner/shard.h"
 #include "planner/summary.h"
 #include "runtime/base/check.h"
@@ -18,8 +19,8 @@ namespace troupe {
 namespace {
 
 void check(const Choices& choices) {
-  CHECK(choices.mesh.size() > 0 && static_cast<size_t>(choices.mesh.size()) == choices.devices.size(),
-        choices.mesh.size(), choices.devices.size());
+  CHECK(choices.mesh.size() > 0 && static_cast<size_t>(choices.positions()) == choices.devices.size(),
+        choices.positions(), choices.devices.size());
   const int ranks = choices.data_parallel_size();
   if (choices.batch_shards < ranks) {
     throw PlanError("batch_shards=" + std::to_string(choices.batch_shards) + " is less than the " +
@@ -42,7 +43,7 @@ struct Walked {
 
 Walked walk(const Graph& graph, const Choices& choices, const Profile& profile) {
   Walked result;
-  result.fired = pieces(graph);
+  result.fired = pieces(graph, place(graph, choices.pipeline));
   result.deduced = deduce(result.fired, choices, profile);
   result.boxed = box(result.fired, result.deduced, choices);
   result.tasks = shard(result.boxed, choices, profile);

@@ -344,7 +344,7 @@ std::vector<int> axis_order(const Choices& choices) {
 
 }  // namespace
 
-Layout layout_of(const Choices& choices, Rate rate, std::vector<Sbp> sbp) {
+Layout layout_of(const Choices& choices, int chunk, Rate rate, std::vector<Sbp> sbp) {
   std::vector<int> order;
   if (rate == Rate::step) {
     order = axis_order(choices);
@@ -352,21 +352,24 @@ Layout layout_of(const Choices& choices, Rate rate, std::vector<Sbp> sbp) {
                 std::find_if(order.begin(), order.end(), [&](int axis) { return !choices.is_data_axis(axis); }),
                 order.end());
   }
-  return Layout(choices.mesh, std::move(sbp), std::move(order));
+  return Layout(choices.stage_mesh(choices.pipeline.stage_of(chunk)), std::move(sbp), std::move(order));
 }
 
 Layout Deduced::input_layout(const Choices& choices, const Program& program, NodeId node, int input) const {
   const ValueId value = program.node(node).inputs[static_cast<size_t>(input)];
-  return layout_of(choices, program.value(value).rate, sbp_of(signatures[node.index()], false, input));
+  return layout_of(choices, program.node(node).chunk, program.value(value).rate,
+                   sbp_of(signatures[node.index()], false, input));
 }
 
 Layout Deduced::output_layout(const Choices& choices, const Program& program, NodeId node, int output) const {
   const ValueId value = program.node(node).outputs[static_cast<size_t>(output)];
-  return layout_of(choices, program.value(value).rate, sbp_of(signatures[node.index()], true, output));
+  return layout_of(choices, program.node(node).chunk, program.value(value).rate,
+                   sbp_of(signatures[node.index()], true, output));
 }
 
 Layout Deduced::common_layout(const Choices& choices, const Program& program, ValueId value) const {
-  return layout_of(choices, program.value(value).rate, common[value.index()]);
+  return layout_of(choices, program.node(program.value(value).producer).chunk, program.value(value).rate,
+                   common[value.index()]);
 }
 
 std::string Deduced::str(const Program& program, const Mesh& mesh) const {

@@ -23,9 +23,9 @@ struct Deduced {
   std::string str(const Program& program, const Mesh& mesh) const;
 };
 
-// The layout of a value with these SBPs. What lives as long as a step (variables, gradients) is split by data axes
+// The layout of a value with these SBPs on the devices of a chunk. What lives as long as a step (variables, gradients) is split by data axes
 // within what other axes leave: a gather along a data axis then is one collective.
-Layout layout_of(const Choices& choices, Rate rate, std::vector<Sbp> sbp);
+Layout layout_of(const Choices& choices, int chunk, Rate rate, std::vector<Sbp> sbp);
 
 // Axis by axis (data axes first), minimises the time of boxing plus compute over all nodes together. Pins and layouts
 // of bound variables are honoured; throws PlanError naming the pin when it cannot be.

@@ -1,7 +1,7 @@
 #include "planner/emit.h"
 
 #include <algorithm>
-#include <map>
+#include <optional>
 
 #include "ops/accumulate.h"
 #include "planner/pulls.h"
@@ -25,12 +25,16 @@ class EmitStage {
     plan_.rounds = rounds_;
     for (const std::string& name : choices_.devices) plan_.devices.push_back({name, {0, 0, 0}});
     number();
-    for (int position = 0; position < mesh().size(); ++position) add_device(position);
-    for (int position = 0; position < mesh().size(); ++position) {
-      for (size_t r = 0; r < graph_.registers.size(); ++r) add_register(static_cast<int>(r), position);
+    for (int position = 0; position < choices_.positions(); ++position) add_device(position);
+    for (int position = 0; position < choices_.positions(); ++position) {
+      for (size_t r = 0; r < graph_.registers.size(); ++r) {
+        if (graph_.registers[r].stage == choices_.stage_at(position)) add_register(static_cast<int>(r), position);
+      }
     }
-    for (int position = 0; position < mesh().size(); ++position) {
-      for (size_t t = 0; t < graph_.tasks.size(); ++t) add_task(static_cast<int>(t), position);
+    for (int position = 0; position < choices_.positions(); ++position) {
+      for (size_t t = 0; t < graph_.tasks.size(); ++t) {
+        if (graph_.tasks[t].stage == choices_.stage_at(position)) add_task(static_cast<int>(t), position);
+      }
     }
     for (const ReuseEdge& edge : reuse_edges(graph_, memory_, remote_readers_)) add_control(edge);
     for (const ProgramVariable& variable : program_.variables) add_variable(variable);
@@ -39,49 +43,77 @@ class EmitStage {
   }
 
  private:
-  const Mesh& mesh() const { return choices_.mesh; }
   size_t class_of(int position) const { return static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)]); }
   bool of_pieces(int task) const { return graph_.tasks[static_cast<size_t>(task)].segment == Segment::piece; }
 
   // Device by device, in the order of the task graph.
   TaskId task_id(TaskAt at) const {
-    return TaskId(static_cast<int64_t>(at.position) * static_cast<int64_t>(graph_.tasks.size()) + at.task);
+    const size_t task = static_cast<size_t>(at.task);
+    CHECK(graph_.tasks[task].stage == choices_.stage_at(at.position), graph_.tasks[task].name, at.position);
+    return TaskId(first_task_[static_cast<size_t>(at.position)] + task_in_stage_[task]);
   }
   RegisterId register_id(int reg, int position) const {
-    return RegisterId(static_cast<int64_t>(position) * static_cast<int64_t>(graph_.registers.size()) + reg);
+    const size_t r = static_cast<size_t>(reg);
+    CHECK(graph_.registers[r].stage == choices_.stage_at(position), graph_.registers[r].name, position);
+    return RegisterId(first_register_[static_cast<size_t>(position)] + register_in_stage_[r]);
   }
 
   void number() {
-    const size_t devices = static_cast<size_t>(mesh().size());
-    plan_.tasks.reserve(graph_.tasks.size() * devices);
-    plan_.registers.reserve(graph_.registers.size() * devices);
-    remote_readers_.assign(graph_.registers.size(), std::vector<std::vector<TaskAt>>(devices));
+    const auto count = [&](const auto& items, std::vector<int64_t>& in_stage, std::vector<int64_t>& first) {
+      std::vector<int64_t> counts(static_cast<size_t>(choices_.pipeline.stage_count()), 0);
+      for (const auto& item : items) in_stage.push_back(counts[static_cast<size_t>(item.stage)]++);
+      int64_t total = 0;
+      for (int position = 0; position < choices_.positions(); ++position) {
+        first.push_back(total);
+        total += counts[static_cast<size_t>(choices_.stage_at(position))];
+      }
+      return static_cast<size_t>(total);
+    };
+    plan_.tasks.reserve(count(graph_.tasks, task_in_stage_, first_task_));
+    plan_.registers.reserve(count(graph_.registers, register_in_stage_, first_register_));
+    remote_readers_.assign(graph_.registers.size(),
+                           std::vector<std::vector<TaskAt>>(static_cast<size_t>(choices_.positions())));
   }
 
   void add_device(int position) {
     const size_t c = class_of(position);
-    PlanDevice& device = plan_.devices[mesh().device(position).index()];
+    const DeviceId id = choices_.device_at(position);
+    PlanDevice& device = plan_.devices[id.index()];
     for (int kind = 0; kind < kArenaKinds; ++kind) {
       device.arena_bytes[kind] = graph_.arena_bytes[c][static_cast<size_t>(kind)];
     }
-    PlanStream compute{device.name + " compute", mesh().device(position), false, {}};
-    PlanStream sources{device.name + " source", mesh().device(position), true, {}};
-    for (int segment = 0; segment < kSegments; ++segment) {
-      const bool piece = static_cast<Segment>(segment) == Segment::piece;
-      PlanSegment part{piece ? rounds_ : 1, {}};
-      PlanSegment source_part = part;
-      for (size_t t = 0; t < graph_.tasks.size(); ++t) {
-        const ClassTask& task = graph_.tasks[t];
-        if (task.segment != static_cast<Segment>(segment)) continue;
-        (task.on_source_stream ? source_part : part).tasks.push_back(task_id({static_cast<int>(t), position}));
+    PlanStream compute{device.name + " compute", id, false, {}};
+    PlanStream sources{device.name + " source", id, true, {}};
+    const auto add = [&](PlanStream& stream, int repeat, std::vector<TaskId> tasks) {
+      if (!tasks.empty()) stream.segments.push_back({repeat, std::move(tasks)});
+    };
+    add(compute, 1, tasks_of(position, Segment::before, false, std::nullopt));
+    for (const Stretch& stretch : fold(graph_.turns[static_cast<size_t>(choices_.stage_at(position))])) {
+      std::vector<TaskId> tasks;
+      for (Turn turn : stretch.turns) {
+        const std::vector<TaskId> more = tasks_of(position, Segment::piece, false, turn);
+        tasks.insert(tasks.end(), more.begin(), more.end());
       }
-      if (!part.tasks.empty()) compute.segments.push_back(std::move(part));
-      if (!source_part.tasks.empty()) sources.segments.push_back(std::move(source_part));
+      add(compute, stretch.repeat, std::move(tasks));
     }
+    add(compute, 1, tasks_of(position, Segment::after, false, std::nullopt));
+    add(sources, rounds_, tasks_of(position, Segment::piece, true, std::nullopt));
     compute_stream_.push_back(StreamId(static_cast<int64_t>(plan_.streams.size())));
     plan_.streams.push_back(std::move(compute));
     source_stream_.push_back(StreamId(static_cast<int64_t>(plan_.streams.size())));
     if (!sources.segments.empty()) plan_.streams.push_back(std::move(sources));
+  }
+
+  // A device's tasks of a segment, all or those of a turn.
+  std::vector<TaskId> tasks_of(int position, Segment segment, bool on_source_stream, std::optional<Turn> turn) const {
+    std::vector<TaskId> tasks;
+    for (size_t t = 0; t < graph_.tasks.size(); ++t) {
+      const ClassTask& task = graph_.tasks[t];
+      if (task.stage != choices_.stage_at(position) || task.segment != segment) continue;
+      if (task.on_source_stream != on_source_stream || (turn && task.turn != *turn)) continue;
+      tasks.push_back(task_id({static_cast<int>(t), position}));
+    }
+    return tasks;
   }
 
   void add_register(int r, int position) {
@@ -91,13 +123,13 @@ class EmitStage {
     PlanRegister made;
     made.name = reg.name;
     if (reg.producer >= 0) made.producer = task_id({reg.producer, position});
-    made.device = mesh().device(position);
+    made.device = choices_.device_at(position);
     made.dtype = value.type.dtype;
     made.shape = reg.shapes[c];
     if (reg.sliced) {
-      const int64_t elements = value.layout->local_shape(value.type.shape, position).elements();
+      const int64_t elements = value.layout->local_shape(value.type.shape, choices_.in_stage(position)).elements();
       const ClassTask& producer = graph_.tasks[static_cast<size_t>(reg.producer)];
-      const Group group = group_of(mesh(), position, program_.node(producer.node).boxing->axis);
+      const Group group = group_of(choices_, position, program_.node(producer.node).boxing->axis);
       made.offset = {part_of(elements, static_cast<int64_t>(group.positions.size()), group.rank).offset};
       made.logical = {elements};
     } else {
@@ -124,7 +156,7 @@ class EmitStage {
     made.name = task.name;
     made.kind = task.on_source_stream ? TaskKind::source : TaskKind::compute;
     made.kernel = task.kernel;
-    made.device = mesh().device(position);
+    made.device = choices_.device_at(position);
     made.stream = (task.on_source_stream ? source_stream_ : compute_stream_)[static_cast<size_t>(position)];
     made.attrs = node.attrs;
     made.key = hash_path(node.path);
@@ -193,8 +225,9 @@ class EmitStage {
     const ProgramValue& value = program_.value(variable.value);
     PlanVariable made{variable.name, value.type.dtype, value.type.shape, {}};
     const int reg = graph_.register_of[variable.value.index()];
-    for (int position = 0; position < mesh().size(); ++position) {
-      made.parts.push_back({register_id(reg, position), value.layout->box(value.type.shape, position), -1});
+    const int first = choices_.stage_of(value.layout->mesh()) * choices_.mesh.size();
+    for (int local = 0; local < choices_.mesh.size(); ++local) {
+      made.parts.push_back({register_id(reg, first + local), value.layout->box(value.type.shape, local), -1});
     }
     plan_.variables.push_back(std::move(made));
   }
@@ -208,11 +241,13 @@ class EmitStage {
       made.shape[batch_dim] = value.type.shape[batch_dim] / choices_.data_parallel_size() * choices_.batch_shards *
                               choices_.pieces_per_shard;
     }
-    for (int position = 0; position < mesh().size(); ++position) {
-      if (!value.layout->is_first_copy(position)) continue;
+    const int first = choices_.stage_of(value.layout->mesh()) * choices_.mesh.size();
+    for (int local = 0; local < choices_.mesh.size(); ++local) {
+      if (!value.layout->is_first_copy(local)) continue;
+      const int position = first + local;
       const RegisterId reg = register_id(graph_.register_of[id.index()], position);
       if (batch_dim < 0) {
-        made.parts.push_back({reg, value.layout->box(value.type.shape, position), -1});
+        made.parts.push_back({reg, value.layout->box(value.type.shape, local), -1});
         continue;
       }
       const PieceBox piece = piece_box(value, choices_, position);
@@ -232,7 +267,7 @@ class EmitStage {
   // axes dim 0, which is the sources' batch dim. -1 when the value is one for all pieces of the only round.
   int find_batch_dim(const ProgramValue& value) const {
     for (const std::string& name : choices_.data_axes) {
-      const int axis = mesh().find_axis(name);
+      const int axis = choices_.mesh.find_axis(name);
       if (axis >= 0 && value.layout->sbp(axis).is_split()) return value.layout->sbp(axis).dim;
     }
     if (rounds_ == 1) return -1;
@@ -250,6 +285,10 @@ class EmitStage {
   const MemoryPlan& memory_;
   const Choices& choices_;
   int rounds_;
+  std::vector<int64_t> task_in_stage_;  // by task: how many of its stage come before it
+  std::vector<int64_t> first_task_;     // by position
+  std::vector<int64_t> register_in_stage_;
+  std::vector<int64_t> first_register_;
   std::vector<StreamId> compute_stream_;  // by position
   std::vector<StreamId> source_stream_;
   std::vector<std::vector<std::vector<TaskAt>>> remote_readers_;  // by register, by position

@@ -47,11 +47,15 @@ class MemoryStage {
     }
     // An accumulator is written from the first piece on.
     if (reg.accumulates && choices_.rounds() > 1) life.first = first_piece_;
+    if (spans_turns(graph_, reg)) {
+      life.first = first_piece_;
+      life.last = std::max(life.last, last_piece_);
+    }
     return life;
   }
 
   bool may_be_shared(const ClassRegister& reg) const {
-    return reg.arena == ArenaKind::workspace && reg.slots == 1 && !reg.accumulates;
+    return reg.arena == ArenaKind::workspace && reg.slots == 1 && !reg.accumulates && !spans_turns(graph_, reg);
   }
 
   // An output may take an input's memory when nobody reads the input later.
@@ -100,16 +104,16 @@ class MemoryStage {
         reg.variable_offsets = bound->second.offsets;
         continue;
       }
-      for (int position = 0; position < choices_.mesh.size(); ++position) {
-        int64_t& device_end = end[choices_.mesh.device(position).index()];
+      for (int position = 0; position < choices_.positions(); ++position) {
+        int64_t& device_end = end[choices_.device_at(position).index()];
         reg.variable_offsets.push_back(device_end);
         device_end += aligned(reg.bytes[static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)])]);
       }
     }
     graph_.arena_bytes.assign(static_cast<size_t>(graph_.classes()), std::vector<int64_t>(kArenaKinds, 0));
-    for (int position = 0; position < choices_.mesh.size(); ++position) {
+    for (int position = 0; position < choices_.positions(); ++position) {
       int64_t& bytes = arena(graph_.class_of[static_cast<size_t>(position)], ArenaKind::variables);
-      bytes = std::max(bytes, end[choices_.mesh.device(position).index()]);
+      bytes = std::max(bytes, end[choices_.device_at(position).index()]);
     }
   }
 
@@ -134,7 +138,7 @@ class MemoryStage {
       if (buffer < 0) continue;
       int& place = place_of_buffer[static_cast<size_t>(buffer)];
       Lifetime life = plan_.lifetimes[r];
-      life.bytes = graph_.registers[r].bytes[index];
+      life.bytes = aligned(graph_.registers[r].bytes[index]) * graph_.registers[r].slots;
       if (place < 0) {
         place = static_cast<int>(buffers.size());
         buffers.push_back(life);
@@ -174,8 +178,9 @@ int fullest(const TaskGraph& graph, const MemoryPlan& memory, size_t c) {
   std::vector<int64_t> change(graph.tasks.size() + 1, 0);
   for (size_t r = 0; r < graph.registers.size(); ++r) {
     if (memory.buffer_of[r] != static_cast<int>(r)) continue;
-    change[static_cast<size_t>(memory.lifetimes[r].first)] += graph.registers[r].bytes[c];
-    change[static_cast<size_t>(memory.lifetimes[r].last) + 1] -= graph.registers[r].bytes[c];
+    const int64_t bytes = graph.registers[r].bytes[c] * graph.registers[r].slots;
+    change[static_cast<size_t>(memory.lifetimes[r].first)] += bytes;
+    change[static_cast<size_t>(memory.lifetimes[r].last) + 1] -= bytes;
   }
   int64_t live = 0;
   int64_t most = -1;
@@ -197,7 +202,7 @@ void check_memory(const TaskGraph& graph, const Program& program, const Choices&
     const int64_t needed = std::accumulate(arenas.begin(), arenas.end(), int64_t{0});
     if (needed <= choices.memory_bytes) continue;
     const std::string& device =
-        choices.devices[choices.mesh.device(graph.positions[static_cast<size_t>(c)].front()).index()];
+        choices.devices[choices.device_at(graph.positions[static_cast<size_t>(c)].front()).index()];
     std::vector<std::string> largest = peak_tensors(graph, program, memory, c);
     if (largest.size() > 8) largest.resize(8);
     throw PlanError("plan '" + choices.name + "' needs " + bytes_text(needed) + " on " + device + " at its peak (" +
@@ -226,14 +231,14 @@ std::vector<std::string> peak_tensors(const TaskGraph& graph, const Program& pro
     const bool counted =
         reg.arena == ArenaKind::variables || (memory.buffer_of[r] == static_cast<int>(r) &&
                                               memory.lifetimes[r].first <= at && at <= memory.lifetimes[r].last);
-    if (counted && reg.bytes[index] > 0) live.emplace_back(-reg.bytes[index], r);
+    if (counted && reg.bytes[index] > 0) live.emplace_back(-reg.bytes[index] * reg.slots, r);
   }
   std::sort(live.begin(), live.end());
   std::vector<std::string> texts;
   for (const auto& [bytes, r] : live) {
     const ClassRegister& reg = graph.registers[r];
     texts.push_back(reg.name + " " + type_text(program.value(reg.value).type.dtype, reg.shapes[index]) + " " +
-                    bytes_text(-bytes));
+                    bytes_text(-bytes) + (reg.slots > 1 ? " in " + std::to_string(reg.slots) + " slots" : ""));
   }
   return texts;
 }

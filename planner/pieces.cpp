@@ -46,8 +46,9 @@ std::vector<Rate> rates_of(const Graph& graph) {
 
 class PiecesStage {
  public:
-  explicit PiecesStage(const Graph& graph)
+  PiecesStage(const Graph& graph, const std::vector<int>& chunks)
       : graph_(graph),
+        chunks_(chunks),
         rates_(rates_of(graph)),
         needed_(needed_nodes(graph)),
         copied_(graph.values().size()),
@@ -124,8 +125,20 @@ class PiecesStage {
     return NodeKind::compute;
   }
 
+  int chunk_of(ValueId value) const { return chunks_[graph_.value(value).producer.index()]; }
+
   void copy(const Node& node) {
-    ProgramNode copied{kind_of(node), node.op, {}, {}, node.attrs, node.path, node.line, node.role, Rate::step, {}};
+    ProgramNode copied{kind_of(node),
+                       node.op,
+                       {},
+                       {},
+                       node.attrs,
+                       node.path,
+                       node.line,
+                       node.role,
+                       Rate::step,
+                       chunk_of(node.outputs.front()),
+                       {}};
     for (ValueId input : node.inputs) {
       copied.inputs.push_back(node.role == Role::update ? total(input) : copied_[input.index()]);
       CHECK(copied.inputs.back().valid(), node.text);
@@ -154,6 +167,7 @@ class PiecesStage {
                        producer.line,
                        producer.role,
                        Rate::piece,
+                       chunk_of(producer.outputs.front()),
                        {}});
     program_.value(sum).rate = Rate::step;
     return sum;
@@ -166,7 +180,8 @@ class PiecesStage {
     if (!sum.valid()) {  // a hoisted sum over uses
       const Node& node = graph_.node(graph_.value(value).producer);
       CHECK(hoisted_[graph_.value(value).producer.index()], node.text);
-      ProgramNode add{NodeKind::compute, node.op, {}, {}, node.attrs, node.path, node.line, node.role, Rate::step, {}};
+      ProgramNode add{NodeKind::compute, node.op,         {}, {}, node.attrs, node.path, node.line, node.role,
+                      Rate::step,        chunk_of(value), {}};
       for (ValueId input : node.inputs) add.inputs.push_back(total(input));
       sum = program_.add_value({graph_.value(value).name, graph_.value(value).type, {}, {}, {}});
       add.outputs = {sum};
@@ -196,6 +211,7 @@ class PiecesStage {
                                                       producer.line,
                                                       Role::update,
                                                       Rate::step,
+                                                      chunk_of(variable.value),
                                                       {}});
   }
 
@@ -213,6 +229,7 @@ class PiecesStage {
                        {},
                        Role::update,
                        Rate::step,
+                       chunk_of(variable.next),
                        {}});
   }
 
@@ -240,11 +257,13 @@ class PiecesStage {
                        producer.line,
                        Role::update,
                        program_.value(value).rate,
+                       chunk_of(output.value),
                        {}});
     program_.outputs.emplace_back(output.name, fetched);
   }
 
   const Graph& graph_;
+  const std::vector<int> chunks_;  // by node
   std::vector<Rate> rates_;
   std::vector<bool> needed_;
   std::vector<bool> accumulated_;
@@ -258,6 +277,8 @@ class PiecesStage {
 
 }  // namespace
 
-Program pieces(const Graph& graph) { return PiecesStage(graph).run(); }
+Program pieces(const Graph& graph, const std::vector<int>& chunks) {
+  return PiecesStage(graph, chunks.empty() ? std::vector<int>(graph.nodes().size(), 0) : chunks).run();
+}
 
 }  // namespace troupe

@@ -36,6 +36,7 @@ struct ProgramNode {
   SourceLine line;
   Role role = Role::forward;
   Rate rate = Rate::step;
+  int chunk = 0;  // of the pipeline
   std::optional<BoxingStep> boxing;
   std::string text() const { return op->name + " '" + path + "'"; }
 };

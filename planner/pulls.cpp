@@ -16,6 +16,7 @@ class PullStage {
         choices_(choices),
         task_(task),
         position_(position),
+        local_(choices.in_stage(position)),
         input_(graph.registers[static_cast<size_t>(task.inputs.front())]),
         step_(*program.node(task.node).boxing),
         shape_(program.value(input_.value).type.shape) {}
@@ -59,7 +60,7 @@ class PullStage {
       }
       const ShardRange range =
           shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, source));
-      const int64_t elements = step_.from.local_shape(shape_, source).elements();
+      const int64_t elements = step_.from.local_shape(shape_, choices_.in_stage(source)).elements();
       if (source == sources.front()) first = range.first;
       int64_t held = 0;
       for (const TreeNode& node : final_nodes(range.first, range.count, choices_.batch_shards)) {
@@ -77,12 +78,15 @@ class PullStage {
   }
 
   DevicePull regions() {
-    const Pull pull = pull_of(step_.from, step_.to, shape_, position_, choices_.topology);
+    const Pull pull = pull_of(step_.from, step_.to, shape_, local_, choices_.topology);
     int64_t covered = 0;
     for (const Pull::Region& from : pull.regions) {
       PullRegion region{minus(from.box.offset, pull.out.offset), from.box.extent, {}, {}};
-      add_sources(region, from.sources,
-                  [&](int source) { return minus(from.box.offset, step_.from.box(shape_, source).offset); });
+      std::vector<int> sources = from.sources;
+      for (int& source : sources) source += input_.stage * choices_.mesh.size();
+      add_sources(region, std::move(sources), [&](int source) {
+        return minus(from.box.offset, step_.from.box(shape_, choices_.in_stage(source)).offset);
+      });
       covered += from.box.elements();
       pull_.regions.push_back(std::move(region));
     }
@@ -92,7 +96,7 @@ class PullStage {
   }
 
   DevicePull slice() {
-    const Group group = group_of(choices_.mesh, position_, step_.axis);
+    const Group group = group_of(choices_, position_, step_.axis);
     const Part part = member_part(group, group.rank);
     PullRegion region{{0}, {part.size}, {}, {}};
     add_sources(region, group.positions, [&](int) { return Dims{part.offset}; });
@@ -103,7 +107,7 @@ class PullStage {
   }
 
   DevicePull join() {
-    const Group group = group_of(choices_.mesh, position_, step_.axis);
+    const Group group = group_of(choices_, position_, step_.axis);
     for (size_t member = 0; member < group.positions.size(); ++member) {
       const Part part = member_part(group, static_cast<int>(member));
       pull_.regions.push_back({{part.offset}, {part.size}, {{input_of(group.positions[member]), 0, {0}}}, {0}});
@@ -113,7 +117,7 @@ class PullStage {
   }
 
   Part member_part(const Group& group, int rank) const {
-    const int64_t elements = step_.from.local_shape(shape_, position_).elements();
+    const int64_t elements = step_.from.local_shape(shape_, local_).elements();
     return part_of(elements, static_cast<int64_t>(group.positions.size()), rank);
   }
 
@@ -127,6 +131,7 @@ class PullStage {
   const Choices& choices_;
   const ClassTask& task_;
   int position_;
+  int local_;  // in its stage
   const ClassRegister& input_;
   const BoxingStep& step_;
   const Shape& shape_;

@@ -9,7 +9,7 @@
 namespace troupe {
 
 struct DevicePull {
-  std::vector<int> sources;  // positions in the mesh, in the order of the kernel's inputs
+  std::vector<int> sources;  // positions, in the order of the kernel's inputs
   std::vector<PullRegion> regions;
   bool flat = false;
   bool filled = false;  // some of the output is covered by no region

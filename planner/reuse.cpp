@@ -4,6 +4,8 @@
 #include <map>
 #include <tuple>
 
+#include "runtime/base/align.h"
+
 namespace troupe {
 namespace {
 
@@ -21,8 +23,8 @@ std::vector<Occupant> occupants_of(const TaskGraph& graph, const MemoryPlan& mem
   for (size_t r = 0; r < graph.registers.size(); ++r) {
     const ClassRegister& reg = graph.registers[r];
     if (memory.buffer_of[r] < 0 || reg.bytes[c] == 0) continue;
-    list.push_back(
-        {static_cast<int>(r), reg.producer, memory.lifetimes[r], reg.offsets[c], reg.offsets[c] + reg.bytes[c]});
+    list.push_back({static_cast<int>(r), reg.producer, memory.lifetimes[r], reg.offsets[c],
+                    reg.offsets[c] + reg.slots * aligned(reg.bytes[c])});
   }
   for (size_t t = 0; t < graph.tasks.size(); ++t) {
     const ClassTask& task = graph.tasks[t];

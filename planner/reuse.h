@@ -8,7 +8,7 @@
 
 namespace troupe {
 
-// A task on a device: an index into TaskGraph::tasks and a position in the mesh.
+// A task on a device: an index into TaskGraph::tasks and a position.
 struct TaskAt {
   int task = 0;
   int position = 0;

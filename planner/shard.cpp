@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "ops/accumulate.h"
 #include "ops/pull.h"
@@ -21,12 +22,10 @@ class ShardStage {
 
   TaskGraph run() {
     find_segments();
+    find_turns();
     for (const ProgramVariable& variable : program_.variables) add_variable(variable);
-    for (int segment = 0; segment < kSegments; ++segment) {
-      for (size_t n = 0; n < program_.nodes.size(); ++n) {
-        if (segments_[n] == static_cast<Segment>(segment)) add_node(NodeId(static_cast<int64_t>(n)));
-      }
-    }
+    for (NodeId id : in_order_of_time()) add_node(id);
+    set_slots();
     find_classes();
     for (ClassRegister& reg : graph_.registers) size_register(reg);
     for (ClassTask& task : graph_.tasks) size_task(task);
@@ -39,7 +38,7 @@ class ShardStage {
   // Nodes of the step rate run before the pieces when a piece reads what they make, else after. With one piece per
   // device nothing tells a piece from a step, and all runs in the order of the program.
   void find_segments() {
-    if (choices_.rounds() == 1) {
+    if (choices_.rounds() == 1 && !choices_.pipeline.is_cut()) {
       segments_.assign(program_.nodes.size(), Segment::piece);
       return;
     }
@@ -56,8 +55,105 @@ class ShardStage {
     }
   }
 
+  // Of every node of the piece rate: in which turn of its chunk it runs.
+  void find_turns() {
+    turns_.assign(program_.nodes.size(), Turn{});
+    if (!choices_.pipeline.is_cut()) {
+      graph_.turns = {std::vector<Turn>(static_cast<size_t>(choices_.rounds()), Turn{})};
+      return;
+    }
+    bool trains = false;
+    for (size_t n = 0; n < program_.nodes.size(); ++n) {
+      const ProgramNode& here = program_.nodes[n];
+      const auto comes_late = [&](ValueId input) {
+        const NodeId producer = program_.value(input).producer;
+        return node(producer).rate == Rate::piece && turns_[producer.index()].pass == Pass::backward;
+      };
+      const bool backward =
+          here.role == Role::backward || std::any_of(here.inputs.begin(), here.inputs.end(), comes_late);
+      turns_[n] = {backward ? Pass::backward : Pass::forward, here.chunk};
+      trains = trains || (backward && segments_[n] == Segment::piece);
+    }
+    if (choices_.pipeline.schedule == Schedule::zero_bubble) put_off_weights();
+    for (int stage = 0; stage < choices_.pipeline.stage_count(); ++stage) {
+      graph_.turns.push_back(trains ? turns_of(choices_.pipeline, stage, choices_.rounds()) : forward_turns(stage));
+    }
+  }
+
+  // Without a backward pass: every piece through all chunks, in order.
+  std::vector<Turn> forward_turns(int stage) const {
+    const Pipeline& pipeline = choices_.pipeline;
+    std::vector<Turn> turns;
+    for (int piece = 0; piece < choices_.rounds(); ++piece) {
+      for (int chunk = stage; chunk < pipeline.chunks; chunk += pipeline.stage_count()) {
+        turns.push_back({Pass::forward, chunk});
+      }
+    }
+    return turns;
+  }
+
+  // Of backward passes, what no other chunk waits for can be done later.
+  void put_off_weights() {
+    std::vector<bool> awaited(program_.nodes.size(), false);
+    for (size_t n = program_.nodes.size(); n-- > 0;) {
+      const ProgramNode& here = program_.nodes[n];
+      if (segments_[n] != Segment::piece || turns_[n].pass != Pass::backward) continue;
+      const bool waits = awaited[n];
+      for (ValueId input : here.inputs) {
+        const size_t producer = program_.value(input).producer.index();
+        if (waits || program_.nodes[producer].chunk != here.chunk) awaited[producer] = true;
+      }
+    }
+    for (size_t n = 0; n < program_.nodes.size(); ++n) {
+      const bool backward = segments_[n] == Segment::piece && turns_[n].pass == Pass::backward;
+      if (backward && !awaited[n]) turns_[n].pass = Pass::weight;
+    }
+  }
+
+  // Segment by segment; pieces by their turns: forward from the first chunk to the last, then backward.
+  std::vector<NodeId> in_order_of_time() const {
+    std::vector<NodeId> order;
+    for (size_t n = 0; n < program_.nodes.size(); ++n) order.push_back(NodeId(static_cast<int64_t>(n)));
+    const auto time = [&](NodeId id) {
+      const Segment segment = segments_[id.index()];
+      const Turn turn = segment == Segment::piece ? turns_[id.index()] : Turn{};
+      return std::tuple(segment, turn.pass, turn.pass == Pass::forward ? turn.chunk : -turn.chunk);
+    };
+    std::stable_sort(order.begin(), order.end(), [&](NodeId a, NodeId b) { return time(a) < time(b); });
+    return order;
+  }
+
+  // What passes from turn to turn has a slot for each piece that is under way between them.
+  void set_slots() {
+    if (!choices_.pipeline.is_cut()) return;
+    for (ClassRegister& reg : graph_.registers) {
+      if (reg.producer < 0 || reg.accumulates) continue;
+      const ClassTask& producer = graph_.tasks[static_cast<size_t>(reg.producer)];
+      if (producer.segment != Segment::piece || program_.node(producer.node).kind == NodeKind::fetch) continue;
+      int needed = 1;
+      for (const std::vector<int>* list : {&reg.readers, &reg.pullers}) {
+        for (int reader : *list) {
+          const ClassTask& task = graph_.tasks[static_cast<size_t>(reader)];
+          if (task.segment != Segment::piece) continue;
+          needed = std::max(needed, task.stage == reg.stage ? held_between(producer, task) : send_slots());
+        }
+      }
+      reg.slots = producer.on_source_stream ? needed + choices_.source_slots - 1 : needed;
+    }
+  }
+
+  int send_slots() const { return std::max(choices_.pipeline.send_slots, 1); }
+
+  int held_between(const ClassTask& producer, const ClassTask& reader) const {
+    const std::vector<Turn>& turns = graph_.turns[static_cast<size_t>(producer.stage)];
+    // A source is in no turn: what it has read is there when the first reader's turn begins.
+    const Turn from = producer.on_source_stream ? Turn{Pass::forward, producer.turn.chunk} : producer.turn;
+    return in_flight(turns, from, reader.turn);
+  }
+
   int add_register(const std::string& name, ValueId value, int producer) {
     ClassRegister reg;
+    reg.stage = choices_.stage_of(program_.value(value).layout->mesh());
     reg.name = name;
     reg.value = value;
     reg.producer = producer;
@@ -78,8 +174,16 @@ class ShardStage {
       ClassRegister& reg = graph_.registers[static_cast<size_t>(input)];
       (operands == Operands::own ? reg.readers : reg.pullers).push_back(task);
     }
-    graph_.tasks.push_back(
-        {id, operands, name, kernel, segments_[id.index()], false, std::move(inputs), {}, {}, {}, {}});
+    ClassTask made;
+    made.node = id;
+    made.operands = operands;
+    made.name = name;
+    made.kernel = kernel;
+    made.segment = segments_[id.index()];
+    made.stage = choices_.pipeline.stage_of(node(id).chunk);
+    made.turn = turns_[id.index()];
+    made.inputs = std::move(inputs);
+    graph_.tasks.push_back(std::move(made));
     return task;
   }
 
@@ -144,19 +248,21 @@ class ShardStage {
 
   Shape shape_at(const ClassRegister& reg, int position) const {
     const ProgramValue& value = program_.value(reg.value);
-    const Shape local = value.layout->local_shape(value.type.shape, position);
+    const Shape local = value.layout->local_shape(value.type.shape, choices_.in_stage(position));
     if (!reg.sliced) return local;
     const ProgramNode& producer = node(graph_.tasks[static_cast<size_t>(reg.producer)].node);
-    const Group group = group_of(choices_.mesh, position, producer.boxing->axis);
+    const Group group = group_of(choices_, position, producer.boxing->axis);
     return {part_of(local.elements(), static_cast<int64_t>(group.positions.size()), group.rank).size};
   }
 
   void find_classes() {
     std::map<std::vector<int64_t>, int> known;
-    for (int position = 0; position < choices_.mesh.size(); ++position) {
+    for (int position = 0; position < choices_.positions(); ++position) {
+      const int stage = choices_.stage_at(position);
       std::vector<int64_t> sizes = {
-          shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position)).count};
+          stage, shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position)).count};
       for (const ClassRegister& reg : graph_.registers) {
+        if (reg.stage != stage) continue;
         const Shape shape = shape_at(reg, position);
         sizes.insert(sizes.end(), shape.begin(), shape.end());
       }
@@ -170,6 +276,12 @@ class ShardStage {
   void size_register(ClassRegister& reg) const {
     const DType dtype = program_.value(reg.value).type.dtype;
     for (const std::vector<int>& positions : graph_.positions) {
+      if (choices_.stage_at(positions.front()) != reg.stage) {  // not there
+        reg.shapes.emplace_back();
+        reg.bytes.push_back(0);
+        reg.offsets.push_back(0);
+        continue;
+      }
       const Shape shape = shape_at(reg, positions.front());
       int64_t copies = 1;
       if (reg.accumulates) {
@@ -188,9 +300,10 @@ class ShardStage {
 
   void size_task(ClassTask& task) const {
     for (size_t c = 0; c < graph_.positions.size(); ++c) {
-      task.scratch_bytes.push_back(aligned(scratch_bytes(task, c)));
+      const bool there = choices_.stage_at(graph_.positions[c].front()) == task.stage;
+      task.scratch_bytes.push_back(there ? aligned(scratch_bytes(task, c)) : 0);
       task.scratch_offset.push_back(0);
-      task.seconds.push_back(seconds(task, c));
+      task.seconds.push_back(there ? seconds(task, c) : 0);
     }
   }
 
@@ -244,6 +357,7 @@ class ShardStage {
   const Choices& choices_;
   const Profile& profile_;
   std::vector<Segment> segments_;  // by node
+  std::vector<Turn> turns_;        // by node
   TaskGraph graph_;
 };
 

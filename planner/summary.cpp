@@ -43,6 +43,14 @@ std::string memory_table(const std::vector<MemoryByKind>& memory, const std::vec
   return text;
 }
 
+std::string pipeline_text(const Choices& choices) {
+  const Pipeline& pipeline = choices.pipeline;
+  if (!pipeline.is_cut()) return "";
+  std::string text = " in each of " + std::to_string(pipeline.stage_count()) + " stages (" + name_of(pipeline.schedule);
+  if (pipeline.chunks > pipeline.stage_count()) text += ", " + std::to_string(pipeline.chunks) + " chunks";
+  return text + ")";
+}
+
 // Accumulators and what the update makes of them, at the time when the workspace is fullest.
 int64_t gradient_bytes(const TaskGraph& graph, size_t c) {
   int64_t bytes = 0;
@@ -88,7 +96,8 @@ std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choic
 Summary summarize(const Plan& plan, const TaskGraph& graph, const Program& program, const MemoryPlan& memory,
                   const Choices& choices) {
   Summary summary;
-  for (int position = 0; position < choices.mesh.size(); ++position) {
+  summary.memory.resize(plan.devices.size());
+  for (int position = 0; position < choices.positions(); ++position) {
     const size_t c = static_cast<size_t>(graph.class_of[static_cast<size_t>(position)]);
     MemoryByKind kinds;
     for (const ProgramVariable& variable : program.variables) {
@@ -100,13 +109,13 @@ Summary summarize(const Plan& plan, const TaskGraph& graph, const Program& progr
     kinds.io = arenas[static_cast<size_t>(ArenaKind::io)];
     kinds.gradients = std::min(gradient_bytes(graph, c), arenas[static_cast<size_t>(ArenaKind::workspace)]);
     kinds.activations = arenas[static_cast<size_t>(ArenaKind::workspace)] - kinds.gradients;
-    summary.memory.push_back(kinds);
+    summary.memory[choices.device_at(position).index()] = kinds;
   }
   summary.peak_tensors = peak_tensors(graph, program, memory, 0);
   std::string& text = summary.text;
-  text = "plan '" + plan.name + "': " + std::to_string(plan.devices.size()) + " devices, " + choices.mesh.str() + "; " +
-         std::to_string(choices.batch_shards) + " batch shards in " + std::to_string(plan.rounds) + " rounds; " +
-         std::to_string(plan.tasks.size()) + " actors\n";
+  text = "plan '" + plan.name + "': " + std::to_string(plan.devices.size()) + " devices, " + choices.mesh.str() +
+         pipeline_text(choices) + "; " + std::to_string(choices.batch_shards) + " batch shards in " +
+         std::to_string(plan.rounds) + " rounds; " + std::to_string(plan.tasks.size()) + " actors\n";
   text += traffic_table(plan.promise.traffic);
   text += memory_table(summary.memory, plan.devices);
   text += "  predicted step time " + seconds_text(plan.promise.step_s) + ", bound by " + plan.promise.critical + "\n";

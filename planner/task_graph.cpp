@@ -1,5 +1,7 @@
 #include "planner/task_graph.h"
 
+#include <algorithm>
+
 #include "runtime/base/text.h"
 
 namespace troupe {
@@ -36,8 +38,10 @@ const char* name_of(Segment segment) {
 std::string TaskGraph::str() const {
   std::string text = join(tasks, "", [this](const ClassTask& task) {
     const auto name = [this](int reg) { return registers[static_cast<size_t>(reg)].name; };
-    return std::string(name_of(task.segment)) + " " + join(task.outputs, ", ", name) + " = " + task.kernel + "(" +
-           join(task.inputs, ", ", name) + ")" + name_of(task.operands) + "\n";
+    const std::string turn =
+        turns.size() < 2 || task.segment != Segment::piece ? "" : troupe::str({{1, {task.turn}}}) + " ";
+    return std::string(name_of(task.segment)) + " " + turn + join(task.outputs, ", ", name) + " = " + task.kernel +
+           "(" + join(task.inputs, ", ", name) + ")" + name_of(task.operands) + "\n";
   });
   for (size_t c = 0; c < positions.size(); ++c) {
     text += "class " + std::to_string(c) + ": positions " +
@@ -46,9 +50,22 @@ std::string TaskGraph::str() const {
   return text;
 }
 
+bool spans_turns(const TaskGraph& graph, const ClassRegister& reg) {
+  if (graph.turns.size() < 2 || reg.producer < 0 || reg.arena != ArenaKind::workspace) return false;
+  const ClassTask& producer = graph.tasks[static_cast<size_t>(reg.producer)];
+  if (producer.segment != Segment::piece || reg.accumulates) return false;
+  // What others pull is kept apart too: they are in no order with the turns of this stage.
+  if (!reg.pullers.empty()) return true;
+  return std::any_of(reg.readers.begin(), reg.readers.end(), [&](int reader) {
+    const ClassTask& task = graph.tasks[static_cast<size_t>(reader)];
+    return task.segment == Segment::piece && task.turn != producer.turn;
+  });
+}
+
 PieceBox piece_box(const ProgramValue& value, const Choices& choices, int position) {
   const Layout& layout = *value.layout;
-  PieceBox result{layout.box(value.type.shape, position), value.type.shape};
+  const int local = choices.in_stage(position);
+  PieceBox result{layout.box(value.type.shape, local), value.type.shape};
   if (value.rate != Rate::piece) return result;
   std::vector<Sbp> data_only = layout.sbp();
   bool cut = false;
@@ -57,7 +74,7 @@ PieceBox piece_box(const ProgramValue& value, const Choices& choices, int positi
     cut = cut || data_only[static_cast<size_t>(axis)].is_split();
   }
   if (!cut) return result;
-  const Box piece = Layout(choices.mesh, data_only).box(value.type.shape, position);
+  const Box piece = Layout(choices.mesh, data_only).box(value.type.shape, local);
   result.logical = piece.extent;
   for (int d = 0; d < piece.offset.rank(); ++d) result.box.offset[d] -= piece.offset[d];
   return result;
@@ -67,14 +84,17 @@ int data_rank(const Choices& choices, int position) {
   int rank = 0;
   for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
     if (choices.is_data_axis(axis)) {
-      rank = rank * choices.mesh.axis(axis).size + choices.mesh.coordinate(position, axis);
+      rank = rank * choices.mesh.axis(axis).size + choices.mesh.coordinate(choices.in_stage(position), axis);
     }
   }
   return rank;
 }
 
-Group group_of(const Mesh& mesh, int position, int axis) {
-  return {mesh.group(position, axis), mesh.coordinate(position, axis)};
+Group group_of(const Choices& choices, int position, int axis) {
+  const int local = choices.in_stage(position);
+  Group group{choices.mesh.group(local, axis), choices.mesh.coordinate(local, axis)};
+  for (int& member : group.positions) member += position - local;
+  return group;
 }
 
 }  // namespace troupe

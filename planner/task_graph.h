@@ -24,14 +24,15 @@ enum class Operands : uint8_t {
   joined,  // second half: the slices of all members
 };
 
-// One register on every device of the mesh.
+// One register on every device of a stage.
 struct ClassRegister {
   std::string name;
   ValueId value;             // what it holds (a slice of it: see `sliced`)
+  int stage = 0;             // on whose devices it lies
   bool sliced = false;       // holds this device's even slice of the flat tensor of its group
   int producer = -1;         // index of the task; -1: a variable nobody updates
   std::vector<int> readers;  // indices of tasks that read it on the same device
-  std::vector<int> pullers;  // indices of tasks that may read it from any device
+  std::vector<int> pullers;  // indices of tasks that may read it from any device, also of another stage
   ArenaKind arena = ArenaKind::workspace;
   int slots = 1;
   bool accumulates = false;
@@ -49,6 +50,8 @@ struct ClassTask {
   std::string name;
   std::string kernel;
   Segment segment = Segment::after;
+  int stage = 0;
+  Turn turn;  // of a pipeline: when it runs among the tasks of the pieces
   bool on_source_stream = false;
   std::vector<int> inputs;              // registers, in the order of the node's inputs
   std::vector<int> outputs;             // registers
@@ -58,11 +61,13 @@ struct ClassTask {
 };
 
 struct TaskGraph {
-  std::vector<int> class_of;                // by position in the mesh
+  std::vector<int> class_of;                // by position (see Choices::positions)
   std::vector<std::vector<int>> positions;  // by class
   std::vector<ClassTask> tasks;             // in the order in which every device's streams run them, segment by segment
   std::vector<ClassRegister> registers;
   std::vector<int> register_of;  // by value: the register that holds it
+  // By stage of a pipeline: the turns of a step's pieces, over and over. Without a pipeline there is one turn.
+  std::vector<std::vector<Turn>> turns;
   // By class, by arena kind: how far the arena is used.
   std::vector<std::vector<int64_t>> arena_bytes;
 
@@ -70,6 +75,10 @@ struct TaskGraph {
   // A line per task: segment, name, kernel, operands; then a line per class with its devices.
   std::string str() const;
 };
+
+// Whether a register holds bytes from its first slot to its last for as long as pieces come: it passes from turn to turn,
+// or another stage takes its time to read it.
+bool spans_turns(const TaskGraph& graph, const ClassRegister& reg);
 
 // Where one device's part of a value lies in its round, and the tensor of one piece that offsets are counted in: along
 // data axes a device holds its piece whole.
@@ -82,11 +91,11 @@ PieceBox piece_box(const ProgramValue& value, const Choices& choices, int positi
 // The data-parallel rank of a device: its coordinates on the data axes, row-major.
 int data_rank(const Choices& choices, int position);
 
-// The members of an all-reduce along `axis` as a mesh of their own, and this device's place in it.
+// The devices along `axis` of a device's stage, and its place among them.
 struct Group {
   std::vector<int> positions;
   int rank = 0;
 };
-Group group_of(const Mesh& mesh, int position, int axis);
+Group group_of(const Choices& choices, int position, int axis);
 
 }  // namespace troupe

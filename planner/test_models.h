@@ -194,6 +194,21 @@ inline void split_blocks(ModelBuilder& model, const std::string& axis) {
   model.megatron(axis, {".q", ".k", ".v", ".up"}, {".out", ".down"});
 }
 
+// Cuts `choices` along "pp": these modules, in order, as evenly as their number allows.
+inline void cut_pipeline(Choices& choices, const std::vector<std::string>& modules, Schedule schedule,
+                         int chunks_per_stage = 1) {
+  choices.cut_stages("pp");
+  Pipeline& pipeline = choices.pipeline;
+  pipeline.schedule = schedule;
+  pipeline.chunks = pipeline.stage_count() * chunks_per_stage;
+  for (int chunk = 0; chunk < pipeline.chunks; ++chunk) {
+    const Part part = part_of(static_cast<int64_t>(modules.size()), pipeline.chunks, chunk);
+    for (int64_t m = part.offset; m < part.offset + part.size; ++m) {
+      pipeline.chunk_of[modules[static_cast<size_t>(m)]] = chunk;
+    }
+  }
+}
+
 // Devices cpu:0... in a mesh of these axes; "dp" and "fsdp" are data axes.
 inline Choices choices_on(const std::vector<Axis>& axes, int batch_shards = 0, int pieces_per_shard = 1) {
   Choices choices;

@@ -1,0 +1,122 @@
+// A model cut into stages: the same numbers under every schedule, alone and with other parallelism.
+
+#include <gtest/gtest.h>
+
+#include "planner/compile.h"
+#include "planner/test_models.h"
+#include "runtime/plan/validate.h"
+#include "tests/walk/training.h"
+
+namespace troupe {
+namespace {
+
+constexpr int kSteps = 3;
+constexpr int64_t kBatch = 16;
+const std::vector<std::string> kModules = {"tok", "pos", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "ln", "head"};
+
+Batches batches() { return {{"x", random_ids("x", {kBatch, 6}, 13)}, {"y", random_ids("y", {kBatch, 6}, 13)}}; }
+
+struct Case {
+  std::vector<Axis> axes;
+  Schedule schedule = Schedule::one_f_one_b;
+  int chunks_per_stage = 1;
+  bool zero = false;
+  int shards = 8;
+  int pieces = 1;
+};
+
+std::string text_of(const Case& c) {
+  return Mesh(c.axes).str() + " " + name_of(c.schedule) + " x" + std::to_string(c.chunks_per_stage);
+}
+
+Trained train_case(const Case& c) {
+  SCOPED_TRACE(text_of(c));
+  Choices choices = choices_on(c.axes, c.shards, c.pieces);
+  const bool tensor_parallel = choices.mesh.find_axis("tp") >= 0;
+  if (choices.mesh.find_axis("pp") >= 0) cut_pipeline(choices, kModules, c.schedule, c.chunks_per_stage);
+  const int64_t rows = kBatch / c.shards / c.pieces * choices.data_parallel_size();
+  ModelBuilder model = gpt_model({.vocab = 13, .layers = 4, .dim = 16, .heads = 4, .seq = 6, .rows = rows});
+  if (tensor_parallel) split_blocks(model, "tp");
+  if (c.zero) model.zero("dp", choices, true);
+  const Compiled compiled = compile(model.graph, choices, Profile());
+  EXPECT_EQ(flaw_in(compiled.plan), std::nullopt);
+  return run_plan(model.graph, compiled.plan, batches(), kSteps, {.executors = 2});
+}
+
+void expect_same_bits(const Trained& a, const Trained& b) {
+  EXPECT_EQ(a.losses, b.losses);
+  for (const auto& [name, value] : a.variables) EXPECT_TRUE(value == b.variables.at(name)) << name;
+}
+
+constexpr Schedule kSchedules[] = {Schedule::gpipe, Schedule::one_f_one_b, Schedule::zero_bubble};
+
+TEST(Pipelines, EveryScheduleKeepsTheBitsOfOneDevice) {
+  const Trained one = train_case({.axes = {{"dp", 1}}});
+  for (int stages : {2, 3, 4, 8}) {
+    for (Schedule schedule : kSchedules) {
+      const Case c{.axes = {{"pp", stages}}, .schedule = schedule};
+      SCOPED_TRACE(text_of(c));
+      expect_same_bits(train_case(c), one);
+    }
+  }
+  for (const auto& [stages, chunks] : {std::pair(2, 2), {4, 2}, {2, 4}}) {
+    const Case c{.axes = {{"pp", stages}}, .schedule = Schedule::interleaved, .chunks_per_stage = chunks};
+    SCOPED_TRACE(text_of(c));
+    expect_same_bits(train_case(c), one);
+  }
+}
+
+TEST(Pipelines, WithDataParallelismAndZeroTheyKeepTheBits) {
+  const Trained one = train_case({.axes = {{"dp", 1}}});
+  for (const std::vector<Axis>& axes : {std::vector<Axis>{{"dp", 2}, {"pp", 2}}, {{"pp", 2}, {"dp", 3}}}) {
+    for (bool zero : {false, true}) {
+      for (Schedule schedule : kSchedules) {
+        const Case c{.axes = axes, .schedule = schedule, .zero = zero};
+        SCOPED_TRACE(text_of(c));
+        expect_same_bits(train_case(c), one);
+      }
+    }
+  }
+  expect_same_bits(train_case({.axes = {{"dp", 2}, {"pp", 4}}, .zero = true, .shards = 4, .pieces = 2}),
+                   train_case({.axes = {{"dp", 1}}, .shards = 4, .pieces = 2}));
+}
+
+TEST(Pipelines, WithTensorParallelismTheyChangeNoBit) {
+  const Trained whole = train_case({.axes = {{"dp", 2}, {"tp", 2}}});
+  for (Schedule schedule : kSchedules) {
+    for (bool zero : {false, true}) {
+      const Case c{.axes = {{"dp", 2}, {"pp", 2}, {"tp", 2}}, .schedule = schedule, .zero = zero};
+      SCOPED_TRACE(text_of(c));
+      expect_same_bits(train_case(c), whole);
+    }
+  }
+}
+
+// A weight that the first and the last stage use lies on one of them; the other reads it, and sends its gradient back.
+TEST(Pipelines, StagesMayShareAWeight) {
+  const auto tied = [&](const std::vector<Axis>& axes) {
+    Choices choices = choices_on(axes, 8);
+    if (choices.mesh.find_axis("pp") >= 0) {
+      cut_pipeline(choices, {"tok", "first", "second", "third"}, Schedule::one_f_one_b);
+    }
+    ModelBuilder model;
+    const int64_t rows = kBatch / 8 * choices.data_parallel_size();
+    const ValueId ids = model.graph.source("x", DType::i32, {rows, 6}, true);
+    const ValueId labels = model.graph.source("y", DType::i32, {rows, 6}, true);
+    const ValueId table = model.parameter("tok.weight", {13, 16});
+    ValueId x = model.add("embedding", {ids, table}, {}, "tok");
+    for (const char* name : {"first", "second", "third"})
+      x = model.add("gelu", {model.linear(x, name, 16, 16)}, {}, name);
+    const ValueId logits = model.add("linear", {x, table}, {}, "third.head");
+    model.train(model.sum_all(model.add("cross_entropy", {logits, labels}, {}, "loss")), true);
+    return train(model.graph, choices, batches(), kSteps, {.executors = 2});
+  };
+  const Trained one = tied({{"dp", 1}});
+  for (const std::vector<Axis>& axes : {std::vector<Axis>{{"pp", 2}}, {{"pp", 4}}, {{"dp", 2}, {"pp", 2}}}) {
+    SCOPED_TRACE(Mesh(axes).str());
+    expect_same_bits(tied(axes), one);
+  }
+}
+
+}  // namespace
+}  // namespace troupe
