@@ -1,6 +1,7 @@
 #include "planner/certify.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
@@ -116,13 +117,17 @@ Certificate certify(const Plan& plan, int cores) {
                     " -> back to the first wait for one another and hold no token");
   }
   const CycleRatio ratio = max_cycle_ratio(unrolled.graph);
-  double work = 0;
-  for (const PlanTask& task : plan.tasks) work += task.predicted_s * task.firings_per_step;
+  std::vector<double> busy(plan.streams.size(), 0);
+  for (const PlanTask& task : plan.tasks) busy[task.stream.index()] += task.predicted_s * task.firings_per_step;
+  const double work = std::accumulate(busy.begin(), busy.end(), 0.0);
+  Certificate result{ratio.seconds, ratio.cycle.empty() ? "nothing" : critical_text(plan, unrolled, ratio),
+                     ratio.seconds, *std::max_element(busy.begin(), busy.end())};
   if (cores > 0 && work / cores > ratio.seconds) {
-    return {work / cores,
-            "the work of " + std::to_string(plan.devices.size()) + " devices on " + std::to_string(cores) + " cores"};
+    result.step_s = work / cores;
+    result.critical =
+        "the work of " + std::to_string(plan.devices.size()) + " devices on " + std::to_string(cores) + " cores";
   }
-  return {ratio.seconds, ratio.cycle.empty() ? "nothing" : critical_text(plan, unrolled, ratio)};
+  return result;
 }
 
 }  // namespace troupe

@@ -24,8 +24,12 @@ struct Unrolled {
 Unrolled unroll(const Plan& plan);
 
 struct Certificate {
-  double step_s = 0;     // the maximum cycle ratio: no run of this plan takes less time per step, under its predictions
-  std::string critical;  // the cycle that sets it, by the tasks that take longest on it
+  double step_s = 0;     // no run of this plan takes less time per step, under its predictions
+  std::string critical;  // what sets it: a cycle, by the tasks that take longest on it, or the cores
+  double cycle_s = 0;    // the maximum cycle ratio: step_s where every device runs by itself
+  double busiest_s = 0;  // the work of the busiest stream per step
+  // The part of a step in which even the busiest stream waits.
+  double bubble() const { return cycle_s > 0 ? 1 - busiest_s / cycle_s : 0; }
 };
 
 // Throws PlanError that names a cycle without tokens: such a plan would hang.

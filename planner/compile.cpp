@@ -74,6 +74,37 @@ Walked walk_cheapest(Graph& graph, const Choices& choices, const Profile& profil
   return best;
 }
 
+struct Emitted {
+  MemoryPlan memory;
+  Plan plan;
+  Certificate certificate;
+};
+
+Emitted emit_certified(TaskGraph& tasks, const Program& boxed, const Choices& choices, const Profile& profile) {
+  Emitted result;
+  result.memory = plan_memory(tasks, boxed, choices);
+  result.plan = emit(tasks, boxed, result.memory, choices);
+  result.certificate = certify(result.plan, profile.cores);
+  return result;
+}
+
+// Gives registers between stages one slot more as long as that makes the step shorter.
+Emitted emit_pipeline(Walked& walked, Choices& choices, const Profile& profile) {
+  choices.pipeline.send_slots = 1;
+  Emitted best = emit_certified(walked.tasks, walked.boxed, choices, profile);
+  while (choices.pipeline.send_slots < choices.rounds()) {
+    Choices more = choices;
+    ++more.pipeline.send_slots;
+    TaskGraph tasks = shard(walked.boxed, more, profile);
+    Emitted emitted = emit_certified(tasks, walked.boxed, more, profile);
+    if (emitted.certificate.cycle_s >= best.certificate.cycle_s * (1 - 1e-9)) break;
+    best = std::move(emitted);
+    walked.tasks = std::move(tasks);
+    choices = std::move(more);
+  }
+  return best;
+}
+
 }  // namespace
 
 Compiled compile(const Graph& graph, const Choices& given, const Profile& profile) {
@@ -86,17 +117,19 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   Graph rewritten = graph;
   Walked walked = walk_cheapest(rewritten, choices, profile);
   const Program& boxed = walked.boxed;
-  TaskGraph& tasks = walked.tasks;
+  const TaskGraph& tasks = walked.tasks;
   result.stages["rewrite"] = rewritten.str();
   result.stages["pieces"] = walked.fired.str();
   result.stages["deduce"] = walked.deduced.str(walked.fired, choices.mesh);
   result.stages["box"] = boxed.str();
+  const bool find_slots = choices.pipeline.is_cut() && choices.pipeline.send_slots == 0;
+  Emitted emitted =
+      find_slots ? emit_pipeline(walked, choices, profile) : emit_certified(walked.tasks, boxed, choices, profile);
   result.stages["shard"] = tasks.str();
-  const MemoryPlan memory = plan_memory(tasks, boxed, choices);
-  result.plan = emit(tasks, boxed, memory, choices);
-  const Certificate certificate = certify(result.plan, profile.cores);
+  result.plan = std::move(emitted.plan);
+  const Certificate& certificate = emitted.certificate;
   result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical, peak_bytes(result.plan)};
-  result.summary = summarize(result.plan, tasks, boxed, memory, choices);
+  result.summary = summarize(result.plan, certificate, tasks, boxed, emitted.memory, choices);
 
   result.variables = choices.variables;
   result.variables_end = choices.variables_end;

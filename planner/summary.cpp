@@ -1,7 +1,7 @@
 #include "planner/summary.h"
 
 #include <algorithm>
-#include <cstdio>
+#include <cmath>
 #include <map>
 #include <set>
 #include <tuple>
@@ -93,8 +93,8 @@ std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choic
   return result;
 }
 
-Summary summarize(const Plan& plan, const TaskGraph& graph, const Program& program, const MemoryPlan& memory,
-                  const Choices& choices) {
+Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGraph& graph, const Program& program,
+                  const MemoryPlan& memory, const Choices& choices) {
   Summary summary;
   summary.memory.resize(plan.devices.size());
   for (int position = 0; position < choices.positions(); ++position) {
@@ -118,6 +118,15 @@ Summary summarize(const Plan& plan, const TaskGraph& graph, const Program& progr
          std::to_string(plan.rounds) + " rounds; " + std::to_string(plan.tasks.size()) + " actors\n";
   text += traffic_table(plan.promise.traffic);
   text += memory_table(summary.memory, plan.devices);
+  if (choices.pipeline.is_cut()) {
+    summary.bubble = certificate.bubble();
+    summary.send_slots = choices.pipeline.send_slots;
+    text += "  bubble " + std::to_string(std::lround(100 * summary.bubble)) + " %, " +
+            std::to_string(summary.send_slots) + " slots between stages\n";
+    for (int stage = 0; stage < choices.pipeline.stage_count(); ++stage) {
+      text += "  stage " + std::to_string(stage) + ": " + str(fold(graph.turns[static_cast<size_t>(stage)])) + "\n";
+    }
+  }
   text += "  predicted step time " + seconds_text(plan.promise.step_s) + ", bound by " + plan.promise.critical + "\n";
   return summary;
 }

@@ -131,7 +131,8 @@ sanitize() { # <name> <sanitizers>
   if with_system_tools quiet cmake -S . -B "$tree" -G Ninja -DTROUPE_CORE_ONLY=ON "-DTROUPE_SANITIZE=$2" &&
     with_system_tools quiet "${run[@]}" ninja -k 0 -C "$tree"; then
     pass
-    UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=1 \
+    # Not detect_stack_use_after_return: with it g++ 12 aligns a frame to 32 bytes where its vectors need 64.
+    UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=0 \
       with_system_tools "${run[@]}" ctest --test-dir "$tree" -j 2 --output-on-failure --progress \
       --output-junit "$REPORTS/$1.xml" </dev/null >"$REPORTS/$1.log" 2>&1
     status=$?
