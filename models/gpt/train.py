@@ -34,6 +34,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
     parser.add_argument("--mesh", default="dp=2,tp=2", help="axes and sizes (default: %(default)s)")
+    parser.add_argument(
+        "--recipe",
+        default="data_parallel+megatron",
+        help="what lies where, such as zero3+megatron+1f1b (default: %(default)s)",
+    )
     parser.add_argument("--steps", type=int, default=720, help="default: %(default)s")
     parser.add_argument(
         "--batch", type=int, default=8, help="windows per step, a multiple of 8 (default: %(default)s)"
@@ -68,7 +73,7 @@ def make_step(arguments: argparse.Namespace) -> tr.TrainStep:
         optimizer,
         clip_grad_norm=1.0,
         mesh=tr.parse_mesh(arguments.mesh),
-        recipe=tr.recipes.data_parallel() + tr.recipes.megatron(),
+        recipe=tr.recipes.parse(arguments.recipe),
         batch_shards=BATCH_SHARDS,
         seed=arguments.seed,
     )

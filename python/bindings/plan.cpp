@@ -64,6 +64,14 @@ void bind_plan(nb::module_& module) {
       .def_rw("gathered_per_pass", &Choices::gathered_per_pass)
       .def_rw("source_slots", &Choices::source_slots)
       .def_rw("seed", &Choices::seed)
+      .def("cut_stages",
+           [](Choices& self, const std::string& axis, const std::string& schedule, int chunks,
+              const std::map<std::string, int>& chunk_of) {
+             self.cut_stages(axis);
+             self.pipeline.schedule = schedule_named(schedule);
+             self.pipeline.chunks = chunks;
+             self.pipeline.chunk_of = chunk_of;
+           })
       .def("bind_to", [](Choices& self, const Compiled& other) {
         self.variables.insert(other.variables.begin(), other.variables.end());
         self.variables_end = other.variables_end;
@@ -89,6 +97,7 @@ void bind_plan(nb::module_& module) {
                      for (int64_t bytes : self.plan.promise.peak) result.append(bytes);
                      return result;
                    })
+      .def_prop_ro("bubble", [](const Compiled& self) { return self.summary.bubble; })
       .def_prop_ro("predicted_step_s", [](const Compiled& self) { return self.plan.promise.step_s; })
       .def_prop_ro("variables",
                    [](const Compiled& self) {

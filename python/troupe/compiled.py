@@ -61,7 +61,7 @@ def compile(
         rows_per_piece(len(array), ranks, 1)
     call = Call(
         module,
-        Session(module, chosen, parameters.default_seed()),
+        Session(module, chosen, parameters.default_seed(), decision),
         tuple(arrays),
         {},
         given,

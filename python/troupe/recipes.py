@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial, reduce
 
 from troupe._troupe import PlanError
 from troupe.layout import B, S
@@ -11,6 +13,7 @@ from troupe.layouts import Rule
 from troupe.mesh import Mesh
 from troupe.nn.layers import Linear
 from troupe.nn.module import Module
+from troupe.stages import Stages, cut_at, cut_evenly
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Decision:
     data_axes: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     gathered_per_pass: set[str] = field(default_factory=set)
+    stages: Stages | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -40,6 +44,9 @@ class Recipe:
             result.data_axes += [axis for axis in decision.data_axes if axis not in result.data_axes]
             result.rules += decision.rules
             result.gathered_per_pass |= decision.gathered_per_pass
+            if decision.stages is not None and result.stages is not None:
+                raise PlanError(f"{self!r}: only one pipeline is possible")
+            result.stages = result.stages or decision.stages
             result.notes += decision.notes
         return result
 
@@ -90,6 +97,35 @@ def zero(stage: int, axis: str = "dp") -> Recipe:
     return _recipe(name, axis, decide)
 
 
+def pipeline(
+    schedule: str = "1f1b", axis: str = "pp", chunks_per_stage: int = 1, cut: Sequence[str] | None = None
+) -> Recipe:
+    """The model is cut into stages along `axis`; each works on other pieces of the batch at the same time.
+
+    schedule: "gpipe" (all forward passes, then all backward passes), "1f1b" (in turn, so that a stage holds no more
+    pieces than stages follow), "interleaved" (1f1b with `chunks_per_stage` chunks on every stage: a bubble as many times
+    shorter) or "zero_bubble" (backward passes in two parts; those of weights fill the bubble). Pieces are the batch
+    shards of a device times pieces_per_shard: at least as many as there are stages. cut: the names of the modules at
+    which the chunks after the first begin; by default the model's children, in the order in which they were assigned and
+    with lists of modules taken apart, are shared out evenly.
+    """
+    name = f"pipeline({schedule!r}, {axis!r})"
+    if chunks_per_stage < 1 or (chunks_per_stage > 1) != (schedule == "interleaved"):
+        raise PlanError(f"{name}: chunks_per_stage={chunks_per_stage}; 'interleaved' has 2 or more, others 1")
+
+    def decide(model: Module, mesh: Mesh) -> Decision:
+        size = mesh.axis_size(axis)
+        chunks = size * chunks_per_stage
+        if size == 1:
+            return Decision()
+        if cut is not None and len(cut) != chunks - 1:
+            raise PlanError(f"{name}: cut names {len(cut)} modules; {chunks} chunks begin at {chunks - 1}")
+        chunk_of = cut_evenly(model, chunks, name) if cut is None else cut_at(model, cut, name)
+        return Decision(stages=Stages(axis, schedule, chunks, chunk_of))
+
+    return _recipe(name, axis, decide)
+
+
 COLUMN = ("q", "k", "v", "qkv", "up", "gate", "fc1", "c_attn", "c_fc", "head", "lm_head")
 ROW = ("out", "down", "proj", "fc2", "c_proj")
 
@@ -122,3 +158,21 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
         return Decision(rules=rules)
 
     return _recipe(name, axis, decide)
+
+
+def parse(text: str) -> Recipe:
+    """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
+
+    The names are data_parallel, zero1, zero2, zero3, megatron and the schedules of `pipeline`. Raises PlanError, with
+    them, for another.
+    """
+    known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
+    known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
+    known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
+    known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
+    parts = []
+    for name in text.split("+"):
+        if name.strip() not in known:
+            raise PlanError(f"recipe '{text}': there is no '{name.strip()}'; {', '.join(known)} are possible")
+        parts.append(known[name.strip()]())
+    return reduce(operator.add, parts)

@@ -7,7 +7,7 @@ lets Ctrl-C through.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from troupe._troupe import FaultError, PlanError
 from troupe.mesh import Mesh
 from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
+from troupe.recipes import Decision
 from troupe.trace import Trace
 
 PATIENCE_S = 120.0
@@ -80,10 +81,10 @@ class LoadedPlan:
 class Session:
     """Devices, variables and plans. Holds a model's parameters from the first plan to `close`."""
 
-    def __init__(self, model: Module, mesh: Mesh, seed: int, gathered_per_pass: Set[str] = frozenset()):
+    def __init__(self, model: Module, mesh: Mesh, seed: int, decision: Decision | None = None):
         self.mesh = mesh
         self.seed = seed
-        self.gathered_per_pass = gathered_per_pass
+        self.decision = decision if decision is not None else Decision()
         self.closed = False
         self.saved: dict[str, np.ndarray] = {}
         self.cluster = _troupe.Session(mesh.size, 0)
@@ -129,7 +130,7 @@ class Session:
                 data_axes,
                 batch_shards,
                 pieces_per_shard,
-                self.gathered_per_pass,
+                self.decision,
                 self._last,
             )
         )
@@ -200,7 +201,7 @@ def compile_trace(
     data_axes: Sequence[str] = (),
     batch_shards: int = 1,
     pieces_per_shard: int = 1,
-    gathered_per_pass: Set[str] = frozenset(),
+    decision: Decision | None = None,
     bound_to: Any = None,
 ) -> Any:
     """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
@@ -208,7 +209,10 @@ def compile_trace(
     choices.data_axes = list(data_axes)
     choices.batch_shards = batch_shards
     choices.pieces_per_shard = pieces_per_shard
-    choices.gathered_per_pass = set(gathered_per_pass)
+    if decision is not None:
+        choices.gathered_per_pass = decision.gathered_per_pass
+        if (stages := decision.stages) is not None:
+            choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
     choices.seed = seed
     if bound_to is not None:
         choices.bind_to(bound_to)

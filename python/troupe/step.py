@@ -80,8 +80,7 @@ class TrainStep:
         self.clip_grad_norm = clip_grad_norm
         self.seed = seed
         self.on_nonfinite = on_nonfinite
-        self.notes = decision.notes
-        self.gathered_per_pass = decision.gathered_per_pass
+        self.decision = decision
         names = [name for name, _ in model.named_parameters()]
         self.pins: Pins = resolve(decision.rules + rules_of(layouts or {}), names)
         self.steps = 0
@@ -99,7 +98,7 @@ class TrainStep:
             if self._session is not None:
                 self._state = self._session.saved
             self._plans, self._current = {}, None
-            self._session = Session(self.model, self.mesh, self.seed, self.gathered_per_pass)
+            self._session = Session(self.model, self.mesh, self.seed, self.decision)
             self._session.set_initial(self._state)
         return self._session
 
@@ -113,8 +112,8 @@ class TrainStep:
             fields, rows = source.fields, source.batch_rows
         key = self._key(fields, rows)
         if self._session is not None and not self._session.closed and key in self._plans:
-            return Plan(self._plans[key].compiled, self.notes)
-        return Plan(self._compiled(key, fields, rows), self.notes)
+            return Plan(self._plans[key].compiled, self.decision.notes)
+        return Plan(self._compiled(key, fields, rows), self.decision.notes)
 
     def _compiled(self, key: Any, fields: Fields, rows: int) -> Any:
         """The plan for a session that has none yet."""
@@ -129,7 +128,7 @@ class TrainStep:
                     self.data_axes,
                     self.batch_shards,
                     self.pieces_per_shard,
-                    self.gathered_per_pass,
+                    self.decision,
                 ),
             )
         return self._planned[1]

@@ -6,7 +6,7 @@ from model import GPT
 
 import troupe as tr
 from troupe import functional as F
-from troupe.recipes import data_parallel, megatron, zero
+from troupe.recipes import data_parallel, megatron, parse, pipeline, zero
 
 
 def make_step(model, axes, recipe, **options):
@@ -57,6 +57,67 @@ def test_hybrid_sharding_keeps_the_bits(stage, one_device):
 def test_zero_composes_with_tensor_parallelism():
     axes = {"dp": 2, "tp": 2}
     assert_same(run(axes, zero(3) + megatron()), run(axes, data_parallel() + megatron()))
+
+
+@pytest.mark.parametrize("schedule", ["gpipe", "1f1b", "zero_bubble"])
+@pytest.mark.parametrize("axes", [{"pp": 2}, {"pp": 5}, {"dp": 2, "pp": 2}, {"pp": 2, "dp": 4}], ids=str)
+def test_pipelines_keep_the_bits(schedule, axes, one_device):
+    if axes == {"pp": 2, "dp": 4} and schedule == "gpipe":
+        assert_same(run(axes, zero(3) + pipeline(schedule)), one_device)
+    else:
+        assert_same(run(axes, data_parallel() + pipeline(schedule)), one_device)
+
+
+def test_interleaved_pipelines_keep_the_bits(one_device):
+    assert_same(run({"pp": 2}, pipeline("interleaved", chunks_per_stage=2)), one_device)
+    assert_same(run({"pp": 2}, pipeline(cut=["blocks.1"])), one_device)
+
+
+def test_pipelines_compose_with_everything():
+    axes = {"dp": 2, "pp": 2, "tp": 2}
+    whole = run({"dp": 2, "tp": 2}, data_parallel() + megatron())
+    assert_same(run(axes, parse("zero3+megatron+1f1b")), whole)
+    assert_same(run(axes, parse("data_parallel+megatron+zero_bubble")), whole)
+
+
+def test_a_pipeline_evaluates_and_generates():
+    results = []
+    for axes in ({}, {"pp": 3}, {"dp": 2, "pp": 2}):
+        model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
+        ids = np.random.default_rng(0).integers(0, 64, (16, 17))
+        batch = {"x": ids[:, :-1], "y": ids[:, 1:]}
+        with make_step(model, axes, data_parallel() + pipeline()) as step:
+            step(batch)
+            validation = tr.evaluate(step, tr.data.arrays(**batch, batch=16, shuffle=False)).loss
+            results.append((validation, tr.generate(step, [1, 2, 3], 5, seed=1).tolist()))
+    assert results[0][1] == results[1][1] == results[2][1]
+    assert np.allclose([loss for loss, _ in results], results[0][0], rtol=1e-6)
+
+
+def test_the_summary_shows_what_a_pipeline_does():
+    model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
+    step = make_step(model, {"pp": 2}, pipeline())
+    ids = np.zeros((16, 17), np.int64)
+    text = step.plan({"x": ids[:, :-1], "y": ids[:, 1:]}).summary()
+    assert "in each of 2 stages (1f1b)" in text and "bubble" in text
+    assert "stage 0: F0 " in text or "stage 0: 2xF0" in text
+
+
+def test_what_no_pipeline_can_do_is_refused_with_what_it_can():
+    model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
+    batch = {"x": np.zeros((16, 16), np.int64), "y": np.zeros((16, 16), np.int64)}
+    with pytest.raises(tr.PlanError, match="8 chunks, but the model has 6 parts .*blocks.1.*at most 6"):
+        make_step(model, {"pp": 8}, pipeline())
+    with pytest.raises(tr.PlanError, match="4 stages needs as many pieces.*there are 2; more batch_shards"):
+        make_step(model, {"pp": 4}, pipeline(), batch_shards=2).plan(batch)
+    with pytest.raises(tr.PlanError, match="no schedule 'dualpipe'.*'zero_bubble'"):
+        make_step(model, {"pp": 2}, pipeline("dualpipe")).plan(batch)
+    with pytest.raises(tr.PlanError, match=r"cut=\['blocks'\] must name parts in their order, of pos, blocks.0"):
+        make_step(model, {"pp": 2}, pipeline(cut=["blocks"]))
+    with pytest.raises(tr.PlanError, match="only one pipeline"):
+        make_step(model, {"pp": 2}, pipeline() + pipeline())
+    with pytest.raises(tr.PlanError, match="there is no 'zero4'; data_parallel"):
+        parse("zero4+megatron")
 
 
 def test_what_is_stored_in_parts_is_saved_whole_and_loads_anywhere(tmp_path):
