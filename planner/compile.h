@@ -24,6 +24,7 @@ struct Summary {
   std::vector<MemoryByKind> memory;       // per device
   std::vector<std::string> peak_tensors;  // of the device with the highest peak: "name f32[..] 1.0 MiB"
   double bubble = 0;                      // see Certificate
+  double cycle_s = 0;                     // see Certificate
   int send_slots = 0;                     // of a pipeline: slots of what another stage reads
   std::string text;                       // what TrainStep.plan().summary() prints
 };

@@ -98,6 +98,71 @@ TEST(Schedules, AllTurnsAreThereAndInOrder) {
   }
 }
 
+struct Times {
+  double forward = 1;
+  double backward = 2;  // all of it
+  double weight = 0;    // that part of it which may come later
+};
+
+// When all stages are done, each as soon as what it waits for is there; times[c] of chunk c.
+double makespan(const Pipeline& pipeline, int pieces, const std::vector<Times>& times) {
+  const bool split = pipeline.schedule == Schedule::zero_bubble;
+  std::map<std::pair<Turn, int>, double> done;  // by turn and piece
+  std::vector<double> free_at(pipeline.stages.size(), 0);
+  std::vector<size_t> next(pipeline.stages.size(), 0);
+  std::vector<std::vector<Turn>> turns;
+  std::map<Turn, int> fired;
+  for (int stage = 0; stage < pipeline.stage_count(); ++stage) turns.push_back(turns_of(pipeline, stage, pieces));
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (size_t stage = 0; stage < turns.size(); ++stage) {
+      while (next[stage] < turns[stage].size()) {
+        const Turn turn = turns[stage][next[stage]];
+        const int piece = fired[turn];
+        const bool forward = turn.pass == Pass::forward;
+        const Turn before{turn.pass, turn.chunk + (forward ? -1 : 1)};
+        const bool first = turn.pass == Pass::weight || before.chunk < 0 || before.chunk == pipeline.chunks;
+        if (!first && !done.contains({before, piece})) break;
+        const Times& time = times[static_cast<size_t>(turn.chunk)];
+        const double takes = forward                     ? time.forward
+                             : turn.pass == Pass::weight ? time.weight
+                             : split                     ? time.backward - time.weight
+                                                         : time.backward;
+        const double begin = first ? free_at[stage] : std::max(free_at[stage], done.at({before, piece}));
+        free_at[stage] = done[{turn, piece}] = begin + takes;
+        ++fired[turn];
+        ++next[stage];
+        moved = true;
+      }
+    }
+  }
+  for (size_t stage = 0; stage < turns.size(); ++stage) EXPECT_EQ(next[stage], turns[stage].size()) << "stuck";
+  return *std::max_element(free_at.begin(), free_at.end());
+}
+
+// F, B and W of all chunks of a stage together: (p - 1)(F + B) of every step is a bubble under GPipe and 1F1B, with v
+// chunks per stage (p - 1)(F + B) / v (Narayanan et al. 2021, section 2), with backward passes in two parts
+// (p - 1)(F + B - 2W), B being all of the backward pass (Qi et al. 2023, table 1: (p - 1)(T_F + T_B - T_W) for ZB-H1).
+TEST(Schedules, BubblesAreThePublishedOnes) {
+  for (int stages : {2, 4, 8}) {
+    for (int pieces : {2 * stages, 4 * stages}) {
+      const auto bubble = [&](Schedule schedule, int per_stage) {
+        const Pipeline pipeline = pipeline_of(stages, schedule, per_stage);
+        const double share = 1.0 / per_stage;
+        const std::vector<Times> times(static_cast<size_t>(pipeline.chunks), {1 * share, 2 * share, 1 * share});
+        return makespan(pipeline, pieces, times) - pieces * 3.0;
+      };
+      SCOPED_TRACE(testing::Message() << stages << " stages, " << pieces << " pieces");
+      EXPECT_NEAR(bubble(Schedule::gpipe, 1), (stages - 1) * 3.0, 1e-9);
+      EXPECT_NEAR(bubble(Schedule::one_f_one_b, 1), (stages - 1) * 3.0, 1e-9);
+      EXPECT_NEAR(bubble(Schedule::interleaved, 2), (stages - 1) * 3.0 / 2, 1e-9);
+      EXPECT_NEAR(bubble(Schedule::interleaved, 4), (stages - 1) * 3.0 / 4, 1e-9);
+      // T_F = T_B = T_W = 1, where T_B is what other stages wait for.
+      EXPECT_NEAR(bubble(Schedule::zero_bubble, 1), (stages - 1) * 1.0, 1e-9);
+    }
+  }
+}
+
 std::string refusal(const Pipeline& pipeline, int pieces) {
   try {
     turns_of(pipeline, 0, pieces);

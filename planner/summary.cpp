@@ -118,8 +118,9 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
          std::to_string(plan.rounds) + " rounds; " + std::to_string(plan.tasks.size()) + " actors\n";
   text += traffic_table(plan.promise.traffic);
   text += memory_table(summary.memory, plan.devices);
+  summary.bubble = certificate.bubble();
+  summary.cycle_s = certificate.cycle_s;
   if (choices.pipeline.is_cut()) {
-    summary.bubble = certificate.bubble();
     summary.send_slots = choices.pipeline.send_slots;
     text += "  bubble " + std::to_string(std::lround(100 * summary.bubble)) + " %, " +
             std::to_string(summary.send_slots) + " slots between stages\n";

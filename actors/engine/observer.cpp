@@ -50,6 +50,18 @@ Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, st
     for (const PlanPart& part : output.parts) fetched_[part.reg.index()] = true;
   }
   find_places();
+  find_kept();
+}
+
+void Observer::find_kept() {
+  kept_.resize(plan_.registers.size());
+  for (const PlanTask& task : plan_.tasks) {
+    for (const PlanRead& read : task.inputs) {
+      const PlanRegister& reg = plan_.reg(read.reg);
+      if (reg.arena != ArenaKind::workspace || !reg.producer.valid()) continue;
+      if (plan_.task(reg.producer).stream != task.stream) kept_[read.reg.index()] = true;
+    }
+  }
 }
 
 void Observer::find_places() {
@@ -124,6 +136,10 @@ void Observer::add_live(Place& place, int64_t bytes) {
 void Observer::take_live(int32_t reg, size_t slot, int holders) {
   if (holders == 0 || slots_[static_cast<size_t>(reg)].empty()) return;
   Slot& taken = slots_[static_cast<size_t>(reg)][slot];
+  if (kept_[static_cast<size_t>(reg)]) {
+    if (taken.holders > 0) return;
+    holders = 1;
+  }
   Place& place = places_[static_cast<size_t>(taken.place)];
   const int64_t bytes = std::max(place.bytes, plan_.registers[static_cast<size_t>(reg)].bytes);
   if (bytes > place.bytes) add_live(place, bytes - place.bytes);
@@ -133,7 +149,7 @@ void Observer::take_live(int32_t reg, size_t slot, int holders) {
 }
 
 void Observer::drop_live(int32_t reg, size_t slot) {
-  if (slots_[static_cast<size_t>(reg)].empty()) return;
+  if (slots_[static_cast<size_t>(reg)].empty() || kept_[static_cast<size_t>(reg)]) return;
   Slot& dropped = slots_[static_cast<size_t>(reg)][slot];
   Place& place = places_[static_cast<size_t>(dropped.place)];
   --dropped.holders;

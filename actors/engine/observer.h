@@ -58,6 +58,7 @@ class Observer {
     int32_t place = 0;
   };
   void find_places();
+  void find_kept();
   void begin_writing(const TaskActor& task);
   void end_writing(const TaskActor& task);
   void count_scratch(const TaskActor& task, int sign);
@@ -75,6 +76,9 @@ class Observer {
   std::vector<std::vector<Slot>> slots_;  // by register; none for control edges and variables
   std::vector<Place> places_;
   std::vector<bool> fetched_;  // by register: the driver reads it, at any time
+  // By register: another stream reads it too. When that is done with a slot is a matter of timing, so the slot counts from
+  // its first writing on: the count is the same in every run, and the one that the plan promises.
+  std::vector<bool> kept_;
   std::optional<NonFinite> nonfinite_;
   int64_t messages_ = 0;
   int64_t crossing_ = 0;

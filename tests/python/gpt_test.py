@@ -74,12 +74,10 @@ def test_the_memory_that_is_used_is_the_memory_that_was_promised(axes):
         step(batch)
         (plan,) = step._plans.values()
         step.session.cluster.observe(plan.handle, False, True)
-        step(batch)
+        for _ in range(2):
+            step(batch)
         used, promised = step.session.cluster.peak_bytes(plan.handle), plan.compiled.promised_peak
-    if not axes:
-        assert used == promised
-    for ours, theirs in zip(used, promised, strict=True):  # when another device frees a slot depends on timing
-        assert 0.95 * theirs < ours <= theirs
+    assert used == promised
 
 
 def test_the_attention_is_causal():

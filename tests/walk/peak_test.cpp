@@ -41,7 +41,7 @@ TEST(Peak, OfOneDeviceIsWhatTheEngineCounts) {
   }
 }
 
-TEST(Peak, OfSeveralDevicesBoundsWhatTheEngineCountsUnderAnyTiming) {
+TEST(Peak, OfSeveralDevicesIsWhatTheEngineCountsUnderAnyTiming) {
   GptShape gpt{.vocab = 13, .layers = 2, .dim = 16, .heads = 4, .seq = 6, .rows = 2};
   for (const auto& [dp, tp, shards] : {std::tuple(2, 2, 4), {1, 3, 2}, {3, 1, 4}}) {
     gpt.rows = 8 / shards * dp;
@@ -52,10 +52,22 @@ TEST(Peak, OfSeveralDevicesBoundsWhatTheEngineCountsUnderAnyTiming) {
           peaks_of(gpt_model(gpt).graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), gpt_batches(gpt, 8), how);
       ASSERT_EQ(peaks.promised.size(), static_cast<size_t>(dp * tp));
       for (size_t d = 0; d < peaks.promised.size(); ++d) {
-        EXPECT_LE(peaks.counted[d], peaks.promised[d]) << "device " << d << ", seed " << seed;
-        EXPECT_GT(peaks.counted[d], peaks.promised[d] / 2) << "device " << d << ", seed " << seed;
+        EXPECT_EQ(peaks.counted[d], peaks.promised[d]) << "device " << d << ", seed " << seed;
       }
     }
+  }
+}
+
+TEST(Arenas, NobodyWritesOutsideOfWhatThePlanGaveOut) {
+  // Sizes that leave gaps behind nearly every tensor.
+  GptShape gpt{.vocab = 13, .layers = 2, .dim = 20, .heads = 4, .seq = 7, .rows = 2};
+  for (const auto& [dp, tp, shards] : {std::tuple(1, 1, 2), {2, 2, 4}, {1, 3, 2}, {3, 1, 4}}) {
+    SCOPED_TRACE(testing::Message() << "dp=" << dp << " tp=" << tp);
+    gpt.rows = 8 / shards * dp;
+    const Trained run = train(gpt_model(gpt).graph, choices_on({{"dp", dp}, {"tp", tp}}, shards), gpt_batches(gpt, 8),
+                              3, {.executors = 2, .watch_gaps = true});
+    EXPECT_GT(run.gap_bytes, 1000);
+    EXPECT_EQ(run.written_gap, "");
   }
 }
 

@@ -50,6 +50,24 @@ TEST(ScrambledRun, AnyTimingOfAGptGivesTheBitsOfThreads) {
   }
 }
 
+TEST(ScrambledRun, AnyTimingOfAPipelineGivesTheBitsOfThreads) {
+  GptShape shape{.vocab = 13, .layers = 2, .dim = 16, .heads = 4, .seq = 6, .rows = 2};
+  const int64_t batch = 8;
+  for (const auto& [axes, schedule, zero] : {std::tuple(std::vector<Axis>{{"pp", 3}}, Schedule::one_f_one_b, false),
+                                             {std::vector<Axis>{{"pp", 2}, {"tp", 2}}, Schedule::zero_bubble, false},
+                                             {std::vector<Axis>{{"dp", 2}, {"pp", 2}}, Schedule::gpipe, true}}) {
+    Choices choices = choices_on(axes, 4);
+    cut_pipeline(choices, {"tok", "pos", "blocks.0", "blocks.1", "ln", "head"}, schedule);
+    shape.rows = batch / 4 * choices.data_parallel_size();
+    ModelBuilder model = gpt_model(shape);
+    if (zero) model.zero("dp", choices, true);
+    expect_any_timing_gives_the_same(model.graph, choices,
+                                     {{"x", random_ids("x", {batch, shape.seq}, shape.vocab)},
+                                      {"y", random_ids("y", {batch, shape.seq}, shape.vocab)}},
+                                     6);
+  }
+}
+
 // That the runs above find what they look for.
 TEST(ScrambledRun, WithoutControlEdgesSomeTimingOverwritesWhatIsStillRead) {
   const MlpShape shape;

@@ -11,6 +11,7 @@
 #include "planner/compile.h"
 #include "runtime/base/random.h"
 #include "tests/walk/scrambled_run.h"
+#include "tests/walk/untouched.h"
 
 namespace troupe {
 namespace {
@@ -112,6 +113,8 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   for (const PlanVariable& variable : plan.variables) {
     engine.write(handle, variable, bytes_of(values.at(variable.name)));
   }
+  std::optional<Untouched> untouched;
+  if (how.watch_gaps) untouched.emplace(engine, handle);
   Trained result;
   for (int step = 0; step < steps; ++step) {
     engine.start(handle, step, 1);
@@ -132,6 +135,10 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
     engine.read(handle, variable, bytes_of(values.at(variable.name)));
   }
   result.variables = std::move(values);
+  if (untouched) {
+    result.gap_bytes = untouched->bytes();
+    result.written_gap = untouched->flaw();
+  }
   if (how.count_live_bytes) result.peak_bytes = engine.observations(handle).peak_workspace;
   return result;
 }
@@ -141,7 +148,8 @@ Trained train(const Graph& graph, const Choices& choices, const Batches& batches
 }
 
 Trained interpret_training(const Graph& graph, const Batches& batches, int steps) {
-  Trained result{{}, initial_variables(graph), {}};
+  Trained result;
+  result.variables = initial_variables(graph);
   for (int step = 0; step < steps; ++step) {
     std::map<ValueId, HostTensor> given;
     for (const SourceValue& source : graph.sources()) given.emplace(source.value, batches.at(source.name)(step));

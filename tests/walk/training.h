@@ -31,6 +31,7 @@ struct HowToRun {
   int executors = 1;
   std::optional<uint64_t> scrambled = {};  // this seed's timing instead of threads
   bool count_live_bytes = false;
+  bool watch_gaps = false;  // see Untouched
 };
 
 // The first output after each step, the variables after the last.
@@ -38,6 +39,8 @@ struct Trained {
   std::vector<float> losses;
   std::map<std::string, HostTensor> variables;
   std::vector<int64_t> peak_bytes;  // per device, where they were counted
+  int64_t gap_bytes = 0;            // where gaps were watched
+  std::string written_gap;
 };
 // Reports a failure of the test when something goes wrong.
 Trained run_plan(const Graph& graph, const Plan& plan, const Batches& batches, int steps, const HowToRun& how);
