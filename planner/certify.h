@@ -29,7 +29,7 @@ struct Certificate {
   double cycle_s = 0;    // the maximum cycle ratio: step_s where every device runs by itself
   double busiest_s = 0;  // the work of the busiest stream per step
   // The part of a step in which even the busiest stream waits.
-  double bubble() const { return cycle_s > 0 ? 1 - busiest_s / cycle_s : 0; }
+  double bubble() const { return cycle_s > busiest_s ? 1 - busiest_s / cycle_s : 0; }
 };
 
 // Throws PlanError that names a cycle without tokens: such a plan would hang.

@@ -194,5 +194,30 @@ TEST(Certify, TrafficIsThatOfARing) {
   EXPECT_EQ(traffic[0], (PlanTraffic{"all_reduce", "dp", 1, 2 * tensors * 3, traffic[0].messages}));
 }
 
+// What is said of one device of each class is what is said of all of them.
+TEST(Certify, OneDevicePerClassStandsForTheOthers) {
+  Profile profile;
+  profile.cores = 0;
+  for (const std::vector<Axis>& axes :
+       {std::vector<Axis>{{"dp", 4}, {"tp", 2}}, {{"dp", 2}, {"pp", 2}, {"tp", 2}}, {{"dp", 8}}}) {
+    Choices choices = choices_on(axes, 16);
+    if (choices.mesh.find_axis("pp") >= 0) {
+      cut_pipeline(choices, {"tok", "pos", "blocks.0", "blocks.1", "ln", "head"}, Schedule::one_f_one_b);
+    }
+    ModelBuilder model =
+        gpt_model({.vocab = 64, .layers = 2, .dim = 64, .heads = 4, .seq = 16, .rows = choices.data_parallel_size()});
+    if (choices.mesh.find_axis("tp") >= 0) split_blocks(model, "tp");
+    model.zero("dp", choices, true);
+    const Compiled all = compile(model.graph, choices, profile);
+    choices.one_per_class = true;
+    const Compiled one = compile(model.graph, choices, profile);
+    SCOPED_TRACE(choices.mesh.str());
+    EXPECT_EQ(one.plan.streams.size() * static_cast<size_t>(choices.mesh.size()), all.plan.streams.size());
+    EXPECT_NEAR(one.summary.cycle_s, all.summary.cycle_s, all.summary.cycle_s * 1e-6);
+    EXPECT_EQ(one.summary.memory, all.summary.memory);
+    EXPECT_EQ(one.plan.promise.traffic, all.plan.promise.traffic);
+  }
+}
+
 }  // namespace
 }  // namespace troupe

@@ -37,6 +37,9 @@ struct Choices {
   std::vector<int64_t> variables_end;  // by device: where the variables arena is free; empty: at 0
   Topology topology;                   // empty places: one host
   Pipeline pipeline;
+  // The plan shows one device of each class of equal devices, which stands for all of them: made to be looked at, in a
+  // time that does not grow with the number of devices, and not to be run.
+  bool one_per_class = false;
 
   // Takes an axis out of the mesh: its coordinates become the stages of the pipeline.
   void cut_stages(const std::string& axis);

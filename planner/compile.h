@@ -1,6 +1,7 @@
 // From a logical graph to a plan: the walk, stage by stage.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 
@@ -18,15 +19,17 @@ struct MemoryByKind {
   int64_t gradients = 0;    // workspace at its peak: accumulators and reduced gradients
   int64_t io = 0;           // read-ahead and fetched values
   int64_t total() const { return parameters + optimizer + activations + gradients + io; }
+  bool operator==(const MemoryByKind&) const = default;
 };
 
 struct Summary {
-  std::vector<MemoryByKind> memory;       // per device
-  std::vector<std::string> peak_tensors;  // of the device with the highest peak: "name f32[..] 1.0 MiB"
-  double bubble = 0;                      // see Certificate
-  double cycle_s = 0;                     // see Certificate
-  int send_slots = 0;                     // of a pipeline: slots of what another stage reads
-  std::string text;                       // what TrainStep.plan().summary() prints
+  std::vector<MemoryByKind> memory;              // per device
+  std::vector<std::string> peak_tensors;         // of the device with the highest peak: "name f32[..] 1.0 MiB"
+  double bubble = 0;                             // see Certificate
+  double cycle_s = 0;                            // see Certificate
+  std::array<int64_t, kLinkKinds> link_bytes{};  // per step, received by all devices together, by kind of link
+  int send_slots = 0;                            // of a pipeline: slots of what another stage reads
+  std::string text;                              // what TrainStep.plan().summary() prints
 };
 
 struct Compiled {

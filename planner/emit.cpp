@@ -16,7 +16,11 @@ namespace {
 class EmitStage {
  public:
   EmitStage(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, const Choices& choices)
-      : graph_(graph), program_(program), memory_(memory), choices_(choices), rounds_(choices.rounds()) {}
+      : graph_(graph), program_(program), memory_(memory), choices_(choices), rounds_(choices.rounds()) {
+    for (int position = 0; position < choices.positions(); ++position) {
+      if (stand_in(position) == position) shown_.push_back(position);
+    }
+  }
 
   Plan run() {
     plan_.name = choices_.name;
@@ -25,13 +29,13 @@ class EmitStage {
     plan_.rounds = rounds_;
     for (const std::string& name : choices_.devices) plan_.devices.push_back({name, {0, 0, 0}});
     number();
-    for (int position = 0; position < choices_.positions(); ++position) add_device(position);
-    for (int position = 0; position < choices_.positions(); ++position) {
+    for (int position : shown_) add_device(position);
+    for (int position : shown_) {
       for (size_t r = 0; r < graph_.registers.size(); ++r) {
         if (graph_.registers[r].stage == choices_.stage_at(position)) add_register(static_cast<int>(r), position);
       }
     }
-    for (int position = 0; position < choices_.positions(); ++position) {
+    for (int position : shown_) {
       for (size_t t = 0; t < graph_.tasks.size(); ++t) {
         if (graph_.tasks[t].stage == choices_.stage_at(position)) add_task(static_cast<int>(t), position);
       }
@@ -43,6 +47,10 @@ class EmitStage {
   }
 
  private:
+  // The device that stands for this one.
+  int stand_in(int position) const {
+    return choices_.one_per_class ? graph_.positions[class_of(position)].front() : position;
+  }
   size_t class_of(int position) const { return static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)]); }
   bool of_pieces(int task) const { return graph_.tasks[static_cast<size_t>(task)].segment == Segment::piece; }
 
@@ -63,16 +71,18 @@ class EmitStage {
       std::vector<int64_t> counts(static_cast<size_t>(choices_.pipeline.stage_count()), 0);
       for (const auto& item : items) in_stage.push_back(counts[static_cast<size_t>(item.stage)]++);
       int64_t total = 0;
-      for (int position = 0; position < choices_.positions(); ++position) {
-        first.push_back(total);
+      first.resize(static_cast<size_t>(choices_.positions()));
+      for (int position : shown_) {
+        first[static_cast<size_t>(position)] = total;
         total += counts[static_cast<size_t>(choices_.stage_at(position))];
       }
       return static_cast<size_t>(total);
     };
     plan_.tasks.reserve(count(graph_.tasks, task_in_stage_, first_task_));
     plan_.registers.reserve(count(graph_.registers, register_in_stage_, first_register_));
-    remote_readers_.assign(graph_.registers.size(),
-                           std::vector<std::vector<TaskAt>>(static_cast<size_t>(choices_.positions())));
+    compute_stream_.resize(static_cast<size_t>(choices_.positions()));
+    source_stream_.resize(static_cast<size_t>(choices_.positions()));
+    remote_readers_.resize(graph_.registers.size());
   }
 
   void add_device(int position) {
@@ -98,9 +108,9 @@ class EmitStage {
     }
     add(compute, 1, tasks_of(position, Segment::after, false, std::nullopt));
     add(sources, rounds_, tasks_of(position, Segment::piece, true, std::nullopt));
-    compute_stream_.push_back(StreamId(static_cast<int64_t>(plan_.streams.size())));
+    compute_stream_[static_cast<size_t>(position)] = StreamId(static_cast<int64_t>(plan_.streams.size()));
     plan_.streams.push_back(std::move(compute));
-    source_stream_.push_back(StreamId(static_cast<int64_t>(plan_.streams.size())));
+    source_stream_[static_cast<size_t>(position)] = StreamId(static_cast<int64_t>(plan_.streams.size()));
     if (!sources.segments.empty()) plan_.streams.push_back(std::move(sources));
   }
 
@@ -185,10 +195,14 @@ class EmitStage {
       made.attrs = pull_attrs(pull.regions, pull.flat, pull.filled, static_cast<int>(pull.reduction));
       CHECK(pull_scratch_bytes(pull.regions) <= made.scratch_bytes, made.name);
       const int input = task.inputs.front();
-      for (int source : pull.sources) {
-        made.inputs.push_back(read_of(t, input, source));
+      for (int from : pull.sources) {
+        const int source = stand_in(from);
+        const PlanRead read = read_of(t, input, source);
+        if (choices_.one_per_class && std::find(made.inputs.begin(), made.inputs.end(), read) != made.inputs.end())
+          continue;
+        made.inputs.push_back(read);
         if (source != position) {
-          remote_readers_[static_cast<size_t>(input)][static_cast<size_t>(source)].push_back({t, position});
+          remote_readers_[static_cast<size_t>(input)][source].push_back({t, position});
         }
       }
     }
@@ -227,6 +241,7 @@ class EmitStage {
     const int reg = graph_.register_of[variable.value.index()];
     const int first = choices_.stage_of(value.layout->mesh()) * choices_.mesh.size();
     for (int local = 0; local < choices_.mesh.size(); ++local) {
+      if (stand_in(first + local) != first + local) continue;
       made.parts.push_back({register_id(reg, first + local), value.layout->box(value.type.shape, local), -1});
     }
     plan_.variables.push_back(std::move(made));
@@ -243,8 +258,8 @@ class EmitStage {
     }
     const int first = choices_.stage_of(value.layout->mesh()) * choices_.mesh.size();
     for (int local = 0; local < choices_.mesh.size(); ++local) {
-      if (!value.layout->is_first_copy(local)) continue;
       const int position = first + local;
+      if (!value.layout->is_first_copy(local) || stand_in(position) != position) continue;
       const RegisterId reg = register_id(graph_.register_of[id.index()], position);
       if (batch_dim < 0) {
         made.parts.push_back({reg, value.layout->box(value.type.shape, local), -1});
@@ -285,13 +300,14 @@ class EmitStage {
   const MemoryPlan& memory_;
   const Choices& choices_;
   int rounds_;
+  std::vector<int> shown_;              // positions
   std::vector<int64_t> task_in_stage_;  // by task: how many of its stage come before it
   std::vector<int64_t> first_task_;     // by position
   std::vector<int64_t> register_in_stage_;
   std::vector<int64_t> first_register_;
   std::vector<StreamId> compute_stream_;  // by position
   std::vector<StreamId> source_stream_;
-  std::vector<std::vector<std::vector<TaskAt>>> remote_readers_;  // by register, by position
+  RemoteReaders remote_readers_;
   Plan plan_;
 };
 

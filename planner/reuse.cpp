@@ -107,9 +107,11 @@ class Guards {
 }  // namespace
 
 std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& memory,
-                                   const std::vector<std::vector<std::vector<TaskAt>>>& remote_readers) {
+                                   const RemoteReaders& remote_readers) {
   std::map<std::pair<TaskAt, TaskAt>, int> edges;
   for (size_t position = 0; position < graph.class_of.size(); ++position) {
+    const auto is_read = [&](const auto& by_position) { return by_position.contains(static_cast<int>(position)); };
+    if (std::none_of(remote_readers.begin(), remote_readers.end(), is_read)) continue;
     std::vector<Occupant> occupants = occupants_of(graph, memory, static_cast<size_t>(graph.class_of[position]));
     std::sort(occupants.begin(), occupants.end(), [](const Occupant& a, const Occupant& b) {
       return std::tuple(a.life.first, a.writer, a.reg) < std::tuple(b.life.first, b.writer, b.reg);
@@ -126,8 +128,10 @@ std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& mem
     Guards guards(static_cast<int>(position), edges);
     for (const Occupant& held : occupants) {
       if (held.reg < 0) continue;
-      const std::vector<TaskAt>& readers = remote_readers[static_cast<size_t>(held.reg)][position];
-      if (readers.empty()) continue;
+      const auto& by_position = remote_readers[static_cast<size_t>(held.reg)];
+      const auto read = by_position.find(static_cast<int>(position));
+      if (read == by_position.end()) continue;
+      const std::vector<TaskAt>& readers = read->second;
       const Segment here = graph.tasks[static_cast<size_t>(held.writer)].segment;
       if (here != Segment::piece) {
         guards.guard(held, all, readers);

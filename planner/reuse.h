@@ -1,6 +1,7 @@
 // Control edges for memory that registers share.
 #pragma once
 
+#include <map>
 #include <vector>
 
 #include "planner/memory.h"
@@ -26,7 +27,8 @@ struct ReuseEdge {
 // On one device the stream's order keeps a later slot from overwriting an earlier one that is still read. A reader on
 // another device is in no such order: the next writers of those bytes wait for it by a control edge. `remote_readers`:
 // by register and position, the tasks of other devices that pull from it.
+using RemoteReaders = std::vector<std::map<int, std::vector<TaskAt>>>;
 std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& memory,
-                                   const std::vector<std::vector<std::vector<TaskAt>>>& remote_readers);
+                                   const RemoteReaders& remote_readers);
 
 }  // namespace troupe

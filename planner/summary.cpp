@@ -29,18 +29,34 @@ std::string traffic_table(const std::vector<PlanTraffic>& traffic) {
   return text;
 }
 
+// Devices that are alike share one line.
 std::string memory_table(const std::vector<MemoryByKind>& memory, const std::vector<PlanDevice>& devices) {
-  std::string text = "  " + padded("device", 10) + padded("parameters", 13) + padded("optimizer", 13) +
+  std::string text = "  " + padded("devices", 20) + padded("parameters", 13) + padded("optimizer", 13) +
                      padded("activations", 13) + padded("gradients", 13) + padded("data", 13) + "peak\n";
   for (size_t d = 0; d < memory.size(); ++d) {
     const MemoryByKind& row = memory[d];
-    text += "  " + padded(devices[d].name, 10);
+    const auto first = std::find(memory.begin(), memory.end(), row);
+    if (first != memory.begin() + static_cast<ptrdiff_t>(d)) continue;
+    const auto alike = std::count(first, memory.end(), row);
+    text += "  " + padded(devices[d].name + (alike > 1 ? " and " + std::to_string(alike - 1) + " more" : ""), 20);
     for (int64_t bytes : {row.parameters, row.optimizer, row.activations, row.gradients, row.io}) {
       text += padded(bytes_text(bytes), 13);
     }
     text += bytes_text(row.total()) + "\n";
   }
   return text;
+}
+
+std::array<int64_t, kLinkKinds> link_bytes_of(const Program& program, const Choices& choices) {
+  std::array<int64_t, kLinkKinds> bytes{};
+  for (const ProgramNode& node : program.nodes) {
+    if (node.kind != NodeKind::boxing) continue;
+    const TensorType& type = program.value(node.outputs.front()).type;
+    const BoxingCost cost = cost_of(*node.boxing, type.shape, type.dtype, choices.topology);
+    const int firings = node.rate == Rate::piece ? choices.rounds() : 1;
+    for (size_t kind = 0; kind < bytes.size(); ++kind) bytes[kind] += cost.bytes[kind].value * firings;
+  }
+  return bytes;
 }
 
 std::string pipeline_text(const Choices& choices) {
@@ -120,6 +136,7 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
   text += memory_table(summary.memory, plan.devices);
   summary.bubble = certificate.bubble();
   summary.cycle_s = certificate.cycle_s;
+  summary.link_bytes = link_bytes_of(program, choices);
   if (choices.pipeline.is_cut()) {
     summary.send_slots = choices.pipeline.send_slots;
     text += "  bubble " + std::to_string(std::lround(100 * summary.bubble)) + " %, " +

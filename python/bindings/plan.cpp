@@ -61,9 +61,14 @@ void bind_plan(nb::module_& module) {
       .def_rw("data_axes", &Choices::data_axes)
       .def_rw("batch_shards", &Choices::batch_shards)
       .def_rw("pieces_per_shard", &Choices::pieces_per_shard)
+      .def_rw("one_per_class", &Choices::one_per_class)
       .def_rw("gathered_per_pass", &Choices::gathered_per_pass)
       .def_rw("source_slots", &Choices::source_slots)
       .def_rw("seed", &Choices::seed)
+      .def("in_hosts_of",
+           [](Choices& self, int devices) {
+             self.topology = Topology::hosts(static_cast<int>(self.devices.size()), devices);
+           })
       .def("cut_stages",
            [](Choices& self, const std::string& axis, const std::string& schedule, int chunks,
               const std::map<std::string, int>& chunk_of) {
@@ -78,6 +83,7 @@ void bind_plan(nb::module_& module) {
       });
   nb::class_<Profile>(module, "Profile", "What planning knows about speed.")
       .def(nb::init<>())
+      .def_static("h200", &Profile::h200)
       .def_rw("cores", &Profile::cores);
   nb::class_<Compiled>(module, "Compiled", "A plan, and how it was made.")
       .def_prop_ro("text", [](const Compiled& self) { return to_text(self.plan); })
@@ -95,6 +101,17 @@ void bind_plan(nb::module_& module) {
                    [](const Compiled& self) {
                      nb::list result;
                      for (int64_t bytes : self.plan.promise.peak) result.append(bytes);
+                     return result;
+                   })
+      .def_prop_ro("critical", [](const Compiled& self) { return self.plan.promise.critical; })
+      .def_prop_ro("cycle_s", [](const Compiled& self) { return self.summary.cycle_s; })
+      .def_prop_ro("link_bytes",
+                   [](const Compiled& self) {
+                     nb::dict result;
+                     for (int kind = 0; kind < kLinkKinds; ++kind) {
+                       result[name_of(static_cast<LinkKind>(kind))] =
+                           self.summary.link_bytes[static_cast<size_t>(kind)];
+                     }
                      return result;
                    })
       .def_prop_ro("bubble", [](const Compiled& self) { return self.summary.bubble; })

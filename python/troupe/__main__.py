@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import troupe
-from troupe import _troupe, checkpoint
+from troupe import _troupe, checkpoint, planning
 from troupe.mesh import cuda_devices
 
 
@@ -29,7 +29,10 @@ def _env(_: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    print(_troupe.plan_text(arguments.file), end="")
+    if os.path.exists(arguments.model):
+        print(_troupe.plan_text(arguments.model), end="")
+    else:
+        planning.run(arguments)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> None:
@@ -45,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     env = commands.add_parser("env", help="show what was found on this machine")
     env.set_defaults(run=_env)
-    plan = commands.add_parser("plan", help="show a saved plan as text")
-    plan.add_argument("file", help="a file written by TrainStep.plan(data).save(file)")
+    plan = commands.add_parser("plan", help="plan a published model on any mesh, or show a saved plan")
+    planning.add_arguments(plan)
     plan.set_defaults(run=_plan)
     shown = commands.add_parser("checkpoint", help="list what a checkpoint holds")
     shown.add_argument("directory", help="a checkpoint, or a directory of them")

@@ -103,10 +103,15 @@ def mesh(kind: str = "cpu", *, memory: str | int = 0, **axes: int) -> Mesh:
 
 def parse_mesh(text: str, kind: str = "cpu", memory: str | int = 0) -> Mesh:
     """A mesh from a command line's text such as "dp=2,tp=2"; "" is one device. Raises PlanError when it cannot be."""
+    return mesh(kind, memory=memory, **parse_axes(text))
+
+
+def parse_axes(text: str) -> dict[str, int]:
+    """Names and sizes from "dp=2,tp=2". Raises PlanError for any other form."""
     axes: dict[str, int] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, size = part.partition("=")
-        if not name.isidentifier() or not size.isdigit() or name in axes:
+        if not name.isidentifier() or not size.isdigit() or int(size) == 0 or name in axes:
             raise PlanError(f"mesh {text!r}: {part!r} is no axis; write for example dp=2,tp=2")
         axes[name] = int(size)
-    return mesh(kind, memory=memory, **axes)
+    return axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,29 @@ class Plan:
     def predicted_step_s(self) -> float:
         """The step time in seconds that no run of this plan can beat, under the profile."""
         return self._compiled.predicted_step_s
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a program would want to know: collectives by kind and axis, memory of the devices that are alike, bytes per
+        kind of link, and the certificate. Bytes are per step; those of collectives and links over all devices."""
+        alike = Counter(tuple(row.items()) for row in self.memory)
+        return {
+            "collectives": [
+                {"kind": kind, "axis": axis, "count": count, "bytes": size}
+                for kind, axis, count, size in self.traffic
+            ],
+            "memory": [
+                {"devices": count, "peak": sum(size for _, size in row), **dict(row)}
+                for row, count in alike.items()
+            ],
+            "link_bytes": self._compiled.link_bytes,
+            "predicted_step_s": self.predicted_step_s,
+            "certificate": {
+                "bound_by": self._compiled.critical,
+                "cycle_s": self._compiled.cycle_s,
+                "bubble": self._compiled.bubble,
+            },
+            "notes": self.notes,
+        }
 
     def save(self, path: str) -> None:
         """Writes the plan to a file; `troupe plan FILE` shows it."""

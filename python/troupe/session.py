@@ -205,18 +205,32 @@ def compile_trace(
     bound_to: Any = None,
 ) -> Any:
     """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
+    choices = choices_for(name, mesh, seed, data_axes, batch_shards, pieces_per_shard, decision)
+    if bound_to is not None:
+        choices.bind_to(bound_to)
+    return _troupe.compile(trace.graph, choices, _troupe.Profile())
+
+
+def choices_for(
+    name: str,
+    mesh: Mesh,
+    seed: int,
+    data_axes: Sequence[str],
+    batch_shards: int,
+    pieces_per_shard: int,
+    decision: Decision | None,
+) -> Any:
+    """What is decided about a plan, as the planner takes it."""
     choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
     choices.data_axes = list(data_axes)
     choices.batch_shards = batch_shards
     choices.pieces_per_shard = pieces_per_shard
+    choices.seed = seed
     if decision is not None:
         choices.gathered_per_pass = decision.gathered_per_pass
         if (stages := decision.stages) is not None:
             choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
-    choices.seed = seed
-    if bound_to is not None:
-        choices.bind_to(bound_to)
-    return _troupe.compile(trace.graph, choices, _troupe.Profile())
+    return choices
 
 
 def rows_per_piece(rows: int, batch_shards: int, pieces_per_shard: int) -> int:

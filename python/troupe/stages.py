@@ -22,8 +22,8 @@ class Stages:
 
 
 def cut_evenly(model: Module, chunks: int, what: str) -> dict[str, int]:
-    """The chunk of every part of the model: its direct children in the order in which they were assigned, lists of modules
-    taken apart. The largest chunk is as small as can be, measured in the parameters that products use.
+    """The chunk of every part of the model: its children in the order in which they were assigned; lists of modules, and
+    a child that holds most of the model, are taken apart into theirs. The largest chunk is as small as can be, measured in the parameters that products use.
 
     Raises PlanError when there are more chunks than parts.
     """
@@ -53,8 +53,13 @@ def _parts(module: Module, prefix: str) -> list[tuple[str, Module | None]]:
     ]
     for name, child in module.named_children():
         path = f"{prefix}.{name}" if prefix else name
-        own += _parts(child, path) if isinstance(child, ModuleList) else [(path, child)]
+        whole = not isinstance(child, ModuleList) and 2 * _size(child) <= _size(module)
+        own += [(path, child)] if whole or not list(child.named_children()) else _parts(child, path)
     return own
+
+
+def _size(module: Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _work(part: Module | None) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from troupe import checkpoint
+from troupe import _troupe, checkpoint
 from troupe._troupe import FaultError, PlanError
 from troupe.batch import Fields, as_arrays, fields_of, rows_of, tokens_of
 from troupe.data.source import Data, SingleBatches, as_data
@@ -22,7 +22,7 @@ from troupe.nn.module import Module
 from troupe.optim.optimizer import Optimizer
 from troupe.plan import Plan
 from troupe.recipes import Recipe, data_parallel
-from troupe.session import LoadedPlan, Session, compile_trace, rows_per_piece
+from troupe.session import LoadedPlan, Session, choices_for, compile_trace, rows_per_piece
 from troupe.trace import Trace
 from troupe.training import Loss, Pins, record_training, trace_loss
 from troupe.watching import watched
@@ -114,6 +114,24 @@ class TrainStep:
         if self._session is not None and not self._session.closed and key in self._plans:
             return Plan(self._plans[key].compiled, self.decision.notes)
         return Plan(self._compiled(key, fields, rows), self.decision.notes)
+
+    def dry_plan(self, fields: Fields, rows: int, gpus_per_host: int = 0) -> Plan:
+        """The plan for batches of `rows` rows with these fields, to look at and not to run: its time does not grow with the
+        number of devices. With `gpus_per_host`, the devices are H200s in hosts of so many."""
+        choices = choices_for(
+            "train",
+            self.mesh,
+            self.seed,
+            self.data_axes,
+            self.batch_shards,
+            self.pieces_per_shard,
+            self.decision,
+        )
+        choices.one_per_class = True
+        if gpus_per_host:
+            choices.in_hosts_of(gpus_per_host)
+        profile = _troupe.Profile.h200() if gpus_per_host else _troupe.Profile()
+        return Plan(_troupe.compile(self._trace(fields, rows).graph, choices, profile), self.decision.notes)
 
     def _compiled(self, key: Any, fields: Fields, rows: int) -> Any:
         """The plan for a session that has none yet."""

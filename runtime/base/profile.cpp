@@ -33,4 +33,23 @@ LinkKind Topology::between(DeviceId a, DeviceId b) const {
   return x.switch_in_host == y.switch_in_host ? LinkKind::within_switch : LinkKind::within_host;
 }
 
+Topology Topology::hosts(int devices, int per_host) {
+  Topology topology = one_host(devices);
+  for (int d = 0; d < devices; ++d) topology.places[static_cast<size_t>(d)] = {d / per_host, 0};
+  topology.links[static_cast<int>(LinkKind::local)] = {4.3e12, 0};
+  topology.links[static_cast<int>(LinkKind::within_switch)] = {450e9, 5e-6};
+  topology.links[static_cast<int>(LinkKind::within_host)] = {450e9, 5e-6};
+  topology.links[static_cast<int>(LinkKind::between_hosts)] = {50e9, 10e-6};
+  return topology;
+}
+
+Profile Profile::h200() {
+  Profile profile;
+  profile.matmul_flops_per_s = 395e12;
+  profile.memory_bytes_per_s = 4.3e12;
+  profile.firing_s = 3e-6;
+  profile.cores = 0;
+  return profile;
+}
+
 }  // namespace troupe

@@ -1,0 +1,49 @@
+"""`troupe plan`: plans of published models on meshes of any size."""
+
+import json
+import subprocess
+import sys
+
+from conftest import ROOT
+
+
+def plan(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "troupe", "plan", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+
+
+def test_a_thousand_gpus_are_planned_with_their_memory_traffic_and_bubble():
+    done = plan(
+        "gpt3-175b", "--mesh", "pp=8,dp=16,tp=8", "--recipe", "zero1+megatron+1f1b", "--batch", "1536", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert sum(row["devices"] for row in found["memory"]) == 1024
+    # 16 bytes per parameter of a stage without ZeRO: parameters, gradients and two moments. Moments are cut in 16.
+    first = max(found["memory"], key=lambda row: row["peak"])
+    assert first["optimizer"] < 2 * 4 * 175e9 / 8 / 8 / 16 * 1.2
+    assert {row["kind"] for row in found["collectives"]} >= {"all_gather", "reduce_scatter", "exchange"}
+    # 32 pieces on 8 stages, and what the first and the last stage have beside their layers.
+    assert abs(found["certificate"]["bubble"] - 7 / 39) < 0.05
+    assert found["link_bytes"]["between hosts"] > 0 and found["predicted_step_s"] > 0
+
+
+def test_several_plans_are_compared():
+    done = plan("gpt2-124m", "--mesh", "dp=4", "--mesh", "dp=2,tp=2", "--recipe", "zero3", "--recipe", "data_parallel")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5 and all("ms" in line and "GiB" in line for line in lines[1:])
+
+
+def test_a_stage_of_planning_can_be_read():
+    done = plan("gpt2-124m", "--mesh", "dp=2", "--stage", "deduce")
+    assert "linear 'blocks.0.mlp.up.linear': dp S(0), B, B -> S(0)" in done.stdout
+
+
+def test_what_cannot_be_planned_is_refused():
+    done = plan("gpt5")
+    assert done.returncode == 1 and "gpt2-124m" in done.stderr and "Traceback" not in done.stderr
+    done = plan("gpt2-1.5b", "--mesh", "dp=2", "--memory", "10GiB")
+    assert done.returncode == 1 and "largest tensors at the peak" in done.stderr
+    done = plan("gpt2-124m", "--mesh", "pp=64", "--recipe", "1f1b")
+    assert done.returncode == 1 and "at most" in done.stderr
