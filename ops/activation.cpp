@@ -106,4 +106,18 @@ OpDef sigmoid_gradient() {
                     derivative_cpu<cpu::sigmoid_backward<float>, cpu::sigmoid_backward<double>>);
 }
 
+OpDef silu() {
+  OpDef op = function_of_x(
+      "silu", "y = x / (1 + exp(-x)).",
+      [](GradientBuilder& g) { return std::vector{g.add("silu_gradient", {g.input(0), g.gradient()})}; },
+      unary_cpu<cpu::silu<float>, cpu::silu<double>>);
+  op.rule_of = any_split;  // it falls before it rises
+  return op;
+}
+
+OpDef silu_gradient() {
+  return derivative("silu_gradient", "x", "dx = dy times the derivative of silu at x.",
+                    derivative_cpu<cpu::silu_backward<float>, cpu::silu_backward<double>>);
+}
+
 }  // namespace troupe::define

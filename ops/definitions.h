@@ -47,6 +47,11 @@ OpDef tanh();
 OpDef tanh_gradient();
 OpDef sigmoid();
 OpDef sigmoid_gradient();
+OpDef silu();
+OpDef silu_gradient();
+// swiglu.cpp
+OpDef swiglu();
+OpDef swiglu_gradient();
 // elementary.cpp
 OpDef exp();
 OpDef log();

@@ -208,6 +208,16 @@ TEST(Reference, AttentionAveragesValuesBySoftmaxOfScores) {
   });
 }
 
+TEST(Reference, SwigluIsTheProductOfSiluOfTheGateAndUp) {
+  for_uses("swiglu", [](const UseCase& use, const std::vector<Table>& in, const std::vector<Table>& out) {
+    Table right = in[0];
+    for (size_t i = 0; i < right.numbers.size(); ++i) {
+      right.numbers[i] *= in[1].numbers[i] / (1 + std::exp(-in[0].numbers[i]));
+    }
+    expect_equal(use, out[0], right);
+  });
+}
+
 TEST(Reference, CrossEntropyIsTheNegativeLogLikelihoodOfTheLabel) {
   for_uses("cross_entropy", [](const UseCase& use, const std::vector<Table>& in, const std::vector<Table>& out) {
     const auto classes = static_cast<size_t>(in[0].shape.back());
@@ -242,6 +252,7 @@ TEST(Reference, FunctionsOfOneTensor) {
   expect_function("relu", [](double x, const Attrs&) { return std::max(x, 0.0); });
   expect_function("tanh", [](double x, const Attrs&) { return std::tanh(x); });
   expect_function("sigmoid", [](double x, const Attrs&) { return 1 / (1 + std::exp(-x)); });
+  expect_function("silu", [](double x, const Attrs&) { return x / (1 + std::exp(-x)); });
   expect_function("exp", [](double x, const Attrs&) { return std::exp(x); });
   expect_function("log", [](double x, const Attrs&) { return std::log(x); });
   expect_function("sqrt", [](double x, const Attrs&) { return std::sqrt(x); });

@@ -75,6 +75,14 @@ TEST(Signatures, AttentionSplitsBatchHeadsAndQueries) {
   EXPECT_EQ(signatures("attention", {q, k, k}, attrs, 4).find("S(1), S(1), S(1)"), std::string::npos);
 }
 
+TEST(Signatures, GatedUnitsSplitAnyDimAndAreLinearInUp) {
+  const TensorType x = f32({4, 3});
+  EXPECT_EQ(signatures("silu", {x}), "S(0) -> S(0); S(1) -> S(1)");
+  EXPECT_EQ(signatures("swiglu", {x, x}), "S(0), S(0) -> S(0); S(1), S(1) -> S(1); B, P -> P");
+  EXPECT_EQ(signatures("swiglu_gradient", {x, x, x}),
+            "S(0), S(0), S(0) -> S(0), S(0); S(1), S(1), S(1) -> S(1), S(1); B, B, P -> P, P; B, P, B -> P, B");
+}
+
 TEST(Signatures, SumsPassAddAndOneSideOfMul) {
   const TensorType x = f32({4, 3});
   EXPECT_EQ(signatures("add", {x, x}), "S(0), S(0) -> S(0); S(1), S(1) -> S(1); P, P -> P");

@@ -103,16 +103,19 @@ void add_attention(std::vector<UseCase>& cases) {
 
 void add_pointwise(std::vector<UseCase>& cases) {
   const Operand x = real({4, 5, 7});
-  for (const char* op : {"gelu", "relu", "tanh", "sigmoid", "exp", "neg", "abs", "sign", "cos", "sin", "square"}) {
+  for (const char* op :
+       {"gelu", "relu", "tanh", "sigmoid", "silu", "exp", "neg", "abs", "sign", "cos", "sin", "square"}) {
     cases.push_back({op, {between({4, 5, 7}, -4, 4)}});
     cases.push_back(corner({op, {real({})}}));
   }
   cases.push_back({"gelu", {x}, {{"approximate", yes}}});
   for (const char* op : {"log", "sqrt", "rsqrt"}) cases.push_back({op, {positive({5, 7})}});
-  for (const char* op : {"gelu", "relu", "tanh", "sigmoid"}) {
+  for (const char* op : {"gelu", "relu", "tanh", "sigmoid", "silu"}) {
     cases.push_back({std::string(op) + "_gradient", {x, x}});
   }
   cases.push_back({"gelu_gradient", {x, x}, {{"approximate", yes}}});
+  cases.push_back({"swiglu", {x, x}});
+  cases.push_back({"swiglu_gradient", {x, x, x}});
   for (const char* op : {"add_scalar", "rsub_scalar", "mul_scalar", "minimum_scalar", "maximum_scalar"}) {
     cases.push_back({op, {x}, value(0.25)});
   }
