@@ -38,6 +38,8 @@ OpDef log_softmax_gradient();
 // attention.cpp
 OpDef attention();
 OpDef attention_gradient();
+// rope.cpp
+OpDef rope();
 // activation.cpp
 OpDef gelu();
 OpDef gelu_gradient();

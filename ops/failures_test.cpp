@@ -90,6 +90,10 @@ TEST(Mistakes, SayTheShapesAndWhatWouldBeRight) {
             "add 'block3.up': dtypes differ: a is f32[8], b is f64[8]; cast one of them (model.py:41)");
   EXPECT_EQ(error_of("softmax", {{DType::f32, {8, 3}}}, {{"dim", int64_t{2}}}),
             "softmax 'block3.up': dim is 2, but x is f32[8,3] with dims 0..1 (model.py:41)");
+  EXPECT_EQ(error_of("rope", {{DType::f32, {2, 4, 8, 3}}}, {{"theta", 1e4}}),
+            "rope 'block3.up': x is f32[2,4,8,3]; its last dim is turned in pairs and must be even (model.py:41)");
+  EXPECT_EQ(error_of("rope", {{DType::f32, {8, 4}}}, {{"theta", 1e4}}),
+            "rope 'block3.up': x is f32[8,4] and seq_dim is 2, but must be a dim before the last one (model.py:41)");
   EXPECT_EQ(error_of("gelu", {{DType::i64, {8}}}),
             "gelu 'block3.up': x is i64[8], but must be f32 or f64; cast it (model.py:41)");
   EXPECT_EQ(error_of("reshape", {{DType::f32, {8, 3}}}, {{"shape", std::vector<int64_t>{5, 5}}}),

@@ -36,6 +36,7 @@ std::vector<OpDef> make_list() {
       define::log_softmax_gradient(),
       define::attention(),
       define::attention_gradient(),
+      define::rope(),
       define::gelu(),
       define::gelu_gradient(),
       define::relu(),

@@ -208,6 +208,31 @@ TEST(Reference, AttentionAveragesValuesBySoftmaxOfScores) {
   });
 }
 
+TEST(Reference, RopeTurnsPairsByAnAngleThatGrowsWithThePlace) {
+  for_uses("rope", [](const UseCase& use, const std::vector<Table>& in, const std::vector<Table>& out) {
+    const Shape& shape = in[0].shape;
+    const auto seq = static_cast<int>(use.attrs.integer("seq_dim", 2));
+    const auto half = static_cast<size_t>(shape.back() / 2);
+    int64_t rows_per_place = 1;
+    for (int d = seq + 1; d < shape.rank() - 1; ++d) rows_per_place *= shape[d];
+    Table right = in[0];
+    for (size_t row = 0; row < right.numbers.size() / (2 * half); ++row) {
+      const int64_t place = static_cast<int64_t>(row) / rows_per_place % shape[seq];
+      for (size_t j = 0; j < half; ++j) {
+        const double power = -static_cast<double>(j) / static_cast<double>(half);
+        const double angle = static_cast<double>(place) * std::pow(use.attrs.number("theta"), power) *
+                             (use.attrs.integer("inverse", 0) != 0 ? -1 : 1);
+        double& a = right.numbers[2 * half * row + j];
+        double& b = right.numbers[2 * half * row + j + half];
+        const double before = a;
+        a = before * std::cos(angle) - b * std::sin(angle);
+        b = b * std::cos(angle) + before * std::sin(angle);
+      }
+    }
+    expect_equal(use, out[0], right);
+  });
+}
+
 TEST(Reference, SwigluIsTheProductOfSiluOfTheGateAndUp) {
   for_uses("swiglu", [](const UseCase& use, const std::vector<Table>& in, const std::vector<Table>& out) {
     Table right = in[0];

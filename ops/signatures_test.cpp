@@ -75,6 +75,12 @@ TEST(Signatures, AttentionSplitsBatchHeadsAndQueries) {
   EXPECT_EQ(signatures("attention", {q, k, k}, attrs, 4).find("S(1), S(1), S(1)"), std::string::npos);
 }
 
+TEST(Signatures, RopeSplitsAllDimsButTheOneOfPairs) {
+  const TensorType x = f32({2, 5, 4, 6});
+  EXPECT_EQ(signatures("rope", {x}, {{"theta", 1e4}, {"seq_dim", int64_t{1}}}),
+            "S(0) -> S(0); S(1) -> S(1); S(2) -> S(2); P -> P");
+}
+
 TEST(Signatures, GatedUnitsSplitAnyDimAndAreLinearInUp) {
   const TensorType x = f32({4, 3});
   EXPECT_EQ(signatures("silu", {x}), "S(0) -> S(0); S(1) -> S(1)");

@@ -98,7 +98,15 @@ void add_attention(std::vector<UseCase>& cases) {
     const Operand q = real({2, 5, 4, 3});
     const Operand k = real({2, 5, 6, 3});
     cases.push_back({"attention_gradient", {q, q, k, k, q, between({2, 5, 4}, 1, 2)}, attention(causal, 2)});
+    const Operand queries = real({2, 4, 6, 2});
+    const Operand keys = real({2, 5, 3, 2});
+    cases.push_back({"attention_gradient",
+                     {queries, queries, keys, keys, queries, between({2, 6, 4}, 1, 2)},
+                     attention(causal, 1)});
   }
+  cases.push_back({"rope", {real({4, 5, 7, 6})}, {{"theta", 100.0}}});
+  cases.push_back({"rope", {real({4, 7, 5, 6})}, {{"theta", 100.0}, {"seq_dim", yes}, {"inverse", yes}}});
+  cases.push_back({"rope", {real({7, 4})}, {{"theta", 100.0}, {"seq_dim", no}}});
 }
 
 void add_pointwise(std::vector<UseCase>& cases) {
