@@ -6,7 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from troupe._troupe import PlanError
+from troupe.dtypes import numpy_dtype
 from troupe.operators import dims_from_front, type_text
 from troupe.tensor import Tensor
 from troupe.trace import line_text, record
@@ -43,6 +46,23 @@ def layer_norm(
     return record("layer_norm", x, weight, bias, eps=eps)[0]
 
 
+def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Tensor:
+    """Rows of the last dim over the root of their mean square, times weight. Only the last dim can be normalised.
+
+    eps is added to the mean square; None: the distance from 1 to the next number of x's dtype.
+    """
+    if list(normalized_shape) != [x.shape[-1]]:
+        raise PlanError(
+            f"rms_norm: the last dim is normalised, {type_text(x)} has {x.shape[-1]} there, but "
+            f"normalized_shape is {list(normalized_shape)} {line_text()}"
+        )
+    if weight is None:
+        weight = record("fill", value=1.0, shape=[x.shape[-1]], dtype=x.dtype)
+    if eps is None:
+        eps = float(np.finfo(numpy_dtype(x.dtype)).eps)
+    return record("rms_norm", x, weight, eps=float(eps))[0]
+
+
 def softmax(x: Any, dim: int) -> Tensor:
     """exp(x) over its sum along `dim`."""
     return x.softmax(dim)
@@ -73,6 +93,16 @@ def tanh(x: Any) -> Tensor:
 def sigmoid(x: Any) -> Tensor:
     """1 / (1 + exp(-x))."""
     return record("sigmoid", x)
+
+
+def silu(x: Any) -> Tensor:
+    """x / (1 + exp(-x))."""
+    return record("silu", x)
+
+
+def swiglu(gate: Any, up: Any) -> Tensor:
+    """silu(gate) · up in one pass over memory, and so are its gradients; both have one shape."""
+    return record("swiglu", gate, up)
 
 
 def exp(x: Any) -> Tensor:
@@ -137,12 +167,22 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Tensor:
     return record("dropout", x, p=float(p))
 
 
+def rope(x: Any, theta: float = 10000.0, *, seq_dim: int = 2) -> Tensor:
+    """Rotary positions: in each row of x's last dim, numbers j and j + d/2 are a pair and turned by p · theta^(-2j/d).
+
+    The place p, counted from 0, is the index along `seq_dim`: 2 for [batch, heads, seq, d], 1 for
+    [batch, seq, heads, d]. The pairs are those of the Llama checkpoints in Hugging Face's form ("rotate half").
+    """
+    return record("rope", x, theta=float(theta), seq_dim=seq_dim)
+
+
 def scaled_dot_product_attention(
     q: Any, k: Any, v: Any, *, is_causal: bool = False, scale: float | None = None, seq_dim: int = 2
 ) -> Tensor:
     """softmax(q kᵀ · scale) v without ever storing the scores; scale is 1/√d when None.
 
-    q, k, v: [batch, heads, seq, d], or [batch, seq, heads, d] with seq_dim=1. The result has the shape of q.
+    q, k, v: [batch, heads, seq, d], or [batch, seq, heads, d] with seq_dim=1. The result has the shape of q. k and v
+    may have fewer heads (grouped queries): each then serves heads/kv_heads of q that follow one another.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     return record("attention", q, k, v, causal=int(is_causal), scale=scale, seq_dim=seq_dim)[0]

@@ -179,6 +179,53 @@ def test_functions_equal_numpy():
     assert np.allclose(run(lambda a: a[1:, ::1].transpose(0, 1), x), x[1:].T)
 
 
+def test_rms_norm_equals_the_formula_with_pytorchs_defaults():
+    x = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
+    root = np.sqrt((x**2).mean(1, keepdims=True))
+    norm = nn.RMSNorm(6)
+    norm.weight.copy_(np.arange(6))
+    assert np.allclose(norm(x), x / root * np.arange(6), atol=1e-5)
+    assert list(norm.state_dict()) == ["weight"] and nn.RMSNorm(6).weight.numpy().tolist() == [1] * 6
+    plain = nn.RMSNorm((6,), eps=0.5, elementwise_affine=False)
+    assert list(plain.parameters()) == []
+    assert np.allclose(plain(x), x / np.sqrt(root**2 + 0.5), atol=1e-5)
+    tiny = np.full((1, 6), 1e-5, np.float32)  # None is the float's own epsilon, not 0 and not layer norm's 1e-5
+    assert np.allclose(nn.RMSNorm(6)(tiny), 1e-5 / np.sqrt(1e-10 + 2.0**-23), rtol=1e-5)
+    with pytest.raises(tr.PlanError, match="the last dim is normalised"):
+        nn.RMSNorm(5)(x)
+
+
+def test_gated_units_equal_the_formula():
+    class Gate(nn.Module):
+        def forward(self, gate, up):
+            return F.swiglu(gate, up)
+
+    gate, up = np.random.default_rng(0).standard_normal((2, 3, 21)).astype(np.float32)
+    expected = gate / (1 + np.exp(-gate))
+    assert np.allclose(nn.SiLU()(gate), expected, atol=1e-6)
+    assert np.allclose(Gate()(gate, up), expected * up, atol=1e-6)
+
+
+def test_rotary_positions_turn_pairs_and_make_products_depend_on_distance():
+    class Turn(nn.Module):
+        def __init__(self, seq_dim):
+            super().__init__()
+            self.seq_dim = seq_dim
+
+        def forward(self, x):
+            return F.rope(x, theta=100.0, seq_dim=self.seq_dim)
+
+    x = np.random.default_rng(0).standard_normal((2, 3, 9, 4)).astype(np.float32)
+    angle = np.arange(9)[:, None] * 100.0 ** (-np.arange(2) / 2)
+    pairs = (x[..., :2] + 1j * x[..., 2:]) * np.exp(1j * angle)
+    expected = np.concatenate((pairs.real, pairs.imag), -1)
+    assert np.allclose(Turn(2)(x), expected, atol=1e-6)
+    assert np.allclose(Turn(1)(x.swapaxes(1, 2)), expected.swapaxes(1, 2), atol=1e-6)
+    same = Turn(2)(np.broadcast_to(x[:1, :1, :1], (1, 1, 9, 4)))[0, 0]
+    products = same @ same.T
+    assert np.allclose(products[:-1, :-1], products[1:, 1:], atol=1e-5)
+
+
 def test_attention_equals_the_formula_in_both_layouts():
     class Attend(nn.Module):
         def __init__(self, seq_dim):

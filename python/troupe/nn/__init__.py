@@ -12,7 +12,9 @@ from troupe.nn.layers import (
     ModuleList,
     MSELoss,
     ReLU,
+    RMSNorm,
     Sequential,
+    SiLU,
     Tanh,
 )
 from troupe.nn.module import Module
@@ -30,8 +32,10 @@ __all__ = [
     "Module",
     "ModuleList",
     "Parameter",
+    "RMSNorm",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Tanh",
     "init",
 ]

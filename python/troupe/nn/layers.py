@@ -66,6 +66,34 @@ class LayerNorm(Module):
         return f"{list(self.normalized_shape)}, eps={self.eps}"
 
 
+class RMSNorm(Module):
+    """Rows of the last dim over the root of their mean square, times weight[dim].
+
+    eps is added to the mean square; None: the distance from 1 to the next number of the dtype.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: str = "f32",
+    ):
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape, self.eps = shape, eps
+        self.weight: Any = None
+        if elementwise_affine:
+            self.weight = init.ones_(Parameter.empty(shape, dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        affine = self.weight is not None
+        return f"{list(self.normalized_shape)}, eps={self.eps}, elementwise_affine={affine}"
+
+
 class Dropout(Module):
     """In training, each element zero with probability p and the others divided by 1 - p."""
 
@@ -96,6 +124,13 @@ class ReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x)
+
+
+class SiLU(Module):
+    """x / (1 + exp(-x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x)
 
 
 class Tanh(Module):
