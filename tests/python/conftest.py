@@ -14,6 +14,7 @@ from troupe import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "models" / "gpt"))
+sys.path.append(str(ROOT))  # for models.llama
 
 
 class MLP(nn.Module):

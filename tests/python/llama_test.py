@@ -1,0 +1,170 @@
+"""Llama: its names and formulas, and the same numbers over meshes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import troupe as tr
+from models.llama.configurations import PUBLISHED
+from models.llama.layouts import tensor_parallel
+from models.llama.model import Configuration, Llama
+from troupe import functional as F
+from troupe.recipes import data_parallel, zero
+
+SMALL = Configuration(vocab=64, layers=2, dim=32, heads=4, kv_heads=2, hidden=40, context=16)
+
+
+def make_step(model, axes, recipe):
+    return tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        tr.optim.AdamW(model.parameters(), lr=1e-2),
+        mesh=tr.mesh("cpu", **axes),
+        recipe=recipe,
+        batch_shards=8,
+        clip_grad_norm=1.0,
+    )
+
+
+def run(axes, recipe, steps=4):
+    model, random = Llama(SMALL), np.random.default_rng(0)
+    with make_step(model, axes, recipe) as step:
+        losses = []
+        for _ in range(steps):
+            ids = random.integers(0, 64, (16, 17))
+            losses.append(step({"x": ids[:, :-1], "y": ids[:, 1:]}).loss)
+    return losses, model.state_dict()
+
+
+def assert_same(ours, theirs):
+    assert ours[0] == theirs[0]
+    assert [name for name, value in ours[1].items() if not np.array_equal(value, theirs[1][name])] == []
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return run({}, data_parallel())
+
+
+@pytest.mark.parametrize("dp", [2, 4, 8])
+def test_bits_do_not_depend_on_the_number_of_data_parallel_devices(dp, one_device):
+    assert_same(run({"dp": dp}, data_parallel() + tensor_parallel()), one_device)
+
+
+# With tp=4 there are fewer key heads than devices.
+@pytest.mark.parametrize("axes", [{"tp": 2}, {"tp": 4}, {"dp": 2, "tp": 2}, {"dp": 2, "tp": 4}], ids=str)
+def test_tensor_parallelism_changes_rounding_alone(axes, one_device):
+    recipe = data_parallel() + tensor_parallel()
+    losses = run(axes, recipe)[0]
+    assert np.allclose(losses, one_device[0], rtol=1e-5)
+    assert run(axes, recipe)[0] == losses
+
+
+def test_zero_keeps_the_bits_alone_and_with_tensor_parallelism(one_device):
+    assert_same(run({"dp": 4}, zero(3)), one_device)
+    axes = {"dp": 2, "tp": 2}
+    split = run(axes, zero(3) + tensor_parallel())
+    assert_same(split, run(axes, data_parallel() + tensor_parallel()))
+    assert np.allclose(split[0], one_device[0], rtol=1e-5)
+
+
+def test_a_sequence_can_be_split_and_keeps_its_positions():
+    class BySequence(Llama):
+        def forward(self, ids):
+            x = self.model.embed_tokens(ids)
+            for block in self.model.layers:
+                x = tr.pin(block(x), sp=tr.S(1))
+            return self.lm_head(self.model.norm(x))
+
+    ids = np.random.default_rng(1).integers(0, 64, (2, 16))
+    split = tr.compile(BySequence(SMALL), ids, mesh=tr.mesh("cpu", sp=3))
+    assert np.allclose(split(ids), Llama(SMALL)(ids), atol=1e-6)
+    nodes = split.plan.stages["deduce"].splitlines()
+    assert any(line.startswith("rope '") and "sp S(1) -> S(1)" in line for line in nodes)
+
+
+@pytest.mark.parametrize("tp, by_heads", [(2, True), (4, False)])
+def test_attention_is_split_by_heads_where_every_device_has_key_heads(tp, by_heads):
+    ids = np.zeros((16, 17), np.int64)
+    step = make_step(Llama(SMALL), {"tp": tp}, data_parallel() + tensor_parallel())
+    nodes = step.plan({"x": ids[:, :-1], "y": ids[:, 1:]}).stages["deduce"].splitlines()
+    attention = [line for line in nodes if line.startswith("attention '")]
+    assert len(attention) == SMALL.layers
+    assert all(("tp S(2), S(2), S(2) -> S(2), S(1)" in line) == by_heads for line in attention)
+
+
+@pytest.mark.parametrize(
+    "name, count",
+    [
+        ("tinyllama-1.1b", 1_100_048_384),
+        ("llama-2-7b", 6_738_415_616),
+        ("llama-2-13b", 13_015_864_320),
+        ("llama-2-70b", 68_976_648_192),
+        ("llama-3-8b", 8_030_261_248),
+        ("llama-3-70b", 70_553_706_496),
+    ],
+)
+def test_published_configurations_have_the_published_number_of_parameters(name, count):
+    published = PUBLISHED[name]
+    assert published.parameter_count() == count
+    parameters = dict(Llama(published).named_parameters())
+    assert sum(int(np.prod(p.shape)) for p in parameters.values()) == count
+    assert parameters[f"model.layers.{published.layers - 1}.self_attn.k_proj.weight"].shape == (
+        published.dim // published.heads * published.kv_heads,
+        published.dim,
+    )
+
+
+def formula(weights: dict[str, np.ndarray], ids: np.ndarray, of: Configuration) -> np.ndarray:
+    """Logits of ids [seq], in float64."""
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+    d = of.dim // of.heads
+
+    def norm(x, name):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + of.eps) * w[f"{name}.weight"]
+
+    def turned(x):  # [heads, seq, d]: a pair as one complex number
+        angle = np.arange(len(ids))[:, None] * of.theta ** (-np.arange(d // 2) / (d // 2))
+        pairs = (x[..., : d // 2] + 1j * x[..., d // 2 :]) * np.exp(1j * angle)
+        return np.concatenate((pairs.real, pairs.imag), -1)
+
+    x = w["model.embed_tokens.weight"][ids]
+    for i in range(of.layers):
+        block = f"model.layers.{i}"
+        y = norm(x, f"{block}.input_layernorm")
+        q, k, v = (
+            (y @ w[f"{block}.self_attn.{part}_proj.weight"].T).reshape(len(ids), -1, d).swapaxes(0, 1) for part in "qkv"
+        )
+        k, v = (np.repeat(t, of.heads // of.kv_heads, 0) for t in (turned(k), v))
+        scores = turned(q) @ k.swapaxes(1, 2) / np.sqrt(d) + np.triu(np.full((len(ids),) * 2, -np.inf), 1)
+        weight = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = (weight / weight.sum(-1, keepdims=True) @ v).swapaxes(0, 1).reshape(len(ids), of.dim)
+        x = x + mixed @ w[f"{block}.self_attn.o_proj.weight"].T
+        y = norm(x, f"{block}.post_attention_layernorm")
+        gate, up = (y @ w[f"{block}.mlp.{part}_proj.weight"].T for part in ("gate", "up"))
+        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{block}.mlp.down_proj.weight"].T
+    return norm(x, "model.norm") @ w["lm_head.weight"].T
+
+
+def test_logits_are_those_of_the_formula():
+    model, random = Llama(SMALL), np.random.default_rng(0)
+    for _, parameter in model.named_parameters():
+        parameter.copy_(random.standard_normal(parameter.shape) * (1 if len(parameter.shape) == 1 else 0.3))
+    ids = random.integers(0, 64, (3, 16))
+    expected = np.stack([formula(model.state_dict(), row, SMALL) for row in ids])
+    assert np.allclose(model(ids), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_script_trains(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 400)
+    options = ["--data", str(text), "--steps", "3", "--checkpoint", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-m", "models.llama.train", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3/3" in done.stdout and "validation loss" in done.stdout
+    assert (tmp_path / "run" / "step-00000003" / "model.safetensors").exists()
