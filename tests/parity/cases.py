@@ -15,6 +15,10 @@ mlp   784-64-64-10: fc1, relu, fc2, relu, fc3, each with a bias; mean cross entr
 gpt   tok[x] + pos[0..T-1]; per block x += out(attention(q, k, v of ln1(x))), x += down(gelu(up(ln2(x)))); ln; head
       without bias; mean cross entropy of y over all tokens. Scores are scaled by 1/sqrt(head size) and causal, gelu is
       the exact (erf) one, layer norm's eps 1e-5, all other linear layers have biases.
+llama embed_tokens[x]; per block x += o(attention(rope(q), rope(k), v of input_layernorm(x))),
+      x += down(silu(gate(y)) * up(y)) with y = post_attention_layernorm(x); norm; lm_head; mean cross entropy of y over all
+      tokens. Key head j serves the query heads j heads/kv_heads and those up to the next; rope turns numbers i and
+      i + d/2 of a head of size d at place p by p theta^(-2i/d); norms are RMS norms with eps 1e-5; there are no biases.
 Both use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
 norm 1 as PyTorch does it, times min(1, 1 / (norm + 1e-6)); the optimizer is PyTorch's AdamW or SGD with the numbers of
 the case, over all parameters in one group.
@@ -25,7 +29,7 @@ its gradient into steps of full size, and no loss sees them. Compare losses, or 
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +37,9 @@ import numpy as np
 STEPS = 20
 SEEDS = tuple(range(8))
 ADAMW = {"kind": "adamw", "lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
+# As Llama 2 was trained. With 1e-8 one gradient of 1e-10, all rounding error, takes a step of full size and decides the
+# comparison.
+LLAMA_ADAMW = ADAMW | {"eps": 1e-5}
 SGD = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
 CLIP_GRAD_NORM = 1.0
 
@@ -59,15 +66,31 @@ class Gpt:
         object.__setattr__(self, "optimizer", self.optimizer or ADAMW)
 
 
+@dataclass(frozen=True)
+class Llama:
+    layers: int
+    dim: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    batch: int
+    tokens: int  # per row of the batch
+    vocab: int = 256
+    theta: float = 10000.0
+    eps: float = 1e-5
+    optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
+
+
 CASES = {
     "mlp": Mlp(ADAMW),
     "mlp_sgd": Mlp(SGD),
     "gpt_small": Gpt(layers=2, dim=64, heads=4, context=64, batch=8, tokens=64),
     "gpt": Gpt(layers=4, dim=256, heads=8, context=256, batch=8, tokens=64),  # the quickstart's model
+    "llama_small": Llama(layers=2, dim=64, heads=4, kv_heads=2, hidden=176, batch=8, tokens=64),
 }
 
 
-def shapes(case: Mlp | Gpt) -> dict[str, tuple[int, ...]]:
+def shapes(case: Mlp | Gpt | Llama) -> dict[str, tuple[int, ...]]:
     """Parameter names and shapes."""
     found: dict[str, tuple[int, ...]] = {}
 
@@ -82,6 +105,20 @@ def shapes(case: Mlp | Gpt) -> dict[str, tuple[int, ...]]:
     if isinstance(case, Mlp):
         for i, (inputs, outputs) in enumerate(zip(case.sizes, case.sizes[1:]), 1):
             linear(f"fc{i}", inputs, outputs)
+        return found
+    if isinstance(case, Llama):
+        kv_dim = case.dim // case.heads * case.kv_heads
+        found["model.embed_tokens.weight"] = (case.vocab, case.dim)
+        for block in (f"model.layers.{i}" for i in range(case.layers)):
+            for part, outputs in (("q", case.dim), ("k", kv_dim), ("v", kv_dim), ("o", case.dim)):
+                linear(f"{block}.self_attn.{part}_proj", case.dim, outputs, bias=False)
+            for part in ("gate", "up"):
+                linear(f"{block}.mlp.{part}_proj", case.dim, case.hidden, bias=False)
+            linear(f"{block}.mlp.down_proj", case.hidden, case.dim, bias=False)
+            for norm_name in ("input_layernorm", "post_attention_layernorm"):
+                found[f"{block}.{norm_name}.weight"] = (case.dim,)
+        found["model.norm.weight"] = (case.dim,)
+        linear("lm_head", case.dim, case.vocab, bias=False)
         return found
     found["tok.weight"] = (case.vocab, case.dim)
     found["pos.weight"] = (case.context, case.dim)
@@ -105,7 +142,7 @@ def bell(bits: np.random.PCG64, size: int) -> np.ndarray:
     return (total - 2 * 65535) / 37837.0  # sqrt(4 * (2**32 - 1) / 12)
 
 
-def initial_weights(case: Mlp | Gpt, seed: int) -> dict[str, np.ndarray]:
+def initial_weights(case: Mlp | Gpt | Llama, seed: int) -> dict[str, np.ndarray]:
     """Parameter name -> float32 array; nothing is zero or one, so that every gradient matters."""
     bits = np.random.PCG64(1000 + seed)
     weights = {}
@@ -115,7 +152,7 @@ def initial_weights(case: Mlp | Gpt, seed: int) -> dict[str, np.ndarray]:
             values *= 0.02
         elif len(shape) == 1:
             values = 1.0 + 0.1 * values
-        elif name.startswith(("tok.", "pos.")):
+        elif name.startswith(("tok.", "pos.", "model.embed_tokens.")):
             values *= 0.1
         else:
             values /= np.sqrt(shape[1])
@@ -123,7 +160,7 @@ def initial_weights(case: Mlp | Gpt, seed: int) -> dict[str, np.ndarray]:
     return weights
 
 
-def batches(case: Mlp | Gpt, seed: int, steps: int = STEPS) -> list[dict[str, np.ndarray]]:
+def batches(case: Mlp | Gpt | Llama, seed: int, steps: int = STEPS) -> list[dict[str, np.ndarray]]:
     """One batch per step: {"x", "y"}; x float32 or int32 tokens, y int32 labels or the next tokens."""
     bits = np.random.PCG64(2000 + seed)
     found = []
@@ -142,7 +179,7 @@ def batches(case: Mlp | Gpt, seed: int, steps: int = STEPS) -> list[dict[str, np
     return found
 
 
-def checksum(case: Mlp | Gpt, seed: int) -> int:
+def checksum(case: Mlp | Gpt | Llama, seed: int) -> int:
     """Of all weights and batches: two machines that agree on it train the same."""
     crc = 0
     for _, values in sorted(initial_weights(case, seed).items()):

@@ -53,9 +53,71 @@ class Gpt(nn.Module):
         return self.head(self.ln(x))
 
 
+def rotated(x, theta):
+    """Rotary positions as in the published code: x[batch, heads, seq, d]."""
+    d, dtype = x.shape[-1], x.dtype
+    frequencies = theta ** -(torch.arange(0, d, 2, dtype=dtype) / d)
+    angles = torch.outer(torch.arange(x.shape[-2], dtype=dtype), frequencies).repeat(1, 2)
+    first, second = x.chunk(2, -1)
+    return x * angles.cos() + torch.cat((-second, first), -1) * angles.sin()
+
+
+class LlamaAttention(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.head_dim, self.theta = case.dim // case.heads, case.theta
+        kv_dim = self.head_dim * case.kv_heads
+        self.q_proj, self.o_proj = (nn.Linear(case.dim, case.dim, bias=False) for _ in range(2))
+        self.k_proj, self.v_proj = (nn.Linear(case.dim, kv_dim, bias=False) for _ in range(2))
+
+    def forward(self, x):
+        q, k, v = (
+            f(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        q, k = rotated(q, self.theta), rotated(k, self.theta)
+        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+        return self.o_proj(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+
+
+class LlamaMlp(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.gate_proj, self.up_proj = (nn.Linear(case.dim, case.hidden, bias=False) for _ in range(2))
+        self.down_proj = nn.Linear(case.hidden, case.dim, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class LlamaBlock(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.input_layernorm, self.post_attention_layernorm = (nn.RMSNorm(case.dim, case.eps) for _ in range(2))
+        self.self_attn, self.mlp = LlamaAttention(case), LlamaMlp(case)
+
+    def forward(self, x):
+        x = x + self.self_attn(self.input_layernorm(x))
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Llama(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.model = nn.Module()
+        self.model.embed_tokens = nn.Embedding(case.vocab, case.dim)
+        self.model.layers = nn.Sequential(*(LlamaBlock(case) for _ in range(case.layers)))
+        self.model.norm = nn.RMSNorm(case.dim, case.eps)
+        self.lm_head = nn.Linear(case.dim, case.vocab, bias=False)
+
+    def forward(self, x):
+        return self.lm_head(self.model.norm(self.model.layers(self.model.embed_tokens(x))))
+
+
 def make_model(case, dtype=torch.float32):
     if isinstance(case, cases.Mlp):
         return Mlp(case.sizes).to(dtype)
+    if isinstance(case, cases.Llama):
+        return Llama(case).to(dtype)
     return Gpt(case.vocab, case.layers, case.dim, case.heads, case.context).to(dtype)
 
 

@@ -2,6 +2,7 @@
 """Trains the cases of cases.py with PyTorch, in float64 and float32, and writes losses.json.
 
     TROUPE_PEER_PYTHON tests/parity/record.py                          all cases, into losses.json
+    TROUPE_PEER_PYTHON tests/parity/record.py llama_small              this case; the others there stay as they are
     TROUPE_PEER_PYTHON tests/parity/record.py --print mlp --seeds 2    one case as JSON on the output, for a live comparison
 """
 
@@ -15,6 +16,8 @@ import cases
 import peer
 import torch
 
+FILE = Path(__file__).parent / "losses.json"
+
 
 def record(name: str, seeds) -> dict:
     case = cases.CASES[name]
@@ -25,8 +28,17 @@ def record(name: str, seeds) -> dict:
     }
 
 
+def kept(made_with: dict) -> dict:
+    """The cases in losses.json, which must have been made as those to come will be."""
+    there = json.loads(FILE.read_text())
+    if there["made_with"] != made_with:
+        sys.exit(f"losses.json was made with {there['made_with']}, here is {made_with}: record all cases")
+    return there["cases"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="of cases.py; all by default")
     parser.add_argument("--print", dest="name", choices=cases.CASES)
     parser.add_argument("--seeds", type=int, default=len(cases.SEEDS))
     options = parser.parse_args()
@@ -36,13 +48,13 @@ def main() -> None:
     if options.name:
         json.dump(record(options.name, seeds), sys.stdout)
         return
-    found = {}
-    for name in cases.CASES:
+    made_with = {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": 1}
+    found = kept(made_with) if options.cases else {}
+    for name in options.cases or cases.CASES:
         started = time.perf_counter()
         found[name] = record(name, seeds)
         difference = cases.error(found[name]["float32"], found[name]["float64"])
         print(f"{name}: error of float32 {difference:.3g}, {time.perf_counter() - started:.1f} s")
-    made_with = {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": 1}
     text = json.dumps({"made_with": made_with, "cases": found}, indent=1)
     # One seed per line.
     lines, depth = [], 0
@@ -55,7 +67,7 @@ def main() -> None:
             depth = 1
         elif depth and line.strip().startswith("]"):
             depth = 0
-    (Path(__file__).parent / "losses.json").write_text("\n".join(lines) + "\n")
+    FILE.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

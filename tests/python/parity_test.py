@@ -16,6 +16,9 @@ sys.path.insert(0, str(ROOT / "tests" / "parity"))
 import cases  # noqa: E402
 from model import GPT  # noqa: E402
 
+from models.llama.layouts import tensor_parallel  # noqa: E402
+from models.llama.model import Configuration, Llama  # noqa: E402
+
 MESHES = {"one device": {}, "dp=4": {"dp": 4}, "tp=4": {"tp": 4}, "dp=2,tp=2": {"dp": 2, "tp": 2}}
 
 
@@ -38,6 +41,9 @@ class Classifier(nn.Module):
 def make_model(case) -> nn.Module:
     if isinstance(case, cases.Mlp):
         return Classifier(case.sizes)
+    if isinstance(case, cases.Llama):
+        sizes = (case.vocab, case.layers, case.dim, case.heads, case.kv_heads, case.hidden)
+        return Llama(Configuration(*sizes, context=case.tokens, theta=case.theta, eps=case.eps))
     return GPT(case.vocab, case.layers, case.dim, case.heads, case.context)
 
 
@@ -47,13 +53,13 @@ def losses(case, seed: int, axes: dict[str, int]) -> list[float]:
     model.load_state_dict(cases.initial_weights(case, seed))
     options = {name: value for name, value in case.optimizer.items() if name != "kind"}
     kind = tr.optim.AdamW if case.optimizer["kind"] == "adamw" else tr.optim.SGD
-    recipe = tr.recipes.data_parallel() + tr.recipes.megatron()
+    split = tensor_parallel() if isinstance(case, cases.Llama) else tr.recipes.megatron()
     with tr.TrainStep(
         model,
         lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
         kind(model.parameters(), **options),
         mesh=tr.mesh("cpu", **axes),
-        recipe=recipe,
+        recipe=tr.recipes.data_parallel() + split,
         batch_shards=8,
         clip_grad_norm=cases.CLIP_GRAD_NORM,
     ) as step:
