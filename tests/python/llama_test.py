@@ -12,7 +12,7 @@ from models.llama.configurations import PUBLISHED
 from models.llama.layouts import tensor_parallel
 from models.llama.model import Configuration, Llama
 from troupe import functional as F
-from troupe.recipes import data_parallel, zero
+from troupe.recipes import data_parallel, pipeline, zero
 
 SMALL = Configuration(vocab=64, layers=2, dim=32, heads=4, kv_heads=2, hidden=40, context=16)
 
@@ -69,6 +69,13 @@ def test_zero_keeps_the_bits_alone_and_with_tensor_parallelism(one_device):
     split = run(axes, zero(3) + tensor_parallel())
     assert_same(split, run(axes, data_parallel() + tensor_parallel()))
     assert np.allclose(split[0], one_device[0], rtol=1e-5)
+
+
+def test_a_pipeline_of_blocks_keeps_the_bits(one_device):
+    assert_same(run({"pp": 2, "dp": 2}, data_parallel() + pipeline()), one_device)
+    assert_same(run({"pp": 2}, pipeline(cut=["model.layers.1"])), one_device)
+    axes = {"pp": 2, "dp": 2, "tp": 2}
+    assert np.allclose(run(axes, data_parallel() + pipeline() + tensor_parallel())[0], one_device[0], rtol=1e-5)
 
 
 def test_a_sequence_can_be_split_and_keeps_its_positions():
