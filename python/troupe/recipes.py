@@ -126,8 +126,11 @@ def pipeline(
     return _recipe(name, axis, decide)
 
 
-COLUMN = ("q", "k", "v", "qkv", "up", "gate", "fc1", "c_attn", "c_fc", "head", "lm_head")
-ROW = ("out", "down", "proj", "fc2", "c_proj")
+COLUMN = (
+    *("q", "k", "v", "qkv", "up", "gate", "fc1", "c_attn", "c_fc", "head", "lm_head"),
+    *("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"),
+)
+ROW = ("out", "down", "proj", "fc2", "c_proj", "o_proj", "down_proj")
 
 
 def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str] = ROW) -> Recipe:

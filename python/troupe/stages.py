@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from troupe._troupe import PlanError
-from troupe.nn.layers import Embedding, ModuleList
+from troupe.nn.layers import Embedding, ModuleList, Sequential
 from troupe.nn.module import Module
 
 
@@ -22,8 +22,9 @@ class Stages:
 
 
 def cut_evenly(model: Module, chunks: int, what: str) -> dict[str, int]:
-    """The chunk of every part of the model: its children in the order in which they were assigned; lists of modules, and
-    a child that holds most of the model, are taken apart into theirs. The largest chunk is as small as can be, measured in the parameters that products use.
+    """The chunk of every part of the model: its direct children in the order in which they were assigned, lists of modules
+    and modules that hold such a list taken apart. The largest chunk is as small as can be, measured in the parameters
+    that products use.
 
     Raises PlanError when there are more chunks than parts.
     """
@@ -53,13 +54,14 @@ def _parts(module: Module, prefix: str) -> list[tuple[str, Module | None]]:
     ]
     for name, child in module.named_children():
         path = f"{prefix}.{name}" if prefix else name
-        whole = not isinstance(child, ModuleList) and 2 * _size(child) <= _size(module)
-        own += [(path, child)] if whole or not list(child.named_children()) else _parts(child, path)
+        # A trunk that holds the blocks is taken apart too; a block, which stands in a list, is not.
+        apart = isinstance(child, ModuleList) or (not isinstance(module, ModuleList) and _holds_a_list(child))
+        own += _parts(child, path) if apart else [(path, child)]
     return own
 
 
-def _size(module: Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+def _holds_a_list(module: Module) -> bool:
+    return any(isinstance(child, ModuleList) and not isinstance(child, Sequential) for child in module.children())
 
 
 def _work(part: Module | None) -> int:

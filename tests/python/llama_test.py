@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 import troupe as tr
-from models.llama.configurations import PUBLISHED
+from models.llama.published import PUBLISHED
 from models.llama.layouts import tensor_parallel
 from models.llama.model import Configuration, Llama
 from troupe import functional as F

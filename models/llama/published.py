@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.llama.model import Configuration
+from models.llama.model import Configuration, Llama
 
 # fmt: off
 PUBLISHED = {
@@ -15,3 +15,9 @@ PUBLISHED = {
     "llama-3-70b": Configuration(
         128256, layers=80, dim=8192, heads=64, kv_heads=8, hidden=28672, context=8192, theta=500000.0),
 }
+# fmt: on
+
+
+def make(name: str) -> tuple[Llama, int]:
+    """The model, not yet initialised, and how many tokens it was trained to see."""
+    return Llama(PUBLISHED[name]), PUBLISHED[name].context
