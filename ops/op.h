@@ -70,6 +70,9 @@ struct OpDef {
   // local type (an operand that broadcasts is smaller).
   std::vector<std::pair<int, int>> in_place = {};
 
+  // Draws numbers that its path keys; an attribute `key` stands for the hash of another path.
+  bool random = false;
+
   // (output, input): the output is the next version of the variable that is this input; it always takes its memory.
   std::vector<std::pair<int, int>> updates = {};
 };

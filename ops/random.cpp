@@ -94,7 +94,8 @@ OpDef dropout() {
           .infer = infer_dropout,
           .gradient = dropout_gradient,
           .cpu = dropout_cpu,
-          .in_place = {{0, 0}}};
+          .in_place = {{0, 0}},
+          .random = true};
 }
 
 OpDef random_normal() {

@@ -25,7 +25,8 @@ struct Choices {
   // Variables stored in parts that are made whole for each pass over a piece, and let go of after their last use in it.
   // Others are made whole once per step.
   std::set<std::string> gathered_per_pass;
-  int source_slots = 2;  // pieces that a source may read ahead, at least 1
+  std::vector<std::string> recompute;  // modules whose forward pass is done again for their backward pass
+  int source_slots = 2;                // pieces that a source may read ahead, at least 1
   uint64_t seed = 0;
   uint64_t epoch = 0;
   // Layouts and addresses of variables that other plans of this epoch fixed already, by name.

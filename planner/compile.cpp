@@ -11,6 +11,7 @@
 #include "planner/peak.h"
 #include "planner/pieces.h"
 #include "planner/place.h"
+#include "planner/recompute.h"
 #include "planner/shard.h"
 #include "planner/summary.h"
 #include "runtime/base/check.h"
@@ -114,7 +115,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
 
   Compiled result;
   result.stages["write"] = graph.str();
-  Graph rewritten = graph;
+  Graph rewritten = recompute(graph, choices.recompute);
   Walked walked = walk_cheapest(rewritten, choices, profile);
   const Program& boxed = walked.boxed;
   const TaskGraph& tasks = walked.tasks;

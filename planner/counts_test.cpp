@@ -86,6 +86,12 @@ TEST(CollectiveCounts, BertMegatron) {
   EXPECT_EQ(collectives(megatron_bert().graph, choices_on({{"tp", 4}})), "7 all_reduce on tp");
 }
 
+TEST(CollectiveCounts, BertMegatronWithRecompute) {
+  Choices choices = choices_on({{"tp", 4}});
+  choices.recompute = {"blocks.0", "blocks.1"};
+  EXPECT_EQ(collectives(megatron_bert().graph, choices), "11 all_reduce on tp");
+}
+
 TEST(CollectiveCounts, BertDataAndTensorParallel) {
   ModelBuilder model = megatron_bert();
   keep_whole(model, "dp");

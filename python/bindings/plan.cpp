@@ -62,6 +62,7 @@ void bind_plan(nb::module_& module) {
       .def_rw("batch_shards", &Choices::batch_shards)
       .def_rw("pieces_per_shard", &Choices::pieces_per_shard)
       .def_rw("one_per_class", &Choices::one_per_class)
+      .def_rw("recompute", &Choices::recompute)
       .def_rw("gathered_per_pass", &Choices::gathered_per_pass)
       .def_rw("source_slots", &Choices::source_slots)
       .def_rw("seed", &Choices::seed)

@@ -228,6 +228,7 @@ def choices_for(
     choices.seed = seed
     if decision is not None:
         choices.gathered_per_pass = decision.gathered_per_pass
+        choices.recompute = decision.recompute if name == "train" else []
         if (stages := decision.stages) is not None:
             choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
     return choices

@@ -6,7 +6,7 @@ from model import GPT
 
 import troupe as tr
 from troupe import functional as F
-from troupe.recipes import data_parallel, megatron, parse, pipeline, zero
+from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, zero
 
 
 def make_step(model, axes, recipe, **options):
@@ -78,6 +78,20 @@ def test_pipelines_compose_with_everything():
     whole = run({"dp": 2, "tp": 2}, data_parallel() + megatron())
     assert_same(run(axes, parse("zero3+megatron+1f1b")), whole)
     assert_same(run(axes, parse("data_parallel+megatron+zero_bubble")), whole)
+
+
+def test_recompute_keeps_the_bits_and_holds_less(one_device):
+    assert_same(run({}, data_parallel() + recompute()), one_device)
+    assert_same(run({"dp": 2}, zero(3) + recompute("blocks.0", "blocks.1.mlp")), one_device)
+    assert_same(run({"dp": 2, "pp": 2}, parse("zero3+recompute+1f1b")), one_device)
+    batch = {"x": np.zeros((16, 16), np.int64), "y": np.zeros((16, 16), np.int64)}
+    held = []
+    for recipe in (data_parallel(), data_parallel() + recompute()):
+        plan = make_step(GPT(vocab=64, layers=6, dim=32, heads=4, context=16), {}, recipe).plan(batch)
+        held.append(plan.memory[0]["activations"])
+    assert held[1] < held[0] / 2
+    with pytest.raises(tr.PlanError, match="'layers.*' matches no module; the modules are tok"):
+        make_step(GPT(vocab=64, layers=2, dim=32, heads=4, context=16), {}, data_parallel() + recompute("layers.*"))
 
 
 def test_a_pipeline_evaluates_and_generates():
