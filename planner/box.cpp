@@ -207,7 +207,8 @@ class BoxStage {
     const bool moves = !(layout.mesh() == result_.value(from).layout->mesh());
     node.chunk = moves ? reader.chunk : result_.node(result_.value(from).producer).chunk;
     node.boxing = std::move(step);
-    const ValueId boxed = result_.add_value({node.path, source.type, {}, rate, layout});
+    const bool of_all_pieces = rate == Rate::piece && source.rate == Rate::step;
+    const ValueId boxed = result_.add_value({node.path, source.type, {}, rate, layout, of_all_pieces});
     node.inputs = {from};
     node.outputs = {boxed};
     result_.add_node(std::move(node));

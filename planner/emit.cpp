@@ -175,7 +175,8 @@ class EmitStage {
     made.firings_per_step = of_pieces(t) ? rounds_ : 1;
     made.line = node.line;
     made.predicted_s = task.seconds[c];
-    if (node.rate == Rate::piece) {
+    // What is made for all pieces is also pulled by devices that have a piece left when this one has none.
+    if (node.rate == Rate::piece && !program_.value(node.outputs.front()).of_all_pieces) {
       const ShardRange range =
           shards_of(choices_.batch_shards, choices_.data_parallel_size(), data_rank(choices_, position));
       made.first_shard = range.first;

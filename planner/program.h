@@ -47,6 +47,7 @@ struct ProgramValue {
   NodeId producer;
   Rate rate = Rate::step;
   std::optional<Layout> layout;  // from deduce on
+  bool of_all_pieces = false;    // one value for all pieces, though made with each: a variable gathered per pass
 };
 
 struct ProgramVariable {

@@ -66,7 +66,7 @@ PieceBox piece_box(const ProgramValue& value, const Choices& choices, int positi
   const Layout& layout = *value.layout;
   const int local = choices.in_stage(position);
   PieceBox result{layout.box(value.type.shape, local), value.type.shape};
-  if (value.rate != Rate::piece) return result;
+  if (value.rate != Rate::piece || value.of_all_pieces) return result;
   std::vector<Sbp> data_only = layout.sbp();
   bool cut = false;
   for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {

@@ -56,6 +56,7 @@ TEST(Zero, KeepsTheBitsOfOneDeviceOnAnyDataAxes) {
                                                  {{"dp", 12}},
                                                  {{"dp", 2}, {"fsdp", 2}},
                                                  {{"dp", 3}, {"fsdp", 4}},
+                                                 {{"dp", 2}, {"fsdp", 4}},
                                                  {{"dp", 2}, {"fsdp", 3}}};
   for (const std::vector<Axis>& axes : meshes) {
     for (Stored stored : {Stored::whole, Stored::gathered_per_step, Stored::gathered_per_pass}) {
