@@ -70,8 +70,15 @@ std::vector<int> MinSum::solve() const {
     start.push_back(static_cast<int>(std::min_element(unary.begin(), unary.end()) - unary.begin()));
   }
   const std::vector<int> hint = descend(std::move(start));
-  std::vector<int> found = descend(solve_reduced(useful_choices(), hint));
-  return cost(found) <= cost(hint) ? found : hint;
+  const Choices useful = useful_choices();
+  std::vector<int> found = hint;
+  // What was fixed by guesswork may have left nothing possible: larger tables guess less.
+  for (const int64_t limit : {table_limit_, 8 * table_limit_, 64 * table_limit_}) {
+    std::vector<int> candidate = descend(solve_reduced(useful, hint, limit));
+    if (cost(candidate) <= cost(found)) found = std::move(candidate);
+    if (cost(found) < kImpossible) break;
+  }
+  return found;
 }
 
 MinSum::Choices MinSum::useful_choices() const {
@@ -117,7 +124,7 @@ double MinSum::least_gain(const Choices& useful, int v, int choice, int other) c
   return gain;
 }
 
-std::vector<int> MinSum::solve_reduced(const Choices& useful, const std::vector<int>& hint) const {
+std::vector<int> MinSum::solve_reduced(const Choices& useful, const std::vector<int>& hint, int64_t limit) const {
   std::vector<int> sizes;
   std::vector<int> reduced_hint;
   std::vector<CostTable> tables;
@@ -138,7 +145,7 @@ std::vector<int> MinSum::solve_reduced(const Choices& useful, const std::vector<
     }
   }
   std::vector<int> assignment =
-      eliminate_variables(std::move(sizes), std::move(tables), std::move(reduced_hint), table_limit_);
+      eliminate_variables(std::move(sizes), std::move(tables), std::move(reduced_hint), limit);
   for (size_t v = 0; v < assignment.size(); ++v) assignment[v] = useful[v][static_cast<size_t>(assignment[v])];
   return assignment;
 }

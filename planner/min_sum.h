@@ -39,7 +39,7 @@ class MinSum {
   Choices useful_choices() const;
   // What taking `other` for `choice` gains at least, whatever the neighbours choose.
   double least_gain(const Choices& useful, int variable, int choice, int other) const;
-  std::vector<int> solve_reduced(const Choices& useful, const std::vector<int>& hint) const;
+  std::vector<int> solve_reduced(const Choices& useful, const std::vector<int>& hint, int64_t limit) const;
   double local_cost(const std::vector<int>& assignment, int variable, int choice) const;
   // Coordinate descent from `start` until nothing improves.
   std::vector<int> descend(std::vector<int> start) const;
