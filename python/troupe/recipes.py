@@ -23,6 +23,8 @@ class Decision:
 
     data_axes: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
+    outputs: list[Rule] = field(default_factory=list)
+    """Demands on what modules return; each pattern is a module's path."""
     gathered_per_pass: set[str] = field(default_factory=set)
     recompute: list[str] = field(default_factory=list)
     stages: Stages | None = None
@@ -45,6 +47,7 @@ class Recipe:
             decision = part(model, mesh)
             result.data_axes += [axis for axis in decision.data_axes if axis not in result.data_axes]
             result.rules += decision.rules
+            result.outputs += decision.outputs
             result.gathered_per_pass |= decision.gathered_per_pass
             result.recompute += [path for path in decision.recompute if path not in result.recompute]
             if decision.stages is not None and result.stages is not None:
@@ -73,6 +76,30 @@ def data_parallel(axis: str = "dp") -> Recipe:
     def decide(model: Module, mesh: Mesh) -> Decision:
         rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
         return Decision(data_axes=[axis], rules=rules)
+
+    return _recipe(name, axis, decide)
+
+
+def sequence_parallel(axis: str = "tp", dim: int = 1, row: Sequence[str] | None = None) -> Recipe:
+    """With `megatron`: between its pairs of linear layers the tokens are split along `axis` (activations [batch, seq, ...] by
+    `dim`), so that norms, dropout and residual sums are done once and not by every device, and held in parts: an
+    all-reduce becomes a reduce-scatter and an all-gather of the same bytes (Korthikanti et al. 2022).
+
+    The planner finds this by itself where it is faster; the recipe asks for it. `row`: the last parts of the names of the
+    second layers of the pairs. Raises PlanError when no module is matched.
+    """
+    name = f"sequence_parallel({axis!r})"
+    names = ROW if row is None else row
+
+    def decide(model: Module, mesh: Mesh) -> Decision:
+        found = [
+            path
+            for path, module in model.named_modules()
+            if isinstance(module, Linear) and path.rpartition(".")[2] in names
+        ]
+        if not found:
+            raise PlanError(f"{name} matches no Linear module; it looks for the names {', '.join(names)}")
+        return Decision(outputs=[Rule(path, axis, S(dim), name) for path in found])
 
     return _recipe(name, axis, decide)
 
@@ -204,13 +231,13 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
 def parse(text: str) -> Recipe:
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
-    The names are data_parallel, zero1, zero2, zero3, megatron, recompute and the schedules of `pipeline`. Raises PlanError, with
+    The names are data_parallel, zero1, zero2, zero3, megatron, sequence_parallel, recompute and the schedules of `pipeline`. Raises PlanError, with
     them, for another.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
-    known["recompute"] = recompute
+    known |= {"sequence_parallel": sequence_parallel, "recompute": recompute}
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
     parts = []
     for name in text.split("+"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -57,6 +57,15 @@ def apply_pins(trace: Trace, pins: Pins, variable: Tensor, parameter: str) -> No
     """Demands a parameter's layout of a variable that goes with it."""
     for axis, rule in pins.get(parameter, {}).items():
         trace.graph.pin(variable.id, axis, rule.sbp.text, rule.origin, "", 0)
+
+
+def pin_outputs(trace: Trace, rules: Sequence[Rule]) -> None:
+    """Demands layouts of what modules returned. Raises PlanError for a module that did not run or returns no tensor."""
+    for rule in rules:
+        output = trace.module_outputs.get(rule.pattern)
+        if not isinstance(output, Tensor):
+            raise PlanError(f"{rule.origin}: module '{rule.pattern}' returned no tensor while the model was recorded")
+        trace.graph.pin(output.id, rule.axis, rule.sbp.text, rule.origin, "", 0)
 
 
 def record_training(

@@ -6,7 +6,7 @@ from model import GPT
 
 import troupe as tr
 from troupe import functional as F
-from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, zero
+from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, sequence_parallel, zero
 
 
 def make_step(model, axes, recipe, **options):
@@ -78,6 +78,18 @@ def test_pipelines_compose_with_everything():
     whole = run({"dp": 2, "tp": 2}, data_parallel() + megatron())
     assert_same(run(axes, parse("zero3+megatron+1f1b")), whole)
     assert_same(run(axes, parse("data_parallel+megatron+zero_bubble")), whole)
+
+
+@pytest.mark.parametrize("axes", [{"tp": 2}, {"tp": 3}, {"dp": 2, "tp": 2}], ids=str)
+def test_sequence_parallelism_splits_tokens_between_pairs_of_layers(axes, one_device):
+    recipe = data_parallel() + megatron() + sequence_parallel()
+    assert np.allclose(run(axes, recipe)[0], one_device[0], rtol=1e-5)
+    model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
+    ids = np.zeros((16, 17), np.int64)
+    step = make_step(model, axes, recipe)
+    boxed = step.plan({"x": ids[:, :-1], "y": ids[:, 1:]}).stages["box"].splitlines()
+    sums = [line for line in boxed if "blocks.1.attn.out.linear@" in line and "reduce_scatter" in line]
+    assert len(sums) == 1 and "S(1)" in sums[0]
 
 
 def test_recompute_keeps_the_bits_and_holds_less(one_device):
