@@ -37,7 +37,9 @@ class TrainStep:
     top of that. batch_shards: into how many shards every batch is cut; it decides the order of sums, so that runs with
     equal batch_shards are equal to the last bit for any number of data-parallel devices; by default the size of the
     data axes. pieces_per_shard: micro-batches per shard, whose gradients are added up. clip_grad_norm: the largest
-    global norm of the gradients. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing).
+    global norm of the gradients. reduction: "canonical" adds the shards' gradients along one fixed tree; "fast" lets each
+    device add all its pieces in one sum, which holds one accumulator instead of several, and rounds otherwise on another
+    number of data-parallel devices. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing).
 
     Raises PlanError for what does not fit together.
     """
@@ -55,8 +57,11 @@ class TrainStep:
         pieces_per_shard: int = 1,
         clip_grad_norm: float | None = None,
         seed: int = 0,
+        reduction: str = "canonical",
         on_nonfinite: str = "stop",
     ):
+        if reduction not in ("canonical", "fast"):
+            raise PlanError(f"reduction={reduction!r}; 'canonical' and 'fast' are possible")
         if on_nonfinite not in ("stop", "skip"):
             raise PlanError(f"on_nonfinite={on_nonfinite!r}; 'stop' and 'skip' are possible")
         if pieces_per_shard < 1 or (batch_shards is not None and batch_shards < 1):
@@ -77,6 +82,16 @@ class TrainStep:
                 f"devices without work; at least {self.data_parallel_size} are needed"
             )
         self.pieces_per_shard = pieces_per_shard
+        self._cut = (self.batch_shards, pieces_per_shard)
+        if reduction == "fast":
+            pieces, left = divmod(self.batch_shards * pieces_per_shard, self.data_parallel_size)
+            if left:
+                raise PlanError(
+                    f"reduction='fast': {self.batch_shards * pieces_per_shard} pieces cannot be shared out evenly to "
+                    f"{self.data_parallel_size} data-parallel devices; a multiple would do"
+                )
+            self._cut = (self.data_parallel_size, pieces)
+            decision.notes.append("reduction: fast, one sum per device; losses round as the number of devices has it")
         self.clip_grad_norm = clip_grad_norm
         self.seed = seed
         self.on_nonfinite = on_nonfinite
@@ -123,8 +138,7 @@ class TrainStep:
             self.mesh,
             self.seed,
             self.data_axes,
-            self.batch_shards,
-            self.pieces_per_shard,
+            *self._cut,
             self.decision,
         )
         choices.one_per_class = True
@@ -144,15 +158,14 @@ class TrainStep:
                     self.mesh,
                     self.seed,
                     self.data_axes,
-                    self.batch_shards,
-                    self.pieces_per_shard,
+                    *self._cut,
                     self.decision,
                 ),
             )
         return self._planned[1]
 
     def _trace(self, fields: Fields, rows: int) -> Trace:
-        piece = rows_per_piece(rows, self.batch_shards, self.pieces_per_shard)
+        piece = rows_per_piece(rows, *self._cut)
         cut = Cut(self.batch_shards * self.pieces_per_shard, self.data_parallel_size)
         forward = trace_loss(self.model, self.loss, fields, piece * self.data_parallel_size)
         pin_outputs(forward.trace, self.decision.outputs)
@@ -186,8 +199,8 @@ class TrainStep:
                     self._trace(fields, rows),
                     "train",
                     data_axes=self.data_axes,
-                    batch_shards=self.batch_shards,
-                    pieces_per_shard=self.pieces_per_shard,
+                    batch_shards=self._cut[0],
+                    pieces_per_shard=self._cut[1],
                 )
         return self._plans[key]
 

@@ -172,6 +172,22 @@ def test_the_plan_counts_what_zero_moves():
     assert "all_reduce      dp      1" not in text
 
 
+def test_the_fast_reduction_holds_one_accumulator_and_rounds_otherwise(one_device):
+    ids = np.zeros((16, 17), np.int64)
+    gradients = {}
+    for reduction in ("canonical", "fast"):
+        step = make_step(GPT(vocab=64, layers=2, dim=32, heads=4, context=16), {}, data_parallel(), reduction=reduction)
+        plan = step.plan({"x": ids[:, :-1], "y": ids[:, 1:]})
+        gradients[reduction] = plan.memory[0]["gradients"]
+        assert ("reduction: fast" in plan.summary()) == (reduction == "fast")
+    assert gradients["fast"] * 3 < gradients["canonical"]
+    fast = run({"dp": 2}, zero(2), reduction="fast")
+    assert np.allclose(fast[0], one_device[0], rtol=1e-5)
+    assert_same(run({"dp": 2}, zero(2), reduction="fast"), fast)
+    with pytest.raises(tr.PlanError, match="8 pieces cannot be shared out evenly to 3"):
+        make_step(GPT(vocab=64, layers=2, dim=32, heads=4, context=16), {"dp": 3}, zero(2), reduction="fast")
+
+
 def test_a_stage_that_does_not_exist_is_refused():
     with pytest.raises(tr.PlanError, match="the stages are 1, 2 and 3"):
         zero(4)
