@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test. The last line is "N passed, N failed, N skipped"; the exit
 # code is not zero when something failed.
-#   --fast   without the sanitizer builds
+#   --fast   without the sanitizer builds and the live comparison with PyTorch
 # TROUPE_PEER_PYTHON names a Python that has PyTorch, for the tests that compare with it (.ci/run makes one).
 set -u
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -17,7 +17,9 @@ for argument in "$@"; do
   esac
 done
 cd "$ROOT" || exit 1
-if [ -z "${TROUPE_PEER_PYTHON:-}" ] && [ -x .venv-peer/bin/python ]; then
+if [ "$fast" -eq 1 ]; then
+  unset TROUPE_PEER_PYTHON
+elif [ -z "${TROUPE_PEER_PYTHON:-}" ] && [ -x .venv-peer/bin/python ]; then
   export TROUPE_PEER_PYTHON="$ROOT/.venv-peer/bin/python"
 fi
 REPORTS="$BUILD/reports"
