@@ -26,14 +26,15 @@ void with_id(DType dtype, Fn&& fn) {
 // f32, f64, i32, i64.
 template <class Fn>
 void with_number(DType dtype, Fn&& fn) {
-  if (is_float(dtype)) return with_float(dtype, fn);
-  with_id(dtype, fn);
+  if (dtype == DType::i32 || dtype == DType::i64) return with_id(dtype, fn);
+  with_float(dtype, fn);
 }
 
 // Every dtype; u8 and b8 are both uint8_t.
 template <class Fn>
 void with_any(DType dtype, Fn&& fn) {
   if (size_of(dtype) == 1) return fn(uint8_t{});
+  if (dtype == DType::bf16) return fn(BFloat16{});
   with_number(dtype, fn);
 }
 

@@ -19,14 +19,24 @@ void expect_operands(const OpArgs& args, int least) {
 }
 
 void expect_float(const OpArgs& args, int i, const char* name) {
-  if (is_float(operand(args, i).dtype)) return;
+  const DType dtype = operand(args, i).dtype;
+  if (dtype == DType::f32 || dtype == DType::f64) return;
   throw PlanError(operand_text(args, i, name) + ", but must be f32 or f64; cast it");
+}
+
+void expect_any_float(const OpArgs& args, int i, const char* name) {
+  if (is_float(operand(args, i).dtype)) return;
+  throw PlanError(operand_text(args, i, name) + ", but must be f32, f64 or bf16; cast it");
 }
 
 void expect_number(const OpArgs& args, int i, const char* name) {
   const DType dtype = operand(args, i).dtype;
-  if (is_float(dtype) || dtype == DType::i32 || dtype == DType::i64) return;
+  if (dtype == DType::f32 || dtype == DType::f64 || dtype == DType::i32 || dtype == DType::i64) return;
   throw PlanError(operand_text(args, i, name) + ", but must be f32, f64, i32 or i64; cast it");
+}
+
+void expect_any_number(const OpArgs& args, int i, const char* name) {
+  if (operand(args, i).dtype != DType::bf16) expect_number(args, i, name);
 }
 
 void expect_ids(const OpArgs& args, int i, const char* name) {
@@ -87,6 +97,12 @@ DType dtype_attr(const Attrs& attrs) { return dtype_from_name(attrs.text("dtype"
 std::vector<TensorType> infer_same_float(const OpArgs& args) {
   expect_operands(args, 1);
   expect_float(args, 0, "x");
+  return infer_same_any_float(args);
+}
+
+std::vector<TensorType> infer_same_any_float(const OpArgs& args) {
+  expect_operands(args, 1);
+  expect_any_float(args, 0, "x");
   for (int i = 1; i < static_cast<int>(args.inputs.size()); ++i) {
     expect_same_type(args, 0, "operand 0", i, ("operand " + std::to_string(i)).c_str());
   }
@@ -97,6 +113,8 @@ std::vector<TensorType> infer_any_same(const OpArgs& args) {
   expect_operands(args, 1);
   return {args.inputs[0]};
 }
+
+DType sum_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
 
 Shape rows_of(const Shape& shape) {
   Shape rows = shape;

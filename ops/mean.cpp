@@ -12,7 +12,8 @@ namespace {
 
 DType weight_dtype(const OpArgs& args) {
   const DType dtype = dtype_attr(args.attrs);
-  if (!is_float(dtype)) throw PlanError("dtype is " + std::string(name_of(dtype)) + ", but must be f32 or f64");
+  if (dtype != DType::f32 && dtype != DType::f64)
+    throw PlanError("dtype is " + std::string(name_of(dtype)) + ", but must be f32 or f64");
   return dtype;
 }
 

@@ -47,6 +47,12 @@ void fill_neutral(const TensorView& out, int reduction) {
   std::fill_n(out.as<T>(), out.elements(), value);
 }
 
+void fill_neutral_bf16(const TensorView& out, int reduction) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const BFloat16 value(reduction == 0 ? 0.0f : reduction == 1 ? -infinity : infinity);
+  std::fill_n(out.as<BFloat16>(), out.elements(), value);
+}
+
 void fill_neutral(const TensorView& out, int reduction) {
   switch (out.dtype) {
     case DType::f32:
@@ -60,6 +66,8 @@ void fill_neutral(const TensorView& out, int reduction) {
     case DType::u8:
     case DType::b8:
       return fill_neutral<uint8_t>(out, reduction);
+    case DType::bf16:
+      return fill_neutral_bf16(out, reduction);
   }
 }
 
@@ -86,6 +94,29 @@ int first_run_dim(const int64_t* extent, const Shape& shape, int dim) {
   int first = shape.rank() - 1;
   while (first > dim && extent[first] == shape[first]) --first;
   return std::max(first, dim);
+}
+
+// Sums of bfloat16 are made in float32, of blocks of every source.
+constexpr int64_t kWideBlock = 256;
+
+// Room for a block of the sum and of every source, and for a pointer to each of the latter.
+size_t wide_bytes(DType dtype, size_t sources) {
+  return dtype == DType::bf16 ? sources * sizeof(float*) + (sources + 1) * kWideBlock * sizeof(float) : 0;
+}
+
+void reduce_widened(cpu::TreeOp op, BFloat16* out, const BFloat16* const* rows, int64_t sources, const int* program,
+                    int64_t length, int64_t run, std::byte* room) {
+  const float** columns = reinterpret_cast<const float**>(room);
+  float* wide = reinterpret_cast<float*>(columns + sources);
+  for (int64_t s = 0; s < sources; ++s) columns[s] = wide + (s + 1) * kWideBlock;
+  for (int64_t first = 0; first < run; first += kWideBlock) {
+    const int64_t count = std::min(kWideBlock, run - first);
+    for (int64_t s = 0; s < sources; ++s) {
+      cpu::cast<float, BFloat16>(wide + (s + 1) * kWideBlock, rows[s] + first, count);
+    }
+    cpu::reduce_tree<float>(op, wide, columns, sources, program, length, 0, count);
+    cpu::cast<BFloat16, float>(out + first, wide, count);
+  }
 }
 
 class Pulling {
@@ -119,8 +150,10 @@ class Pulling {
         return reduce<float>(rank, offset, extent, sources, reader);
       case DType::f64:
         return reduce<double>(rank, offset, extent, sources, reader);
+      case DType::bf16:
+        return reduce<BFloat16>(rank, offset, extent, sources, reader);
       default:
-        *args_.failure = "sums between devices are possible for f32 and f64, not for " +
+        *args_.failure = "sums between devices are possible for f32, f64 and bf16, not for " +
                          std::string(name_of(args_.outputs[0].dtype));
         for (int64_t i = 0; i < sources; ++i) reader.take(2 + rank);
         reader.take(reader.next());
@@ -139,7 +172,8 @@ class Pulling {
   void reduce(int rank, const int64_t* offset, const int64_t* extent, int64_t sources, Reader& reader) {
     const auto parts = std::span(reinterpret_cast<Part*>(args_.scratch.data()), static_cast<size_t>(sources));
     const T** rows = reinterpret_cast<const T**>(parts.data() + sources);
-    int* program = reinterpret_cast<int*>(rows + sources);
+    std::byte* wide = reinterpret_cast<std::byte*>(rows + sources);
+    int* program = reinterpret_cast<int*>(wide + wide_bytes(args_.outputs[0].dtype, parts.size()));
     int run_dim = rank == 0 ? 0 : first_run_dim(extent, out_shape_, 0);
     for (Part& part : parts) {
       part = read_part(args_, flat_, rank, reader);
@@ -160,7 +194,12 @@ class Pulling {
       for (size_t s = 0; s < parts.size(); ++s) {
         rows[s] = reinterpret_cast<const T*>(parts[s].data) + linear(parts[s].strides, index, run_dim);
       }
-      cpu::reduce_tree<T>(op, out + linear(out_strides_, index, run_dim), rows, sources, program, length, 0, run);
+      T* to = out + linear(out_strides_, index, run_dim);
+      if constexpr (std::is_same_v<T, BFloat16>) {
+        reduce_widened(op, to, rows, sources, program, length, run, wide);
+      } else {
+        cpu::reduce_tree<T>(op, to, rows, sources, program, length, 0, run);
+      }
       for (int d = run_dim - 1; d >= 0 && ++index[d] == extent[d]; --d) index[d] = 0;
     }
   }
@@ -196,12 +235,13 @@ Attrs pull_attrs(const std::vector<PullRegion>& regions, bool flat, bool filled,
           {"reduction", static_cast<int64_t>(reduction)}};
 }
 
-int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions) {
+int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype) {
   size_t bytes = 0;
   for (const PullRegion& region : regions) {
     if (region.sources.size() < 2) continue;
-    bytes =
-        std::max(bytes, region.sources.size() * (sizeof(Part) + sizeof(void*)) + region.program.size() * sizeof(int));
+    const size_t sources = region.sources.size();
+    bytes = std::max(bytes, sources * (sizeof(Part) + sizeof(void*)) + wide_bytes(dtype, sources) +
+                                region.program.size() * sizeof(int));
   }
   return static_cast<int64_t>(bytes);
 }

@@ -31,9 +31,9 @@ struct PullRegion {
 Attrs pull_attrs(const std::vector<PullRegion>& regions, bool flat, bool filled, int reduction);
 
 // Scratch for these regions, in bytes.
-int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions);
+int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype);
 
-// inputs: registers of any devices; outputs: one register of any dtype (sums: f32, f64).
+// inputs: registers of any devices; outputs: one register of any dtype (sums: f32, f64, bf16).
 void pull_kernel(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe

@@ -194,7 +194,8 @@ class EmitStage {
     } else {
       const DevicePull pull = device_pull(graph_, program_, choices_, task, position);
       made.attrs = pull_attrs(pull.regions, pull.flat, pull.filled, static_cast<int>(pull.reduction));
-      CHECK(pull_scratch_bytes(pull.regions) <= made.scratch_bytes, made.name);
+      const DType dtype = program_.value(node.outputs.front()).type.dtype;
+      CHECK(pull_scratch_bytes(pull.regions, dtype) <= made.scratch_bytes, made.name);
       const int input = task.inputs.front();
       for (int from : pull.sources) {
         const int source = stand_in(from);

@@ -350,7 +350,7 @@ class ShardStage {
     PullRegion region;
     region.sources.resize(sources);
     region.program.resize(2 * sources);
-    return pull_scratch_bytes({region});
+    return pull_scratch_bytes({region}, program_.value(here.outputs.front()).type.dtype);
   }
 
   const Program& program_;

@@ -13,11 +13,11 @@ template <class T>
 int64_t first_nonfinite(const TensorView& view) {
   const T* data = view.as<const T>();
   const int64_t n = view.elements();
-  T sum = 0;
+  decltype(data[0] - data[0]) sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += data[i] - data[i];
   if (sum == 0) return -1;
   for (int64_t i = 0; i < n; ++i) {
-    if (!std::isfinite(data[i])) return i;
+    if (!std::isfinite(static_cast<double>(data[i]))) return i;
   }
   return -1;
 }
@@ -25,10 +25,12 @@ int64_t first_nonfinite(const TensorView& view) {
 int64_t first_nonfinite(const TensorView& view) {
   if (view.dtype == DType::f32) return first_nonfinite<float>(view);
   if (view.dtype == DType::f64) return first_nonfinite<double>(view);
+  if (view.dtype == DType::bf16) return first_nonfinite<BFloat16>(view);
   return -1;
 }
 
 double value_at(const TensorView& view, int64_t element) {
+  if (view.dtype == DType::bf16) return view.as<BFloat16>()[element];
   return view.dtype == DType::f32 ? static_cast<double>(view.as<float>()[element]) : view.as<double>()[element];
 }
 

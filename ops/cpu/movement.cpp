@@ -106,7 +106,9 @@ int64_t box_offset(const int64_t* strides, const int64_t* offset, int ndim) {
 
 template <typename To, typename From>
 To convert(From x) {
-  if constexpr (std::is_same_v<To, uint8_t>) {
+  if constexpr (std::is_same_v<From, BFloat16>) {
+    return convert<To>(static_cast<float>(x));
+  } else if constexpr (std::is_same_v<To, uint8_t>) {
     return x != From(0) ? 1 : 0;
   } else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
     // 2^31 and 2^63 are exact in both float types; the largest integers are not.
@@ -214,12 +216,14 @@ struct MoveInstances {
   static constexpr auto m4 = cast<T, int32_t>;
   static constexpr auto m5 = cast<T, int64_t>;
   static constexpr auto m6 = cast<T, uint8_t>;
+  static constexpr auto m7 = cast<T, BFloat16>;
 };
 template struct MoveInstances<float>;
 template struct MoveInstances<double>;
 template struct MoveInstances<int32_t>;
 template struct MoveInstances<int64_t>;
 template struct MoveInstances<uint8_t>;
+template struct MoveInstances<BFloat16>;
 
 template <typename T>
 struct NumberInstances {

@@ -28,6 +28,8 @@ inline nb::dlpack::dtype dlpack_of(DType dtype) {
       return nb::dtype<uint8_t>();
     case DType::b8:
       return nb::dtype<bool>();
+    case DType::bf16:
+      return {static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat), 16, 1};
   }
   return nb::dtype<float>();
 }

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <string_view>
 
+#include "runtime/base/bfloat16.h"
+
 namespace troupe {
 
-enum class DType : uint8_t { f32, f64, i32, i64, u8, b8 };
+enum class DType : uint8_t { f32, f64, i32, i64, u8, b8, bf16 };
 
 // Bytes per element. `b8` is a boolean that takes one byte (0 or 1).
 constexpr int64_t size_of(DType dtype) {
@@ -18,6 +20,8 @@ constexpr int64_t size_of(DType dtype) {
     case DType::f64:
     case DType::i64:
       return 8;
+    case DType::bf16:
+      return 2;
     case DType::u8:
     case DType::b8:
       return 1;
@@ -25,10 +29,10 @@ constexpr int64_t size_of(DType dtype) {
   return 0;
 }
 
-constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
+constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
 constexpr bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64 || dtype == DType::u8; }
 
-// "f32", "f64", "i32", "i64", "u8", "bool".
+// "f32", "f64", "i32", "i64", "u8", "bool", "bf16".
 std::string_view name_of(DType dtype);
 
 // The inverse of name_of; throws PlanError for an unknown name and lists the known ones.
@@ -55,6 +59,10 @@ constexpr DType dtype_of<int64_t>() {
 template <>
 constexpr DType dtype_of<uint8_t>() {
   return DType::u8;
+}
+template <>
+constexpr DType dtype_of<BFloat16>() {
+  return DType::bf16;
 }
 
 }  // namespace troupe

@@ -60,6 +60,7 @@ enum DType {
   i64 @3;
   u8 @4;
   b8 @5;  # a boolean in one byte, 0 or 1
+  bf16 @6;
 }
 
 enum Arena {
