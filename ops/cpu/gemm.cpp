@@ -1,10 +1,10 @@
 #include "ops/cpu/gemm.h"
 
-#include <dlfcn.h>
 #include <dnnl.h>
 
 #include <algorithm>
 
+#include "ops/cpu/one_thread.h"
 #include "ops/cpu/simd.h"
 
 namespace troupe::cpu {
@@ -20,43 +20,6 @@ namespace {
 //   1024 x 768 x 256   184 / 166, 70  177 / 146, 48  172 / 166, 71
 //   128 x 512 x 64     171 / 158, 78  175 / 157, 78  159 / 157, 79
 //   256 x 256 x 32     168 / 139, 75  166 / 140, 76  163 / 139, 77
-
-// oneDNN takes its threads from OpenMP; a call must use the caller's alone. The setting is per thread and put back.
-class OneThread {
- public:
-  OneThread() {
-    if (runtime().set == nullptr) return;
-    before_ = runtime().get();
-    if (before_ != 1) runtime().set(1);
-  }
-  ~OneThread() {
-    if (before_ > 1) runtime().set(before_);
-  }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  struct OpenMp {
-    int (*get)() = nullptr;
-    void (*set)(int) = nullptr;
-  };
-
-  // Looked up, since whether oneDNN was built with OpenMP is its packager's choice.
-  static const OpenMp& runtime() {
-    static const OpenMp found = [] {
-      OpenMp symbols;
-      void* library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
-      if (library == nullptr) return symbols;
-      symbols.get = reinterpret_cast<int (*)()>(dlsym(library, "omp_get_max_threads"));
-      symbols.set = reinterpret_cast<void (*)(int)>(dlsym(library, "omp_set_num_threads"));
-      if (symbols.get == nullptr) symbols.set = nullptr;
-      return symbols;
-    }();
-    return found;
-  }
-
-  int before_ = 1;
-};
 
 // A tile of c is kRows x kColumns * kLanes: 24 accumulators, 4 vectors of b and a broadcast element of a fill
 // the 32 vector registers. One panel of b (kDepth x the tile's width) is packed on the stack and stays in
