@@ -3,6 +3,7 @@
 #include "ops/cpu/pointwise.h"
 #include "ops/definitions.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/pointwise.h"
 #include "ops/rules.h"
@@ -38,9 +39,11 @@ OpDef function_of_x(const char* name, const char* doc, std::vector<ValueId> (*gr
           .outputs = {"y"},
           .doc = doc,
           .rule_of = increasing,
-          .infer = infer_same_float,
+          .infer = infer_same_any_float,
           .gradient = gradient,
+          .precision = Precision::follow,
           .cpu = cpu,
+          .scratch_bytes = block_scratch,
           .in_place = {{0, 0}}};
 }
 
@@ -51,8 +54,10 @@ OpDef derivative(const char* name, const char* saved, const char* doc, Kernel cp
           .outputs = {"dx"},
           .doc = doc,
           .rule_of = linear_in_dy,
-          .infer = infer_same_float,
+          .infer = infer_same_any_float,
+          .precision = Precision::follow,
           .cpu = cpu,
+          .scratch_bytes = block_scratch,
           .in_place = {{0, 1}, {0, 0}}};
 }
 
@@ -61,63 +66,64 @@ OpDef derivative(const char* name, const char* saved, const char* doc, Kernel cp
 OpDef gelu() {
   OpDef op = function_of_x("gelu",
                            "y = x/2 (1 + erf(x/sqrt 2)); approximate=1: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).",
-                           gelu_backward, gelu_cpu);
+                           gelu_backward, in_float32_blocks<gelu_cpu>);
   op.rule_of = any_split;  // it falls before it rises
   return op;
 }
 
 OpDef gelu_gradient() {
-  return derivative("gelu_gradient", "x", "dx = dy times the derivative of gelu at x.", gelu_gradient_cpu);
+  return derivative("gelu_gradient", "x", "dx = dy times the derivative of gelu at x.",
+                    in_float32_blocks<gelu_gradient_cpu>);
 }
 
 OpDef relu() {
   return function_of_x(
       "relu", "y = max(x, 0).",
       [](GradientBuilder& g) { return std::vector{g.add("relu_gradient", {g.output(0), g.gradient()})}; },
-      unary_cpu<cpu::relu<float>, cpu::relu<double>>);
+      in_float32_blocks<unary_cpu<cpu::relu<float>, cpu::relu<double>>>);
 }
 
 OpDef relu_gradient() {
   return derivative("relu_gradient", "y", "dx = dy where y > 0, else 0.",
-                    derivative_cpu<cpu::relu_backward<float>, cpu::relu_backward<double>>);
+                    in_float32_blocks<derivative_cpu<cpu::relu_backward<float>, cpu::relu_backward<double>>>);
 }
 
 OpDef tanh() {
   return function_of_x(
       "tanh", "y = tanh(x).",
       [](GradientBuilder& g) { return std::vector{g.add("tanh_gradient", {g.output(0), g.gradient()})}; },
-      unary_cpu<cpu::tanh<float>, cpu::tanh<double>>);
+      in_float32_blocks<unary_cpu<cpu::tanh<float>, cpu::tanh<double>>>);
 }
 
 OpDef tanh_gradient() {
   return derivative("tanh_gradient", "y", "dx = dy (1 - y^2).",
-                    derivative_cpu<cpu::tanh_backward<float>, cpu::tanh_backward<double>>);
+                    in_float32_blocks<derivative_cpu<cpu::tanh_backward<float>, cpu::tanh_backward<double>>>);
 }
 
 OpDef sigmoid() {
   return function_of_x(
       "sigmoid", "y = 1 / (1 + exp(-x)).",
       [](GradientBuilder& g) { return std::vector{g.add("sigmoid_gradient", {g.output(0), g.gradient()})}; },
-      unary_cpu<cpu::sigmoid<float>, cpu::sigmoid<double>>);
+      in_float32_blocks<unary_cpu<cpu::sigmoid<float>, cpu::sigmoid<double>>>);
 }
 
 OpDef sigmoid_gradient() {
   return derivative("sigmoid_gradient", "y", "dx = dy y (1 - y).",
-                    derivative_cpu<cpu::sigmoid_backward<float>, cpu::sigmoid_backward<double>>);
+                    in_float32_blocks<derivative_cpu<cpu::sigmoid_backward<float>, cpu::sigmoid_backward<double>>>);
 }
 
 OpDef silu() {
   OpDef op = function_of_x(
       "silu", "y = x / (1 + exp(-x)).",
       [](GradientBuilder& g) { return std::vector{g.add("silu_gradient", {g.input(0), g.gradient()})}; },
-      unary_cpu<cpu::silu<float>, cpu::silu<double>>);
+      in_float32_blocks<unary_cpu<cpu::silu<float>, cpu::silu<double>>>);
   op.rule_of = any_split;  // it falls before it rises
   return op;
 }
 
 OpDef silu_gradient() {
   return derivative("silu_gradient", "x", "dx = dy times the derivative of silu at x.",
-                    derivative_cpu<cpu::silu_backward<float>, cpu::silu_backward<double>>);
+                    in_float32_blocks<derivative_cpu<cpu::silu_backward<float>, cpu::silu_backward<double>>>);
 }
 
 }  // namespace troupe::define

@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "ops/cpu/movement.h"
 #include "ops/cpu/pointwise.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
@@ -10,7 +13,7 @@ namespace {
 
 std::vector<TensorType> infer_add_n(const OpArgs& args) {
   expect_operands(args, 1);
-  expect_number(args, 0, "operand 0");
+  expect_any_number(args, 0, "operand 0");
   for (int i = 1; i < static_cast<int>(args.inputs.size()); ++i) {
     expect_same_type(args, 0, "operand 0", i, ("operand " + std::to_string(i)).c_str());
   }
@@ -30,11 +33,27 @@ void add(T* out, const T* a, const T* b, int64_t n) {
   }
 }
 
+// Added in float32 and rounded once.
+void add_bf16(BFloat16* out, std::span<const TensorView> xs, int64_t n) {
+  constexpr int64_t kBlock = 1024;
+  float sum[kBlock], term[kBlock];
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    cpu::cast<float, BFloat16>(sum, xs[0].as<BFloat16>() + first, count);
+    for (const TensorView& x : xs.subspan(1)) {
+      cpu::cast<float, BFloat16>(term, x.as<BFloat16>() + first, count);
+      cpu::add_to(sum, sum, term, count);
+    }
+    cpu::cast<BFloat16, float>(out + first, sum, count);
+  }
+}
+
 // From left to right: ((x0 + x1) + x2) + ..; the order in which a shared variable's uses stand in the graph.
 void add_n_cpu(const KernelArgs& args, Stream&) {
   const TensorView& y = args.outputs[0];
   const auto xs = args.inputs;
   if (xs.size() == 1) return copy_unless_in_place(y, xs[0]);
+  if (y.dtype == DType::bf16) return add_bf16(y.as<BFloat16>(), xs, y.elements());
   with_number(y.dtype, [&](auto zero) {
     using T = decltype(zero);
     add(y.as<T>(), xs[0].as<T>(), xs[1].as<T>(), y.elements());
@@ -53,6 +72,7 @@ OpDef add_n() {
           .rule_of = [](const OpArgs& args) { return pointwise_rule(args, "additive"); },
           .infer = infer_add_n,
           .gradient = add_n_gradient,
+          .precision = Precision::follow,
           .cpu = add_n_cpu,
           .in_place = {{0, 0}}};
 }

@@ -6,6 +6,7 @@
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 
@@ -15,13 +16,13 @@ namespace {
 std::vector<TensorType> infer_pair(const OpArgs& args) {
   expect_operands(args, 2);
   expect_same_dtype(args, 0, "a", 1, "b");
-  expect_number(args, 0, "a");
+  expect_any_number(args, 0, "a");
   return {{args.inputs[0].dtype, broadcast_shape(args)}};
 }
 
 std::vector<TensorType> infer_float_pair(const OpArgs& args) {
   expect_operands(args, 2);
-  expect_float(args, 0, "a");
+  expect_any_float(args, 0, "a");
   return infer_pair(args);
 }
 
@@ -132,7 +133,9 @@ OpDef pair(const char* name, const char* doc, std::string (*rule_of)(const OpArg
           .rule_of = rule_of,
           .infer = infer_pair,
           .gradient = gradient,
+          .precision = Precision::follow,
           .cpu = cpu,
+          .scratch_bytes = scratch_in_float32<infer_pair>,
           .in_place = {{0, 0}, {0, 1}}};
 }
 
@@ -144,28 +147,34 @@ std::string linear_in_first(const OpArgs& args) { return broadcast_rule(args, "l
 
 }  // namespace
 
-OpDef add() { return pair("add", "y = a + b, broadcasting.", additive, pair_cpu<cpu::BinaryOp::kAdd>, add_gradient); }
+OpDef add() {
+  return pair("add", "y = a + b, broadcasting.", additive, in_float32<pair_cpu<cpu::BinaryOp::kAdd>>, add_gradient);
+}
 
-OpDef sub() { return pair("sub", "y = a - b, broadcasting.", additive, pair_cpu<cpu::BinaryOp::kSub>, sub_gradient); }
+OpDef sub() {
+  return pair("sub", "y = a - b, broadcasting.", additive, in_float32<pair_cpu<cpu::BinaryOp::kSub>>, sub_gradient);
+}
 
 OpDef mul() {
-  return pair("mul", "y = a * b, broadcasting.", linear_in_each, pair_cpu<cpu::BinaryOp::kMul>, mul_gradient);
+  return pair("mul", "y = a * b, broadcasting.", linear_in_each, in_float32<pair_cpu<cpu::BinaryOp::kMul>>,
+              mul_gradient);
 }
 
 OpDef div() {
-  OpDef op = pair("div", "y = a / b, broadcasting.", linear_in_first, pair_cpu<cpu::BinaryOp::kDiv>, div_gradient);
+  OpDef op =
+      pair("div", "y = a / b, broadcasting.", linear_in_first, in_float32<pair_cpu<cpu::BinaryOp::kDiv>>, div_gradient);
   op.infer = infer_float_pair;
   return op;
 }
 
 OpDef minimum() {
-  return pair("minimum", "y = the smaller of a and b, broadcasting.", increasing_in_each, pair_cpu<cpu::BinaryOp::kMin>,
-              minimum_gradient);
+  return pair("minimum", "y = the smaller of a and b, broadcasting.", increasing_in_each,
+              in_float32<pair_cpu<cpu::BinaryOp::kMin>>, minimum_gradient);
 }
 
 OpDef maximum() {
-  return pair("maximum", "y = the larger of a and b, broadcasting.", increasing_in_each, pair_cpu<cpu::BinaryOp::kMax>,
-              maximum_gradient);
+  return pair("maximum", "y = the larger of a and b, broadcasting.", increasing_in_each,
+              in_float32<pair_cpu<cpu::BinaryOp::kMax>>, maximum_gradient);
 }
 
 }  // namespace troupe::define

@@ -5,6 +5,7 @@
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 
@@ -21,7 +22,7 @@ std::string all_operands(const OpArgs& args) {
 
 std::vector<TensorType> infer_attention(const OpArgs& args) {
   expect_operands(args, 3);
-  expect_float(args, 0, "q");
+  expect_any_float(args, 0, "q");
   expect_same_dtype(args, 0, "q", 1, "k");
   expect_same_type(args, 1, "k", 2, "v");
   args.attrs.number("scale");
@@ -38,7 +39,7 @@ std::vector<TensorType> infer_attention(const OpArgs& args) {
     throw PlanError(all_operands(args) + "; batch and dim of q and k must be equal, and q's heads (dim " +
                     std::to_string(heads) + ") a multiple of k's");
   }
-  return {args.inputs[0], {args.inputs[0].dtype, {q[0], q[heads], q[seq_dim(args.attrs)]}}};
+  return {args.inputs[0], {sum_dtype(args.inputs[0].dtype), {q[0], q[heads], q[seq_dim(args.attrs)]}}};
 }
 
 // Splits of batch, heads and queries; `of` makes the signature from the SBP of (q and out, k and v, lse, dk and dv).
@@ -173,8 +174,9 @@ OpDef attention() {
           .signatures = attention_signatures,
           .infer = infer_attention,
           .gradient = backward,
-          .cpu = attention_cpu,
-          .scratch_bytes = attention_scratch,
+          .precision = Precision::low,
+          .cpu = in_float32<attention_cpu>,
+          .scratch_bytes = scratch_in_float32<infer_attention, attention_scratch>,
           .flops = [](const OpArgs& args) { return products_flops(args.shape(0), args.shape(1), args.attrs, 2); }};
 }
 
@@ -187,8 +189,10 @@ OpDef attention_gradient() {
               "dv = p^T dout.",
           .signatures = gradient_signatures,
           .infer = infer_gradient,
-          .cpu = gradient_cpu,
-          .scratch_bytes = gradient_scratch,
+          .precision = Precision::low,
+          .full_inputs = {5},
+          .cpu = in_float32<gradient_cpu>,
+          .scratch_bytes = scratch_in_float32<infer_gradient, gradient_scratch>,
           .flops = [](const OpArgs& args) { return products_flops(args.shape(1), args.shape(2), args.attrs, 5); }};
 }
 

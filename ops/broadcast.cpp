@@ -116,6 +116,7 @@ OpDef expand() {
       .infer = infer_expand,
       .gradient =
           [](GradientBuilder& g) { return std::vector{g.add("sum_to", {g.gradient()}, {{"shape", input_shape(g)}})}; },
+      .precision = Precision::follow,
       .cpu = expand_cpu};
 }
 

@@ -21,6 +21,8 @@ std::vector<bool> depends_on(const Graph& graph, const std::vector<ValueId>& wrt
   return depends;
 }
 
+Attrs dtype_attrs(DType dtype) { return {{"dtype", std::string(name_of(dtype))}}; }
+
 }  // namespace
 
 ValueId GradientBuilder::add(std::string_view op, const std::vector<ValueId>& inputs, const Attrs& attrs) {
@@ -87,11 +89,14 @@ std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>
                       "this op has no gradient, but a parameter's gradient passes through it", nodes_[n].line);
     }
     GradientBuilder builder(*this, id, output_gradients, needed);
-    const std::vector<ValueId> inputs = nodes_[n].op->gradient(builder);
+    std::vector<ValueId> inputs = nodes_[n].op->gradient(builder);
     CHECK(inputs.size() == nodes_[n].inputs.size(), nodes_[n].text, inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!inputs[i].valid() || !needed[i]) continue;
       const ValueId input = nodes_[n].inputs[i];
+      const DType dtype = value(input).type.dtype;
+      // A sum over rows of bfloat16 is float32.
+      if (value(inputs[i]).type.dtype != dtype) inputs[i] = builder.add("cast", {inputs[i]}, dtype_attrs(dtype));
       CHECK(value(inputs[i]).type == value(input).type, nodes_[n].text, value(inputs[i]).type.str(),
             value(input).type.str());
       std::vector<ValueId>& parts = contributions[input.index()];

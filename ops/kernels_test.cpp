@@ -26,6 +26,30 @@ TEST(Kernels, Float32EqualsFloat64WithinItsPrecision) {
   }
 }
 
+// One rounding of the result where it is stored, of sums that are float32: half of the distance between two bfloat16
+// numbers.
+constexpr double kBFloat16Tolerance = 1.0 / 256 + kFloatTolerance;
+
+TEST(Kernels, BFloat16IsFloat64RoundedOnce) {
+  int tried = 0;
+  for (const UseCase& use : use_cases()) {
+    if (!use.takes_bf16()) continue;
+    const UseCase low = use.in_bf16();
+    const std::vector<HostTensor> given = low.inputs();
+    std::vector<HostTensor> same = use.inputs();
+    for (size_t i = 0; i < same.size(); ++i) same[i].set_numbers(given[i].numbers());
+    const std::vector<HostTensor> right = run_op(use.def(), use.attrs, same, kContext);
+    const std::vector<HostTensor> found = run_op(low.def(), low.attrs, given, kContext);
+    for (size_t i = 0; i < right.size(); ++i) {
+      const bool rounded = found[i].type().dtype == DType::bf16;
+      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), rounded ? kBFloat16Tolerance : kFloatTolerance), "")
+          << low.str();
+    }
+    ++tried;
+  }
+  EXPECT_GT(tried, 50);
+}
+
 // Runs the op with `output` in the memory of `input`, all other outputs in memory that is not zero.
 std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::pair<int, int>>& shared) {
   std::vector<HostTensor> tensors = use.inputs();
@@ -51,15 +75,24 @@ std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::p
   return result;
 }
 
-TEST(Kernels, WriteEveryElementOfTheirOutputs) {
+// All uses, and once more in bfloat16 those of ops that take it.
+std::vector<UseCase> uses_in_all_dtypes() {
+  std::vector<UseCase> uses = use_cases();
   for (const UseCase& use : use_cases()) {
+    if (use.takes_bf16()) uses.push_back(use.in_bf16());
+  }
+  return uses;
+}
+
+TEST(Kernels, WriteEveryElementOfTheirOutputs) {
+  for (const UseCase& use : uses_in_all_dtypes()) {
     EXPECT_EQ(run_sharing(use, {}), run_op(use.def(), use.attrs, use.inputs(), kContext)) << use.str();
   }
 }
 
 TEST(Kernels, GiveTheSameBitsInPlace) {
   int shared = 0;
-  for (const UseCase& use : use_cases()) {
+  for (const UseCase& use : uses_in_all_dtypes()) {
     const std::vector<HostTensor> apart = run_op(use.def(), use.attrs, use.inputs(), kContext);
     for (auto [output, input] : use.def().in_place) {
       if (!(use.types()[static_cast<size_t>(input)] == use.output_types()[static_cast<size_t>(output)])) continue;
@@ -80,7 +113,7 @@ TEST(Kernels, GiveTheSameBitsWhereVariablesAreOverwritten) {
 }
 
 TEST(Kernels, RunOnTensorsWithoutElements) {
-  for (const UseCase& use : use_cases()) {
+  for (const UseCase& use : uses_in_all_dtypes()) {
     UseCase empty = use;
     for (Operand& operand : empty.operands) {
       for (int d = 0; d < operand.values.shape.rank(); ++d) operand.values.shape[d] = 0;

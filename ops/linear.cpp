@@ -1,10 +1,12 @@
 // y[.., out] = sum over in of x[.., in] * w[out, in] + b[out], and the three products of its backward.
 
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_bf16.h"
 #include "ops/cpu/reduce.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 
@@ -38,7 +40,7 @@ void expect_inner(const OpArgs& args, const char* name, int weight_dim) {
 
 std::vector<TensorType> infer_linear(const OpArgs& args) {
   expect_operands(args, 2);
-  expect_float(args, 0, "x");
+  expect_any_float(args, 0, "x");
   expect_same_dtype(args, 0, "x", 1, "w");
   expect_rank(args, 0, "x", 1);
   expect_matrix(args, 1, "w");
@@ -73,6 +75,11 @@ void linear_cpu(const KernelArgs& args, Stream&) {
   const int64_t rows = row_count(x.shape);
   const int64_t in = w.shape[1];
   const int64_t out = w.shape[0];
+  if (x.dtype == DType::bf16) {
+    const BFloat16* bias = args.inputs.size() > 2 ? args.inputs[2].as<BFloat16>() : nullptr;
+    return cpu::gemm_bf16(false, true, rows, out, in, x.as<BFloat16>(), in, w.as<BFloat16>(), in, bias,
+                          args.outputs[0].as<BFloat16>(), out);
+  }
   with_float(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     T* y = args.outputs[0].as<T>();
@@ -86,7 +93,7 @@ void linear_cpu(const KernelArgs& args, Stream&) {
 
 std::vector<TensorType> infer_input_gradient(const OpArgs& args) {
   expect_operands(args, 2);
-  expect_float(args, 0, "dy");
+  expect_any_float(args, 0, "dy");
   expect_same_dtype(args, 0, "dy", 1, "w");
   expect_rank(args, 0, "dy", 1);
   expect_matrix(args, 1, "w");
@@ -99,6 +106,10 @@ void input_gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& w = args.inputs[1];
   const int64_t in = w.shape[1];
   const int64_t out = w.shape[0];
+  if (dy.dtype == DType::bf16) {
+    return cpu::gemm_bf16<BFloat16>(false, false, row_count(dy.shape), in, out, dy.as<BFloat16>(), out,
+                                    w.as<BFloat16>(), in, nullptr, args.outputs[0].as<BFloat16>(), in);
+  }
   with_float(dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     cpu::gemm<T>(false, false, row_count(dy.shape), in, out, T(1), dy.as<T>(), out, w.as<T>(), in, T(0),
@@ -108,7 +119,7 @@ void input_gradient_cpu(const KernelArgs& args, Stream&) {
 
 std::vector<TensorType> infer_weight_gradient(const OpArgs& args) {
   expect_operands(args, 2);
-  expect_float(args, 0, "x");
+  expect_any_float(args, 0, "x");
   expect_same_dtype(args, 0, "x", 1, "dy");
   expect_rank(args, 0, "x", 1);
   expect_rank(args, 1, "dy", 1);
@@ -116,7 +127,7 @@ std::vector<TensorType> infer_weight_gradient(const OpArgs& args) {
     throw PlanError("rows differ: " + operand_text(args, 0, "x") + ", " + operand_text(args, 1, "dy") +
                     "; all dims but the last must be equal");
   }
-  return {{args.inputs[0].dtype, {args.shape(1).back(), args.shape(0).back()}}};
+  return {{sum_dtype(args.inputs[0].dtype), {args.shape(1).back(), args.shape(0).back()}}};
 }
 
 void weight_gradient_cpu(const KernelArgs& args, Stream&) {
@@ -124,6 +135,10 @@ void weight_gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& dy = args.inputs[1];
   const int64_t in = x.shape.back();
   const int64_t out = dy.shape.back();
+  if (x.dtype == DType::bf16) {
+    return cpu::gemm_bf16<float>(true, false, out, in, row_count(x.shape), dy.as<BFloat16>(), out, x.as<BFloat16>(), in,
+                                 nullptr, args.outputs[0].as<float>(), in);
+  }
   with_float(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     cpu::gemm<T>(true, false, out, in, row_count(x.shape), T(1), dy.as<T>(), out, x.as<T>(), in, T(0),
@@ -133,9 +148,9 @@ void weight_gradient_cpu(const KernelArgs& args, Stream&) {
 
 std::vector<TensorType> infer_row_sum(const OpArgs& args) {
   expect_operands(args, 1);
-  expect_float(args, 0, "x");
+  expect_any_float(args, 0, "x");
   expect_rank(args, 0, "x", 1);
-  return {{args.inputs[0].dtype, {args.shape(0).back()}}};
+  return {{sum_dtype(args.inputs[0].dtype), {args.shape(0).back()}}};
 }
 
 std::vector<ValueId> row_sum_gradient(GradientBuilder& g) {
@@ -160,6 +175,7 @@ OpDef linear() {
           .rule_of = linear_rule,
           .infer = infer_linear,
           .gradient = linear_gradient,
+          .precision = Precision::low,
           .cpu = linear_cpu,
           .flops = [](const OpArgs& args) { return product_flops(args.shape(0), args.shape(1)[0]); }};
 }
@@ -175,6 +191,7 @@ OpDef linear_input_gradient() {
                        "; linear";
               },
           .infer = infer_input_gradient,
+          .precision = Precision::low,
           .cpu = input_gradient_cpu,
           .flops = [](const OpArgs& args) { return product_flops(args.shape(0), args.shape(1)[1]); }};
 }
@@ -183,13 +200,14 @@ OpDef linear_weight_gradient() {
   return {.name = "linear_weight_gradient",
           .inputs = {"x", "dy"},
           .outputs = {"dw"},
-          .doc = "dw[out, in] = sum over all rows of dy[.., out] * x[.., in].",
+          .doc = "dw[out, in] = sum over all rows of dy[.., out] * x[.., in]; f32 where these are bf16.",
           .rule_of =
               [](const OpArgs& args) {
                 return dim_names_and(args.rank(0), "in") + ", " + dim_names_and(args.rank(0), "out") +
                        " -> out in; linear";
               },
           .infer = infer_weight_gradient,
+          .precision = Precision::low,
           .cpu = weight_gradient_cpu,
           .flops = [](const OpArgs& args) { return product_flops(args.shape(0), args.shape(1).back()); }};
 }
@@ -198,11 +216,13 @@ OpDef row_sum() {
   return {.name = "row_sum",
           .inputs = {"x"},
           .outputs = {"y"},
-          .doc = "y[n] = sum over all rows of x[.., n].",
+          .doc = "y[n] = sum over all rows of x[.., n]; f32 where x is bf16.",
           .rule_of = [](const OpArgs& args) { return dim_names_and(args.rank(0), "n") + " -> n; additive"; },
           .infer = infer_row_sum,
           .gradient = row_sum_gradient,
-          .cpu = row_sum_cpu};
+          .precision = Precision::follow,
+          .cpu = in_float32<row_sum_cpu>,
+          .scratch_bytes = scratch_in_float32<infer_row_sum>};
 }
 
 }  // namespace troupe::define

@@ -134,6 +134,18 @@ const std::vector<OpDef>& all_ops() {
   return ops;
 }
 
+const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::full:
+      return "full";
+    case Precision::follow:
+      return "follow";
+    case Precision::low:
+      return "low";
+  }
+  return "";
+}
+
 const OpDef* find_op(std::string_view name) {
   static const std::vector<int> index = make_index();
   const std::vector<OpDef>& ops = all_ops();

@@ -1,4 +1,5 @@
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/gemm_bf16.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
@@ -28,7 +29,7 @@ Sizes sizes_of(const Shape& a, const Shape& b, const Attrs& attrs) {
 
 std::vector<TensorType> infer_matmul(const OpArgs& args) {
   expect_operands(args, 2);
-  expect_float(args, 0, "a");
+  expect_any_float(args, 0, "a");
   expect_same_dtype(args, 0, "a", 1, "b");
   expect_rank(args, 0, "a", 2);
   expect_rank(args, 1, "b", 2);
@@ -109,6 +110,17 @@ void matmul_cpu(const KernelArgs& args, Stream&) {
   const bool trans_a = transposed(*args.attrs, "trans_a");
   const bool trans_b = transposed(*args.attrs, "trans_b");
   const auto [batch, m, n, k] = sizes_of(a.shape, b.shape, *args.attrs);
+  if (a.dtype == DType::bf16) {
+    const bool more_rows = b.shape.rank() == 2 && !trans_a;
+    const int64_t products = more_rows ? 1 : batch;
+    const int64_t rows = more_rows ? batch * m : m;
+    for (int64_t i = 0; i < products; ++i) {
+      cpu::gemm_bf16<BFloat16>(trans_a, trans_b, rows, n, k, a.as<BFloat16>() + i * m * k, a.shape.back(),
+                               b.as<BFloat16>() + (b.shape.rank() == 2 ? 0 : i * k * n), b.shape.back(), nullptr,
+                               args.outputs[0].as<BFloat16>() + i * m * n, n);
+    }
+    return;
+  }
   with_float(a.dtype, [&, batch = batch, m = m, n = n, k = k](auto zero) {
     using T = decltype(zero);
     const int64_t lda = a.shape.back();
@@ -140,6 +152,7 @@ OpDef matmul() {
           .rule_of = matmul_rule,
           .infer = infer_matmul,
           .gradient = matmul_gradient,
+          .precision = Precision::low,
           .cpu = matmul_cpu,
           .flops = matmul_flops};
 }

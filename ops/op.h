@@ -33,6 +33,11 @@ struct OpArgs {
   const Shape& shape(int input) const { return inputs[static_cast<size_t>(input)].shape; }
 };
 
+// Whether an op computes on bfloat16 in a step of that precision: never; where all its floating-point operands are
+// bfloat16; always.
+enum class Precision : uint8_t { full, follow, low };
+const char* name_of(Precision precision);
+
 // An operand may be absent only at the end of the list (a bias); `xs...` as the last name takes any number.
 struct OpDef {
   std::string name;
@@ -56,6 +61,11 @@ struct OpDef {
   // The same op built from others between which boxing can stand, for splits that need communication inside: returns
   // one value per output. nullptr: there is no such form.
   std::vector<ValueId> (*decompose)(GradientBuilder&) = nullptr;
+
+  // What the op does in a step of low precision, and which operands of a `low` op stay float32 all the same. An op that
+  // is not `full` takes bf16: it computes in float32 and rounds once when it stores.
+  Precision precision = Precision::full;
+  std::vector<int> full_inputs = {};
 
   // Local shapes come from the views, never from attributes; where a part lies, from view.offset and view.logical.
   Kernel cpu = nullptr;

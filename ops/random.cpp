@@ -5,6 +5,7 @@
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 #include "runtime/base/random.h"
@@ -32,7 +33,7 @@ double probability(const Attrs& attrs) { return attrs.number("p"); }
 
 std::vector<TensorType> infer_dropout(const OpArgs& args) {
   expect_operands(args, 1);
-  expect_float(args, 0, "x");
+  expect_any_float(args, 0, "x");
   const double p = probability(args.attrs);
   if (!(p >= 0 && p <= 1)) throw PlanError("p is " + std::to_string(p) + ", but must lie in 0..1");
   return {args.inputs[0]};
@@ -56,7 +57,8 @@ std::vector<TensorType> infer_random(const OpArgs& args, const char* first, cons
   args.attrs.number(first);
   args.attrs.number(second);
   const DType dtype = dtype_attr(args.attrs);
-  if (!is_float(dtype)) throw PlanError("dtype is " + std::string(name_of(dtype)) + ", but must be f32 or f64");
+  if (dtype != DType::f32 && dtype != DType::f64)
+    throw PlanError("dtype is " + std::string(name_of(dtype)) + ", but must be f32 or f64");
   return {{dtype, shape_attr(args.attrs)}};
 }
 
@@ -93,7 +95,9 @@ OpDef dropout() {
           .rule_of = [](const OpArgs& args) { return pointwise_rule(args, "additive, increasing"); },
           .infer = infer_dropout,
           .gradient = dropout_gradient,
-          .cpu = dropout_cpu,
+          .precision = Precision::follow,
+          .cpu = in_float32<dropout_cpu>,
+          .scratch_bytes = scratch_in_float32<infer_dropout>,
           .in_place = {{0, 0}},
           .random = true};
 }

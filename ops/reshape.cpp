@@ -104,6 +104,7 @@ OpDef reshape() {
           .signatures = reshape_signatures,
           .infer = infer_reshape,
           .gradient = reshape_gradient,
+          .precision = Precision::follow,
           .cpu = reshape_cpu,
           .in_place = {{0, 0}}};
 }

@@ -5,6 +5,7 @@
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 
@@ -15,7 +16,7 @@ int seq_dim(const Attrs& attrs) { return static_cast<int>(attrs.integer("seq_dim
 
 std::vector<TensorType> infer_rope(const OpArgs& args) {
   expect_operands(args, 1);
-  expect_float(args, 0, "x");
+  expect_any_float(args, 0, "x");
   expect_rank(args, 0, "x", 2);
   const int seq = seq_dim(args.attrs);
   if (seq < 0 || seq >= args.rank(0) - 1) {
@@ -74,8 +75,9 @@ OpDef rope() {
           .rule_of = rope_rule,
           .infer = infer_rope,
           .gradient = backward,
-          .cpu = rope_cpu,
-          .scratch_bytes = rope_scratch,
+          .precision = Precision::follow,
+          .cpu = in_float32<rope_cpu>,
+          .scratch_bytes = scratch_in_float32<infer_rope, rope_scratch>,
           .in_place = {{0, 0}}};
 }
 

@@ -4,6 +4,7 @@
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 std::vector<TensorType> infer_scalar(const OpArgs& args) {
   expect_operands(args, 1);
-  expect_float(args, 0, "x");
+  expect_any_float(args, 0, "x");
   args.attrs.number("value");
   return {args.inputs[0]};
 }
@@ -86,44 +87,47 @@ OpDef with_value(const char* name, const char* doc, std::string (*rule_of)(const
           .rule_of = rule_of,
           .infer = infer_scalar,
           .gradient = gradient,
+          .precision = Precision::follow,
           .cpu = cpu,
+          .scratch_bytes = block_scratch,
           .in_place = {{0, 0}}};
 }
 
 }  // namespace
 
 OpDef add_scalar() {
-  return with_value("add_scalar", "y = x + value.", increasing, x_and_value<cpu::BinaryOp::kAdd>,
+  return with_value("add_scalar", "y = x + value.", increasing, in_float32_blocks<x_and_value<cpu::BinaryOp::kAdd>>,
                     [](GradientBuilder& g) { return std::vector{g.gradient()}; });
 }
 
 OpDef mul_scalar() {
-  return with_value("mul_scalar", "y = x * value.", scaling_rule, x_and_value<cpu::BinaryOp::kMul>,
+  return with_value("mul_scalar", "y = x * value.", scaling_rule, in_float32_blocks<x_and_value<cpu::BinaryOp::kMul>>,
                     [](GradientBuilder& g) { return std::vector{scaled(g, value_of(g), g.gradient())}; });
 }
 
 OpDef rsub_scalar() {
-  return with_value("rsub_scalar", "y = value - x.", any_split, value_and_x<cpu::BinaryOp::kSub>,
+  return with_value("rsub_scalar", "y = value - x.", any_split, in_float32_blocks<value_and_x<cpu::BinaryOp::kSub>>,
                     [](GradientBuilder& g) { return std::vector{g.add("neg", {g.gradient()})}; });
 }
 
 OpDef rdiv_scalar() {
-  return with_value("rdiv_scalar", "y = value / x.", any_split, value_and_x<cpu::BinaryOp::kDiv>, rdiv_gradient);
+  return with_value("rdiv_scalar", "y = value / x.", any_split, in_float32_blocks<value_and_x<cpu::BinaryOp::kDiv>>,
+                    rdiv_gradient);
 }
 
 OpDef pow_scalar() {
-  return with_value("pow_scalar", "y = x to the power of value.", any_split, x_and_value<cpu::BinaryOp::kPow>,
-                    pow_gradient);
+  return with_value("pow_scalar", "y = x to the power of value.", any_split,
+                    in_float32_blocks<x_and_value<cpu::BinaryOp::kPow>>, pow_gradient);
 }
 
 OpDef minimum_scalar() {
-  return with_value("minimum_scalar", "y = the smaller of x and value.", increasing, x_and_value<cpu::BinaryOp::kMin>,
-                    minimum_gradient);
+  return with_value("minimum_scalar", "y = the smaller of x and value.", increasing,
+                    in_float32_blocks<x_and_value<cpu::BinaryOp::kMin>>, minimum_gradient);
 }
 
 OpDef maximum_scalar() {
-  return with_value("maximum_scalar", "y = the larger of x and value.", increasing, x_and_value<cpu::BinaryOp::kMax>,
-                    maximum_gradient);
+  return with_value("maximum_scalar", "y = the larger of x and value.", increasing,
+                    in_float32_blocks<x_and_value<cpu::BinaryOp::kMax>>, maximum_gradient);
 }
 
 }  // namespace troupe::define

@@ -184,6 +184,7 @@ OpDef slice() {
           .rule_of = [](const OpArgs& args) { return rule_along(args.rank(0), args.attrs.integer("dim"), 1, 1); },
           .infer = infer_slice,
           .gradient = slice_gradient,
+          .precision = Precision::follow,
           .cpu = slice_cpu};
 }
 
@@ -196,6 +197,7 @@ OpDef pad() {
           .rule_of = [](const OpArgs& args) { return rule_along(args.rank(0), args.attrs.integer("dim"), 1, 1); },
           .infer = infer_pad,
           .gradient = pad_gradient,
+          .precision = Precision::follow,
           .cpu = pad_cpu};
 }
 
@@ -209,6 +211,7 @@ OpDef concat() {
           [](const OpArgs& args) { return rule_along(args.rank(0), args.attrs.integer("dim"), args.inputs.size(), 1); },
       .infer = infer_concat,
       .gradient = concat_gradient,
+      .precision = Precision::follow,
       .cpu = concat_cpu};
 }
 
@@ -223,6 +226,7 @@ OpDef split() {
               },
           .infer = infer_split,
           .gradient = split_gradient,
+          .precision = Precision::follow,
           .cpu = split_cpu};
 }
 

@@ -71,6 +71,7 @@ OpDef to_layout() {
           .rule_of = [](const OpArgs& args) { return pointwise_rule(args, "movement"); },
           .infer = infer_any_same,
           .gradient = [](GradientBuilder& g) { return std::vector{g.add("to_layout", {g.gradient()})}; },
+          .precision = Precision::follow,
           .cpu = to_layout_cpu,
           .in_place = {{0, 0}}};
 }

@@ -5,6 +5,7 @@
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
+#include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 std::vector<TensorType> infer_swiglu(const OpArgs& args) {
   expect_operands(args, 2);
-  expect_float(args, 0, "gate");
+  expect_any_float(args, 0, "gate");
   expect_same_type(args, 0, "gate", 1, "up");
   return {args.inputs[0]};
 }
@@ -64,7 +65,9 @@ OpDef swiglu() {
           .rule_of = [](const OpArgs& args) { return pointwise_rule(args, "linear(1)"); },
           .infer = infer_swiglu,
           .gradient = backward,
-          .cpu = swiglu_cpu,
+          .precision = Precision::follow,
+          .cpu = in_float32_blocks<swiglu_cpu>,
+          .scratch_bytes = block_scratch,
           .in_place = {{0, 0}, {0, 1}}};
 }
 
@@ -75,7 +78,9 @@ OpDef swiglu_gradient() {
           .doc = "dgate = dy up times the derivative of silu at gate, dup = dy silu(gate).",
           .signatures = gradient_signatures,
           .infer = infer_gradient,
-          .cpu = gradient_cpu,
+          .precision = Precision::follow,
+          .cpu = in_float32_blocks<gradient_cpu>,
+          .scratch_bytes = block_scratch,
           .in_place = {{0, 2}, {0, 0}, {1, 1}}};
 }
 

@@ -1,6 +1,7 @@
 // For tests: uses of every op, on which all of them are tried (gradients, laws of signatures, dtypes, shared memory).
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,12 @@ struct UseCase {
   }
   // The use with float32 in place of float64.
   UseCase in_f32() const;
+  // The use with bfloat16 in place of float64, where the op takes it; float32 where the op wants that.
+  UseCase in_bf16() const;
+  bool takes_bf16() const { return def().precision != Precision::full && has_float64(); }
+  bool has_float64() const {
+    return std::any_of(operands.begin(), operands.end(), [](const Operand& o) { return o.dtype == DType::f64; });
+  }
   // "matmul(f64[5,7], f64[7,4]) {trans_b=1}"
   std::string str() const;
   // Numbers as the operands want them, the same for the same seed.

@@ -59,6 +59,7 @@ OpDef transpose() {
           .rule_of = transpose_rule,
           .infer = infer_transpose,
           .gradient = transpose_gradient,
+          .precision = Precision::follow,
           .cpu = transpose_cpu};
 }
 

@@ -263,6 +263,16 @@ UseCase UseCase::in_f32() const {
   return use;
 }
 
+UseCase UseCase::in_bf16() const {
+  UseCase use = *this;
+  for (size_t i = 0; i < operands.size(); ++i) {
+    const std::vector<int>& full = def().full_inputs;
+    const bool is_full = std::find(full.begin(), full.end(), static_cast<int>(i)) != full.end();
+    if (operands[i].dtype == DType::f64) use.operands[i].dtype = is_full ? DType::f32 : DType::bf16;
+  }
+  return use;
+}
+
 std::vector<HostTensor> UseCase::inputs(uint64_t seed) const {
   Random random(seed);
   std::vector<HostTensor> result;
