@@ -26,7 +26,9 @@ struct Choices {
   // Others are made whole once per step.
   std::set<std::string> gathered_per_pass;
   std::vector<std::string> recompute;  // modules whose forward pass is done again for their backward pass
-  int source_slots = 2;                // pieces that a source may read ahead, at least 1
+  // What the step computes in: float32, or bfloat16 where ops can (see planner/precision.h).
+  DType precision = DType::f32;
+  int source_slots = 2;  // pieces that a source may read ahead, at least 1
   uint64_t seed = 0;
   uint64_t epoch = 0;
   // Layouts and addresses of variables that other plans of this epoch fixed already, by name.

@@ -11,6 +11,7 @@
 #include "planner/peak.h"
 #include "planner/pieces.h"
 #include "planner/place.h"
+#include "planner/precision.h"
 #include "planner/recompute.h"
 #include "planner/shard.h"
 #include "planner/summary.h"
@@ -116,6 +117,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   Compiled result;
   result.stages["write"] = graph.str();
   Graph rewritten = recompute(graph, choices.recompute);
+  if (choices.precision == DType::bf16) rewritten = in_bf16(rewritten);
   Walked walked = walk_cheapest(rewritten, choices, profile);
   const Program& boxed = walked.boxed;
   const TaskGraph& tasks = walked.tasks;

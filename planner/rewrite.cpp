@@ -18,9 +18,9 @@ Graph GraphRewrite::run() {
     for (size_t o = 0; o < made.size(); ++o) values_[graph_.nodes()[n].outputs[o].index()] = made[o];
   }
   for (const Variable& variable : graph_.variables()) {
-    if (variable.next.valid()) result_.assign(value(variable.value), value(variable.next));
+    if (variable.next.valid()) result_.assign(value(variable.value), kept(variable.next));
   }
-  for (const OutputValue& output : graph_.outputs()) result_.output(output.name, value(output.value));
+  for (const OutputValue& output : graph_.outputs()) result_.output(output.name, kept(output.value));
   for (Pin pin : graph_.pins()) {
     std::vector<ValueId> pinned = also_pinned(pin.value);
     pinned.push_back(value(pin.value));

@@ -20,6 +20,8 @@ class GraphRewrite {
   virtual ValueId input(size_t /*n*/, ValueId old) { return value(old); }
   // What readers of node `n` get for its outputs, given their copies.
   virtual std::vector<ValueId> outputs(size_t /*n*/, std::vector<ValueId> copied) { return copied; }
+  // What a variable's next version or an output is in the new graph.
+  virtual ValueId kept(ValueId old) { return value(old); }
   // Other values of the new graph that a pin on an old value holds for.
   virtual std::vector<ValueId> also_pinned(ValueId /*old*/) const { return {}; }
 
