@@ -44,6 +44,12 @@ nb::list list_of_ops() {
   return result;
 }
 
+nb::list precisions() {
+  nb::list result;
+  for (const OpDef& op : all_ops()) result.append(nb::make_tuple(op.name, name_of(op.precision)));
+  return result;
+}
+
 }  // namespace
 
 Attrs attrs_from(const nb::dict& dict) {
@@ -67,6 +73,7 @@ nb::tuple tuple_of(const Dims& dims) { return nb::tuple(nb::cast(dims.vector()))
 
 void bind_graph(nb::module_& module) {
   module.def("ops", &list_of_ops, "Every op: (name, operands, outputs, what it computes).");
+  module.def("precisions", &precisions, "Every op and what it does in a step in bf16: (name, full, follow or low).");
   nb::class_<Graph>(module, "Graph", "The logical program.")
       .def(nb::init<>())
       .def("add", [](Graph& graph, const std::string& op, const std::vector<int64_t>& inputs, const nb::dict& attrs,

@@ -65,6 +65,7 @@ void bind_plan(nb::module_& module) {
       .def_rw("recompute", &Choices::recompute)
       .def_rw("gathered_per_pass", &Choices::gathered_per_pass)
       .def_rw("source_slots", &Choices::source_slots)
+      .def("set_precision", [](Choices& self, const std::string& dtype) { self.precision = dtype_from_name(dtype); })
       .def_rw("seed", &Choices::seed)
       .def("in_hosts_of",
            [](Choices& self, int devices) {

@@ -27,6 +27,7 @@ from troupe.mesh import mesh, parse_mesh
 from troupe.metrics import Metrics
 from troupe.nn.parameter import manual_seed
 from troupe.plan import Plan
+from troupe.precision import precision_table
 from troupe.step import TrainStep
 from troupe.tensor import Tensor
 from troupe.watching import watch
@@ -60,6 +61,7 @@ __all__ = [
     "optim",
     "parse_mesh",
     "pin",
+    "precision_table",
     "recipes",
     "to_layout",
     "train",

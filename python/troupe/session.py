@@ -119,6 +119,7 @@ class Session:
         data_axes: Sequence[str] = (),
         batch_shards: int = 1,
         pieces_per_shard: int = 1,
+        precision: str = "f32",
     ) -> LoadedPlan:
         """Compiles a trace, and loads the plan. Raises PlanError."""
         return self.load_compiled(
@@ -132,6 +133,7 @@ class Session:
                 pieces_per_shard,
                 self.decision,
                 self._last,
+                precision,
             )
         )
 
@@ -203,9 +205,11 @@ def compile_trace(
     pieces_per_shard: int = 1,
     decision: Decision | None = None,
     bound_to: Any = None,
+    precision: str = "f32",
 ) -> Any:
     """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
     choices = choices_for(name, mesh, seed, data_axes, batch_shards, pieces_per_shard, decision)
+    choices.set_precision(precision)
     if bound_to is not None:
         choices.bind_to(bound_to)
     return _troupe.compile(trace.graph, choices, _troupe.Profile())

@@ -39,7 +39,9 @@ class TrainStep:
     data axes. pieces_per_shard: micro-batches per shard, whose gradients are added up. clip_grad_norm: the largest
     global norm of the gradients. reduction: "canonical" adds the shards' gradients along one fixed tree; "fast" lets each
     device add all its pieces in one sum, which holds one accumulator instead of several, and rounds otherwise on another
-    number of data-parallel devices. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing).
+    number of data-parallel devices. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing). precision:
+    "f32", or "bf16": ops of the forward and backward pass compute on bfloat16 as `precision_table` says; parameters,
+    their gradients, the optimizer and everything that is fetched stay float32.
 
     Raises PlanError for what does not fit together.
     """
@@ -59,9 +61,12 @@ class TrainStep:
         seed: int = 0,
         reduction: str = "canonical",
         on_nonfinite: str = "stop",
+        precision: str = "f32",
     ):
         if reduction not in ("canonical", "fast"):
             raise PlanError(f"reduction={reduction!r}; 'canonical' and 'fast' are possible")
+        if precision not in ("f32", "bf16"):
+            raise PlanError(f"precision={precision!r}; 'f32' and 'bf16' are possible")
         if on_nonfinite not in ("stop", "skip"):
             raise PlanError(f"on_nonfinite={on_nonfinite!r}; 'stop' and 'skip' are possible")
         if pieces_per_shard < 1 or (batch_shards is not None and batch_shards < 1):
@@ -95,6 +100,7 @@ class TrainStep:
         self.clip_grad_norm = clip_grad_norm
         self.seed = seed
         self.on_nonfinite = on_nonfinite
+        self.precision = precision
         self.decision = decision
         names = [name for name, _ in model.named_parameters()]
         self.pins: Pins = resolve(decision.rules + rules_of(layouts or {}), names)
@@ -141,6 +147,7 @@ class TrainStep:
             *self._cut,
             self.decision,
         )
+        choices.set_precision(self.precision)
         choices.one_per_class = True
         if gpus_per_host:
             choices.in_hosts_of(gpus_per_host)
@@ -160,6 +167,7 @@ class TrainStep:
                     self.data_axes,
                     *self._cut,
                     self.decision,
+                    precision=self.precision,
                 ),
             )
         return self._planned[1]
@@ -201,6 +209,7 @@ class TrainStep:
                     data_axes=self.data_axes,
                     batch_shards=self._cut[0],
                     pieces_per_shard=self._cut[1],
+                    precision=self.precision,
                 )
         return self._plans[key]
 

@@ -1,4 +1,4 @@
-"""The GPT-mini in Troupe: tokens/s of training in float32 on two CPU devices, data-parallel. See peer_gpt_mini.py."""
+"""The GPT-mini in Troupe: tokens/s of training on two CPU devices, data-parallel, in float32 or bfloat16. See peer_gpt_mini.py."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ from troupe import functional as F  # noqa: E402
 VOCAB, CONTEXT, BATCH, BATCHES = 512, 128, 8, 8
 
 
-def make_step(mesh: str) -> tr.TrainStep:
+def make_step(mesh: str, precision: str) -> tr.TrainStep:
     model = GPT(vocab=VOCAB, layers=4, dim=256, heads=4, context=CONTEXT)
     assert sum(p.numel() for p in model.parameters()) == 3_454_464
     return tr.TrainStep(
@@ -24,14 +24,16 @@ def make_step(mesh: str) -> tr.TrainStep:
         lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
         tr.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01),
         mesh=tr.parse_mesh(mesh),
+        precision=precision,
     )
 
 
 def main() -> None:
     options = protocol.parser(__doc__)
     options.add_argument("--mesh", default="dp=2")
+    options.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     options = options.parse_args()
-    step = make_step(options.mesh)
+    step = make_step(options.mesh, options.precision)
     random = np.random.default_rng(0)
     x, y = random.integers(0, VOCAB, (2, BATCHES * BATCH, CONTEXT), np.int32)
     data = tr.data.arrays(x=x, y=y, batch=BATCH, shuffle=False)
@@ -42,7 +44,7 @@ def main() -> None:
             pass
         return steps * BATCH * CONTEXT / (time.perf_counter() - began)
 
-    protocol.serve(block, options, mesh=options.mesh)
+    protocol.serve(block, options, mesh=options.mesh, precision=options.precision)
 
 
 if __name__ == "__main__":
