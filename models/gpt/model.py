@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 import troupe as tr
 from troupe import functional as F
 from troupe import nn
+
+
+def sinusoids(length: int, dim: int) -> np.ndarray:
+    """A vector of variance 1 / dim per position: sines and cosines of wavelengths from 2 pi to 2 pi * length."""
+    angles = np.arange(length)[:, None] * float(length) ** (-np.arange(0, dim, 2) / dim)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1) * (2 / dim) ** 0.5
 
 
 class Attention(nn.Module):
@@ -65,17 +73,23 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList([Block(dim, heads) for _ in range(layers)])
         self.ln = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, vocab, bias=False)
-        self._initialise(layers)
+        self._initialise()
 
-    def _initialise(self, layers: int) -> None:
-        """As GPT-2: normal with deviation 0.02, smaller where a block writes to the stream, biases zero."""
+    def _initialise(self) -> None:
+        """Weights normal with variance 1 / inputs, biases zero; attention looks near from the first step on.
+
+        From random positions, queries and keys, attention first has to learn which positions are neighbours, and
+        the loss waits at a bigram table's until it has. Here neighbours begin alike, as sinusoids, and keys as
+        copies of the queries, so that what is alike attends to each other. Both are then trained like the rest.
+        """
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif name.endswith(("out.weight", "down.weight")):
-                nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5)
             elif ".ln" not in f".{name}":
-                nn.init.normal_(parameter, std=0.02)
+                nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+        self.pos.weight.copy_(sinusoids(*self.pos.weight.shape))
+        for block in self.blocks:
+            block.attn.k.weight.copy_(block.attn.q.weight.numpy())
 
     def forward(self, ids: tr.Tensor) -> tr.Tensor:
         x = self.tok(ids) + self.pos.weight[: ids.shape[1]]

@@ -80,6 +80,21 @@ def test_the_memory_that_is_used_is_the_memory_that_was_promised(axes):
     assert used == promised
 
 
+def test_attention_begins_near_for_every_seed():
+    drawn = []
+    for seed in (0, 1):
+        tr.manual_seed(seed)
+        weights = small().state_dict()
+        similar = weights["pos.weight"] @ weights["pos.weight"].T
+        assert np.all(similar.argmax(1) == np.arange(16))
+        assert np.all(similar[0, :3] > similar[0, 1:4])
+        query = weights["blocks.1.attn.q.weight"]
+        assert np.array_equal(query, weights["blocks.1.attn.k.weight"])
+        drawn += [query, weights["blocks.0.attn.q.weight"]]
+    tr.manual_seed(0)
+    assert all(not np.array_equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
+
+
 def test_the_attention_is_causal():
     model, random = small(), np.random.default_rng(0)
     ids = random.integers(0, 64, (1, 16))
