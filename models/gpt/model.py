@@ -89,7 +89,7 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
         self.pos.weight.copy_(sinusoids(*self.pos.weight.shape))
         for block in self.blocks:
-            block.attn.k.weight.copy_(block.attn.q.weight.numpy())
+            nn.init.like_(block.attn.k.weight, block.attn.q.weight)
 
     def forward(self, ids: tr.Tensor) -> tr.Tensor:
         x = self.tok(ids) + self.pos.weight[: ids.shape[1]]

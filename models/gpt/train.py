@@ -62,7 +62,6 @@ def loss(model: GPT, batch: dict[str, tr.Tensor]) -> tr.Tensor:
 
 def make_step(arguments: argparse.Namespace) -> tr.TrainStep:
     """The model, its optimizer, and where everything lies."""
-    tr.manual_seed(arguments.seed)
     model = GPT(context=CONTEXT)
     schedule = tr.optim.schedule.cosine(
         arguments.lr, warmup=max(arguments.steps // 20, 1), total=arguments.steps, min=arguments.lr / 20

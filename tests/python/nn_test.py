@@ -242,3 +242,12 @@ def test_attention_equals_the_formula_in_both_layouts():
     assert np.allclose(Attend(2)(q, k, v), expected, atol=1e-5)
     by_seq = [np.ascontiguousarray(t.swapaxes(1, 2)) for t in (q, k, v)]
     assert np.allclose(Attend(1)(*by_seq), expected.swapaxes(1, 2), atol=1e-5)
+
+
+def test_a_parameter_can_begin_as_another_one():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(3, 4))
+    nn.init.normal_(model[0].weight, std=0.5)
+    nn.init.like_(model[1].weight, model[0].weight)
+    assert np.array_equal(model[1].weight.numpy(), model[0].weight.numpy())
+    with pytest.raises(tr.PlanError, match=r"f32\[4, 3\] cannot begin as one that is f32\[4, 4\]"):
+        nn.init.like_(model[2].weight, model[0].weight)

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Initial:
-    """How a parameter is initialised: an op that needs no operands, and its attributes."""
+    """How a parameter is initialised: an op that needs no operands, and its attributes; its random numbers are those of the
+    parameter `of`, if there is one."""
 
     op: str
     attrs: tuple[tuple[str, float], ...]
+    of: Parameter | None = None
 
 
 _seed = 0
@@ -91,14 +93,20 @@ class Parameter(TensorOperators):
     def initialise(self, initial: Initial) -> None:
         """Numbers are drawn by `initial` when they are first needed; those there are forgotten."""
         if self.session is not None:
-            self.copy_(_draw(initial, self.shape, self.dtype, self.path, _seed))
+            self.copy_(_draw(initial, self.shape, self.dtype, (initial.of or self).path, _seed))
         else:
             self._array, self._initial = None, initial
+
+    @property
+    def initial(self) -> Initial:
+        """How it was last told to be initialised."""
+        return self._initial
 
     def materialise(self, seed: int) -> np.ndarray:
         """The numbers on the host, drawn now if they were not yet."""
         if self._array is None:
-            self._array = _draw(self._initial, self.shape, self.dtype, self.path, seed)
+            keyed = self._initial.of or self
+            self._array = _draw(self._initial, self.shape, self.dtype, keyed.path, seed)
         return self._array
 
     @property
