@@ -10,7 +10,7 @@ from troupe import nn
 
 
 def sinusoids(length: int, dim: int) -> np.ndarray:
-    """A vector of variance 1 / dim per position: sines and cosines of wavelengths from 2 pi to 2 pi * length."""
+    """Per position a vector of variance 1 / dim: sines and cosines of wavelengths 2 pi to 2 pi * length."""
     angles = np.arange(length)[:, None] * float(length) ** (-np.arange(0, dim, 2) / dim)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1) * (2 / dim) ** 0.5
 
@@ -78,9 +78,9 @@ class GPT(nn.Module):
     def _initialise(self) -> None:
         """Weights normal with variance 1 / inputs, biases zero; attention looks near from the first step on.
 
-        From random positions, queries and keys, attention first has to learn which positions are neighbours, and
-        the loss waits at a bigram table's until it has. Here neighbours begin alike, as sinusoids, and keys as
-        copies of the queries, so that what is alike attends to each other. Both are then trained like the rest.
+        From random positions, queries and keys, attention first has to learn which positions are neighbours,
+        and the loss waits at a bigram table's until it has. Here neighbours begin alike, as sinusoids, and keys
+        as copies of the queries, so that what is alike attends to each other. Then all are trained as usual.
         """
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):

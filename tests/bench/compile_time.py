@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/bench/compile_time.py [--mesh dp=2,tp=2]
 
-A plan is to be there within a second. Every round plans a new model, after one round that is not counted; medians
-and spreads are printed, and everything as JSON in the last line.
+A plan is to be there within a second. Every round plans a new model, after one round that is not counted;
+medians and spreads are printed, and everything as JSON in the last line.
 """
 
 import argparse
@@ -46,7 +46,9 @@ def plan_once(arguments: argparse.Namespace, data: tr.data.Tokens) -> dict[str, 
 
 def main() -> None:
     """Measures, and reports."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--mesh", default="dp=2,tp=2")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
