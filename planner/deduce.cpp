@@ -355,6 +355,13 @@ Layout layout_of(const Choices& choices, int chunk, Rate rate, std::vector<Sbp> 
   return Layout(choices.stage_mesh(choices.pipeline.stage_of(chunk)), std::move(sbp), std::move(order));
 }
 
+// As the plan that placed the variable first has it: that may know of other data axes, and so of another order.
+static Layout as_bound(const Choices& choices, const Program& program, ValueId value, Layout layout) {
+  if (program.node(program.value(value).producer).kind != NodeKind::variable) return layout;
+  const auto bound = choices.variables.find(program.value(value).name);
+  return bound != choices.variables.end() && bound->second.layout.sbp() == layout.sbp() ? bound->second.layout : layout;
+}
+
 Layout Deduced::input_layout(const Choices& choices, const Program& program, NodeId node, int input) const {
   const ValueId value = program.node(node).inputs[static_cast<size_t>(input)];
   return layout_of(choices, program.node(node).chunk, program.value(value).rate,
@@ -363,13 +370,15 @@ Layout Deduced::input_layout(const Choices& choices, const Program& program, Nod
 
 Layout Deduced::output_layout(const Choices& choices, const Program& program, NodeId node, int output) const {
   const ValueId value = program.node(node).outputs[static_cast<size_t>(output)];
-  return layout_of(choices, program.node(node).chunk, program.value(value).rate,
-                   sbp_of(signatures[node.index()], true, output));
+  return as_bound(choices, program, value,
+                  layout_of(choices, program.node(node).chunk, program.value(value).rate,
+                            sbp_of(signatures[node.index()], true, output)));
 }
 
 Layout Deduced::common_layout(const Choices& choices, const Program& program, ValueId value) const {
-  return layout_of(choices, program.node(program.value(value).producer).chunk, program.value(value).rate,
-                   common[value.index()]);
+  return as_bound(choices, program, value,
+                  layout_of(choices, program.node(program.value(value).producer).chunk, program.value(value).rate,
+                            common[value.index()]));
 }
 
 std::string Deduced::str(const Program& program, const Mesh& mesh) const {

@@ -108,15 +108,22 @@ def test_recompute_keeps_the_bits_and_holds_less(one_device):
 
 def test_a_pipeline_evaluates_and_generates():
     results = []
-    for axes in ({}, {"pp": 3}, {"dp": 2, "pp": 2}):
+    everything = parse("zero3+megatron+1f1b")
+    for axes, recipe in (
+        ({}, pipeline()),
+        ({"pp": 3}, pipeline()),
+        ({"dp": 2, "pp": 2}, data_parallel() + pipeline()),
+        ({"dp": 2, "pp": 2, "tp": 2}, everything),
+        ({"dp": 4, "tp": 2}, parse("zero2+megatron")),
+    ):
         model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
         ids = np.random.default_rng(0).integers(0, 64, (16, 17))
         batch = {"x": ids[:, :-1], "y": ids[:, 1:]}
-        with make_step(model, axes, data_parallel() + pipeline()) as step:
+        with make_step(model, axes, recipe) as step:
             step(batch)
             validation = tr.evaluate(step, tr.data.arrays(**batch, batch=16, shuffle=False)).loss
             results.append((validation, tr.generate(step, [1, 2, 3], 5, seed=1).tolist()))
-    assert results[0][1] == results[1][1] == results[2][1]
+    assert all(text == results[0][1] for _, text in results)
     assert np.allclose([loss for loss, _ in results], results[0][0], rtol=1e-6)
 
 
