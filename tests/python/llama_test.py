@@ -6,42 +6,19 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from runs import assert_same, make_step, train
 
 import troupe as tr
-from models.llama.published import PUBLISHED
 from models.llama.layouts import tensor_parallel
 from models.llama.model import Configuration, Llama
-from troupe import functional as F
+from models.llama.published import PUBLISHED
 from troupe.recipes import data_parallel, pipeline, zero
 
 SMALL = Configuration(vocab=64, layers=2, dim=32, heads=4, kv_heads=2, hidden=40, context=16)
 
 
-def make_step(model, axes, recipe):
-    return tr.TrainStep(
-        model,
-        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
-        tr.optim.AdamW(model.parameters(), lr=1e-2),
-        mesh=tr.mesh("cpu", **axes),
-        recipe=recipe,
-        batch_shards=8,
-        clip_grad_norm=1.0,
-    )
-
-
 def run(axes, recipe, steps=4):
-    model, random = Llama(SMALL), np.random.default_rng(0)
-    with make_step(model, axes, recipe) as step:
-        losses = []
-        for _ in range(steps):
-            ids = random.integers(0, 64, (16, 17))
-            losses.append(step({"x": ids[:, :-1], "y": ids[:, 1:]}).loss)
-    return losses, model.state_dict()
-
-
-def assert_same(ours, theirs):
-    assert ours[0] == theirs[0]
-    assert [name for name, value in ours[1].items() if not np.array_equal(value, theirs[1][name])] == []
+    return train(Llama(SMALL), axes, recipe, steps)
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import runs
 from model import GPT
+from runs import assert_same
 
 import troupe as tr
 from models.llama.model import Configuration, Llama
-from troupe import functional as F
 from troupe.recipes import data_parallel, pipeline, zero
 
 # Losses of about 4 over twenty steps; bfloat16 keeps eight bits of every activation.
@@ -22,32 +23,18 @@ def llama():
 
 
 def make_step(model, precision, axes, recipe):
-    return tr.TrainStep(
-        model,
-        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
-        tr.optim.AdamW(model.parameters(), lr=3e-3),
-        mesh=tr.mesh("cpu", **axes),
-        recipe=recipe,
-        batch_shards=8,
-        clip_grad_norm=1.0,
-        precision=precision,
-    )
+    return runs.make_step(model, axes, recipe, lr=3e-3, precision=precision)
+
+
+def successors(random):
+    """Each token is followed by its successor, so that there is something to learn."""
+    return (random.integers(0, 64, (16, 1)) + np.arange(17)) % 64
 
 
 def run(make_model, precision="bf16", axes=None, recipe=None, steps=3):
-    """Losses and weights. Each token is followed by its successor, so that there is something to learn."""
-    model, random = make_model(), np.random.default_rng(0)
-    with make_step(model, precision, axes or {}, recipe or data_parallel()) as step:
-        losses = []
-        for _ in range(steps):
-            ids = (random.integers(0, 64, (16, 1)) + np.arange(17)) % 64
-            losses.append(step({"x": ids[:, :-1], "y": ids[:, 1:]}).loss)
-    return losses, model.state_dict()
-
-
-def assert_same(ours, theirs):
-    assert ours[0] == theirs[0]
-    assert [name for name, value in ours[1].items() if not np.array_equal(value, theirs[1][name])] == []
+    return runs.train(
+        make_model(), axes or {}, recipe or data_parallel(), steps, successors, lr=3e-3, precision=precision
+    )
 
 
 @pytest.mark.parametrize("make_model", [gpt, llama])

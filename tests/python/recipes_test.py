@@ -3,38 +3,14 @@
 import numpy as np
 import pytest
 from model import GPT
+from runs import assert_same, make_step, train
 
 import troupe as tr
-from troupe import functional as F
 from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, sequence_parallel, zero
 
 
-def make_step(model, axes, recipe, **options):
-    options = {"batch_shards": 8, "clip_grad_norm": 1.0} | options
-    return tr.TrainStep(
-        model,
-        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
-        tr.optim.AdamW(model.parameters(), lr=1e-2),
-        mesh=tr.mesh("cpu", **axes),
-        recipe=recipe,
-        **options,
-    )
-
-
 def run(axes, recipe, steps=3, **options):
-    model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
-    random = np.random.default_rng(0)
-    with make_step(model, axes, recipe, **options) as step:
-        losses = []
-        for _ in range(steps):
-            ids = random.integers(0, 64, (16, 17))
-            losses.append(step({"x": ids[:, :-1], "y": ids[:, 1:]}).loss)
-    return losses, model.state_dict()
-
-
-def assert_same(ours, theirs):
-    assert ours[0] == theirs[0]
-    assert [name for name, value in ours[1].items() if not np.array_equal(value, theirs[1][name])] == []
+    return train(GPT(vocab=64, layers=2, dim=32, heads=4, context=16), axes, recipe, steps, **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,45 @@
+"""Short training runs of language models, and how two of them are compared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import troupe as tr
+from troupe import functional as F
+
+VOCAB, CONTEXT, ROWS = 64, 16, 16
+
+
+def make_step(model, axes, recipe, **options):
+    """A step on CPU devices, of 8 batch shards unless told otherwise."""
+    options = {"batch_shards": 8, "clip_grad_norm": 1.0, "lr": 1e-2} | options
+    return tr.TrainStep(
+        model,
+        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        tr.optim.AdamW(model.parameters(), lr=options.pop("lr")),
+        mesh=tr.mesh("cpu", **axes),
+        recipe=recipe,
+        **options,
+    )
+
+
+def random_tokens(random):
+    """A batch of tokens that have nothing to do with one another."""
+    return random.integers(0, VOCAB, (ROWS, CONTEXT + 1))
+
+
+def train(model, axes, recipe, steps, tokens=random_tokens, **options):
+    """Losses and weights after so many steps on tokens(random)."""
+    random = np.random.default_rng(0)
+    with make_step(model, axes, recipe, **options) as step:
+        losses = []
+        for _ in range(steps):
+            ids = tokens(random)
+            losses.append(step({"x": ids[:, :-1], "y": ids[:, 1:]}).loss)
+    return losses, model.state_dict()
+
+
+def assert_same(ours, theirs):
+    """Two runs gave the same bits."""
+    assert ours[0] == theirs[0]
+    assert [name for name, value in ours[1].items() if not np.array_equal(value, theirs[1][name])] == []
