@@ -90,8 +90,8 @@ class BoxStage {
 
   bool gathered_per_pass(ValueId value) const {
     const ProgramNode& producer = program_.node(program_.value(value).producer);
-    // A parameter in another dtype is as large a thing to keep whole.
-    if (producer.kind == NodeKind::compute && producer.op->name == "cast" && producer.rate == Rate::step) {
+    // What is made of a parameter alone, in another dtype or shape, is as large a thing to keep whole.
+    if (producer.kind == NodeKind::compute && producer.rate == Rate::step && producer.inputs.size() == 1) {
       return gathered_per_pass(producer.inputs.front());
     }
     return producer.kind == NodeKind::variable && choices_.gathered_per_pass.contains(program_.value(value).name);
