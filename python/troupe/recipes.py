@@ -25,6 +25,8 @@ class Decision:
     rules: list[Rule] = field(default_factory=list)
     outputs: list[Rule] = field(default_factory=list)
     """Demands on what modules return; each pattern is a module's path."""
+    sources: list[Rule] = field(default_factory=list)
+    """Demands on how pieces of the batch enter; each pattern names sources. One without the dim is left alone."""
     gathered_per_pass: set[str] = field(default_factory=set)
     recompute: list[str] = field(default_factory=list)
     stages: Stages | None = None
@@ -48,6 +50,7 @@ class Recipe:
             result.data_axes += [axis for axis in decision.data_axes if axis not in result.data_axes]
             result.rules += decision.rules
             result.outputs += decision.outputs
+            result.sources += decision.sources
             result.gathered_per_pass |= decision.gathered_per_pass
             result.recompute += [path for path in decision.recompute if path not in result.recompute]
             if decision.stages is not None and result.stages is not None:
@@ -76,6 +79,22 @@ def data_parallel(axis: str = "dp") -> Recipe:
     def decide(model: Module, mesh: Mesh) -> Decision:
         rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
         return Decision(data_axes=[axis], rules=rules)
+
+    return _recipe(name, axis, decide)
+
+
+def sample_parallel(axis: str = "sp") -> Recipe:
+    """The samples of every piece are split along `axis`; every device of the axis holds all parameters.
+
+    Unlike the pieces of `data_parallel`, samples of one piece may depend on one another: what couples them (the
+    statistics of a batch norm, experts that are split) is computed over the whole piece, with communication. The order of
+    sums changes with the size of the axis, and so does the last bit.
+    """
+    name = f"sample_parallel({axis!r})"
+
+    def decide(model: Module, _: Mesh) -> Decision:
+        rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
+        return Decision(rules=rules, sources=[Rule("*", axis, S(0), name)])
 
     return _recipe(name, axis, decide)
 
@@ -231,13 +250,13 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
 def parse(text: str) -> Recipe:
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
-    The names are data_parallel, zero1, zero2, zero3, megatron, sequence_parallel, recompute and the schedules of `pipeline`. Raises PlanError, with
-    them, for another.
+    The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, recompute and the
+    schedules of `pipeline`. Raises PlanError, with them, for another.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
-    known |= {"sequence_parallel": sequence_parallel, "recompute": recompute}
+    known |= {"sample_parallel": sample_parallel, "sequence_parallel": sequence_parallel, "recompute": recompute}
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
     parts = []
     for name in text.split("+"):

@@ -24,7 +24,7 @@ from troupe.plan import Plan
 from troupe.recipes import Recipe, data_parallel
 from troupe.session import LoadedPlan, Session, choices_for, compile_trace, rows_per_piece
 from troupe.trace import Trace
-from troupe.training import Loss, Pins, pin_outputs, record_training, trace_loss
+from troupe.training import Loss, Pins, pin_outputs, pin_sources, record_training, trace_loss
 from troupe.watching import watched
 
 
@@ -177,6 +177,7 @@ class TrainStep:
         cut = Cut(self.batch_shards * self.pieces_per_shard, self.data_parallel_size)
         forward = trace_loss(self.model, self.loss, fields, piece * self.data_parallel_size)
         pin_outputs(forward.trace, self.decision.outputs)
+        pin_sources(forward, self.decision.sources)
         return record_training(forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm)
 
     def _key(self, fields: Fields, rows: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ class Forward:
     """A traced loss and what was returned beside it."""
 
     trace: Trace
+    sources: dict[str, Tensor]
     loss: Tensor
     metrics: dict[str, Tensor]
 
@@ -50,7 +52,7 @@ def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int) -> Forward:
     taken = [name for name in metrics if name in RESERVED]
     if taken:
         raise PlanError(f"metrics named {', '.join(taken)} are there already; choose other names")
-    return Forward(trace, value, dict(metrics))
+    return Forward(trace, batch, value, dict(metrics))
 
 
 def apply_pins(trace: Trace, pins: Pins, variable: Tensor, parameter: str) -> None:
@@ -66,6 +68,18 @@ def pin_outputs(trace: Trace, rules: Sequence[Rule]) -> None:
         if not isinstance(output, Tensor):
             raise PlanError(f"{rule.origin}: module '{rule.pattern}' returned no tensor while the model was recorded")
         trace.graph.pin(output.id, rule.axis, rule.sbp.text, rule.origin, "", 0)
+
+
+def pin_sources(forward: Forward, rules: Sequence[Rule]) -> None:
+    """Demands layouts of the sources that patterns name. Raises PlanError for a pattern that names none."""
+    for rule in rules:
+        found = fnmatch.filter(forward.sources, rule.pattern)
+        if not found:
+            raise PlanError(f"{rule.origin}: no source matches '{rule.pattern}'; there are {', '.join(forward.sources)}")
+        for name in found:
+            source = forward.sources[name]
+            if rule.sbp.dim is None or rule.sbp.dim < source.ndim:
+                forward.trace.graph.pin(source.id, rule.axis, rule.sbp.text, rule.origin, "", 0)
 
 
 def record_training(

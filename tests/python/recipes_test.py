@@ -6,7 +6,7 @@ from model import GPT
 from runs import assert_same, make_step, train
 
 import troupe as tr
-from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, sequence_parallel, zero
+from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, sample_parallel, sequence_parallel, zero
 
 
 def run(axes, recipe, steps=3, **options):
@@ -66,6 +66,17 @@ def test_sequence_parallelism_splits_tokens_between_pairs_of_layers(axes, one_de
     boxed = step.plan({"x": ids[:, :-1], "y": ids[:, 1:]}).stages["box"].splitlines()
     sums = [line for line in boxed if "blocks.1.attn.out.linear@" in line and "reduce_scatter" in line]
     assert len(sums) == 1 and "S(1)" in sums[0]
+
+
+@pytest.mark.parametrize("axes", [{"sp": 2}, {"sp": 3}, {"dp": 2, "sp": 2}], ids=str)
+def test_samples_of_a_piece_are_split(axes, one_device):
+    recipe = data_parallel() + sample_parallel()
+    assert np.allclose(run(axes, recipe)[0], one_device[0], rtol=1e-5)
+    model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
+    ids = np.zeros((16, 17), np.int64)
+    plan = make_step(model, axes, recipe).plan({"x": ids[:, :-1], "y": ids[:, 1:]})
+    along = [(kind, count) for kind, axis, count, _ in plan.traffic if axis == "sp" and count]
+    assert along == [("all_reduce", 1)]
 
 
 def test_recompute_keeps_the_bits_and_holds_less(one_device):
