@@ -1,4 +1,4 @@
-// out = softmax(scale q k^T) v per batch and head, with a causal mask on demand.
+// out = softmax(scale q k^T) v per batch and head, with a causal mask and a mask of keys on demand.
 
 #include "ops/cpu/attention.h"
 
@@ -20,6 +20,16 @@ std::string all_operands(const OpArgs& args) {
   return operand_text(args, 0, "q") + ", " + operand_text(args, 1, "k") + ", " + operand_text(args, 2, "v");
 }
 
+void expect_mask(const OpArgs& args, const Shape& shape) {
+  const TensorType right{DType::b8, shape};
+  if (args.inputs[3] == right) return;
+  throw PlanError(
+      operand_text(args, 3, "mask") + ", but must be " + right.str() +
+      " ([batch,1,1,keys], false for keys that no query of the batch sees): there is no other mask than this "
+      "and causal=1, and " +
+      all_operands(args));
+}
+
 std::vector<TensorType> infer_attention(const OpArgs& args) {
   expect_operands(args, 3);
   expect_any_float(args, 0, "q");
@@ -39,7 +49,18 @@ std::vector<TensorType> infer_attention(const OpArgs& args) {
     throw PlanError(all_operands(args) + "; batch and dim of q and k must be equal, and q's heads (dim " +
                     std::to_string(heads) + ") a multiple of k's");
   }
+  if (args.inputs.size() > 3) expect_mask(args, {q[0], 1, 1, k[seq_dim(args.attrs)]});
   return {args.inputs[0], {sum_dtype(args.inputs[0].dtype), {q[0], q[heads], q[seq_dim(args.attrs)]}}};
+}
+
+// Completes signatures of a use whose mask stands behind the other `operands`: it is split as the keys are.
+std::vector<Signature> with_mask(std::vector<Signature> signatures, const OpArgs& args, size_t operands, size_t k) {
+  if (args.inputs.size() == operands) return signatures;
+  for (Signature& signature : signatures) {
+    const Sbp keys = signature.inputs[k];
+    signature.inputs.push_back(keys == S(0) ? S(0) : keys == S(seq_dim(args.attrs)) ? S(3) : B);
+  }
+  return signatures;
 }
 
 // Splits of batch, heads and queries; `of` makes the signature from the SBP of (q and out, k and v, lse, dk and dv).
@@ -60,17 +81,21 @@ std::vector<Signature> attention_signatures(const OpArgs& args, int parts) {
   std::vector<Signature> result =
       attention_splits(args, 0, 1, parts, [](Sbp q, Sbp kv, Sbp lse, Sbp) { return Signature{{q, kv, kv}, {q, lse}}; });
   result.push_back({{B, B, P}, {P, B}});  // linear in v
-  return result;
+  return with_mask(std::move(result), args, 3, 1);
 }
 
 std::vector<ValueId> backward(GradientBuilder& g) {
   if (g.gradient(1).valid()) throw PlanError("only out has a gradient; lse is kept for the backward pass");
-  return g.add_all("attention_gradient", {g.gradient(), g.input(0), g.input(1), g.input(2), g.output(0), g.output(1)},
-                   g.attrs());
+  std::vector<ValueId> operands = {g.gradient(), g.input(0), g.input(1), g.input(2), g.output(0), g.output(1)};
+  if (g.inputs() > 3) operands.push_back(g.input(3));
+  std::vector<ValueId> gradients = g.add_all("attention_gradient", operands, g.attrs());
+  gradients.resize(static_cast<size_t>(g.inputs()));
+  return gradients;
 }
 
 // Of local shapes; `q_start` is the place of the first query among the keys that are here.
-cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs, int64_t q_start) {
+cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs, int64_t q_start = 0,
+                             const uint8_t* mask = nullptr) {
   const int heads = head_dim(attrs);
   const int seq = seq_dim(attrs);
   return {.batch = q[0],
@@ -80,7 +105,8 @@ cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs,
           .kv_len = k[seq],
           .head_dim = q[3],
           .causal = attrs.integer("causal", 0) != 0,
-          .q_offset = q_start};
+          .q_offset = q_start,
+          .key_mask = mask};
 }
 
 cpu::HeadStrides head_strides(const Shape& shape, const Attrs& attrs) {
@@ -88,12 +114,16 @@ cpu::HeadStrides head_strides(const Shape& shape, const Attrs& attrs) {
   return {.batch = strides[0], .head = strides[head_dim(attrs)], .seq = strides[seq_dim(attrs)]};
 }
 
+const uint8_t* mask_of(const KernelArgs& args, size_t mask) {
+  return args.inputs.size() > mask ? args.inputs[mask].as<uint8_t>() : nullptr;
+}
+
 void attention_cpu(const KernelArgs& args, Stream&) {
   const TensorView& q = args.inputs[0];
   const TensorView& k = args.inputs[1];
   const TensorView& v = args.inputs[2];
   const Attrs& attrs = *args.attrs;
-  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq_dim(attrs)]);
+  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq_dim(attrs)], mask_of(args, 3));
   with_float(q.dtype, [&](auto zero) {
     using T = decltype(zero);
     cpu::attention_forward<T>(args.outputs[0].as<T>(), head_strides(q.shape, attrs), args.outputs[1].as<T>(), q.as<T>(),
@@ -104,7 +134,7 @@ void attention_cpu(const KernelArgs& args, Stream&) {
 }
 
 int64_t attention_scratch(const OpArgs& args) {
-  const cpu::AttentionShape shape = shape_of(args.shape(0), args.shape(1), args.attrs, 0);
+  const cpu::AttentionShape shape = shape_of(args.shape(0), args.shape(1), args.attrs);
   return args.inputs[0].dtype == DType::f32 ? cpu::attention_forward_scratch_bytes<float>(shape)
                                             : cpu::attention_forward_scratch_bytes<double>(shape);
 }
@@ -117,8 +147,9 @@ double products_flops(const Shape& q, const Shape& k, const Attrs& attrs, int pr
 
 std::vector<TensorType> infer_gradient(const OpArgs& args) {
   expect_operands(args, 6);
-  const OpArgs forward{args.inputs.subspan(1, 3), args.attrs};
-  const std::vector<TensorType> outputs = infer_attention(forward);
+  std::vector<TensorType> operands(args.inputs.begin() + 1, args.inputs.begin() + 4);
+  if (args.inputs.size() > 6) operands.push_back(args.inputs[6]);
+  const std::vector<TensorType> outputs = infer_attention({operands, args.attrs});
   expect_same_type(args, 0, "dout", 1, "q");
   expect_same_type(args, 4, "out", 1, "q");
   expect_shape(args, 5, "lse", outputs[1].shape, "[batch,heads,seq], and " + operand_text(args, 1, "q"));
@@ -134,7 +165,7 @@ std::vector<Signature> gradient_signatures(const OpArgs& args, int parts) {
   const Sbp keys = S(seq_dim(args.attrs));
   result.push_back({{B, B, keys, keys, B, B}, {P, keys, keys}});
   result.push_back({{P, B, B, B, B, B}, {P, P, P}});  // linear in dout
-  return result;
+  return with_mask(std::move(result), args, 6, 2);
 }
 
 void gradient_cpu(const KernelArgs& args, Stream&) {
@@ -143,7 +174,7 @@ void gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& v = args.inputs[3];
   const Attrs& attrs = *args.attrs;
   const int seq = seq_dim(attrs);
-  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq] - k.offset[seq]);
+  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq] - k.offset[seq], mask_of(args, 6));
   const cpu::HeadStrides q_strides = head_strides(q.shape, attrs);
   const cpu::HeadStrides k_strides = head_strides(k.shape, attrs);
   with_float(q.dtype, [&](auto zero) {
@@ -157,7 +188,7 @@ void gradient_cpu(const KernelArgs& args, Stream&) {
 }
 
 int64_t gradient_scratch(const OpArgs& args) {
-  const cpu::AttentionShape shape = shape_of(args.shape(1), args.shape(2), args.attrs, 0);
+  const cpu::AttentionShape shape = shape_of(args.shape(1), args.shape(2), args.attrs);
   return args.inputs[1].dtype == DType::f32 ? cpu::attention_backward_scratch_bytes<float>(shape)
                                             : cpu::attention_backward_scratch_bytes<double>(shape);
 }
@@ -165,24 +196,26 @@ int64_t gradient_scratch(const OpArgs& args) {
 }  // namespace
 
 OpDef attention() {
-  return {.name = "attention",
-          .inputs = {"q", "k", "v"},
-          .outputs = {"out", "lse"},
-          .doc =
-              "out = softmax(scale q k^T) v per batch and head; causal=1: a query sees keys up to its own place; "
-              "seq_dim: 2 for [batch,heads,seq,dim], 1 for [batch,seq,heads,dim].",
-          .signatures = attention_signatures,
-          .infer = infer_attention,
-          .gradient = backward,
-          .precision = Precision::low,
-          .cpu = in_float32<attention_cpu>,
-          .scratch_bytes = scratch_in_float32<infer_attention, attention_scratch>,
-          .flops = [](const OpArgs& args) { return products_flops(args.shape(0), args.shape(1), args.attrs, 2); }};
+  return {
+      .name = "attention",
+      .inputs = {"q", "k", "v", "mask"},
+      .outputs = {"out", "lse"},
+      .doc =
+          "out = softmax(scale q k^T) v per batch and head; causal=1: a query sees keys up to its own place; "
+          "seq_dim: 2 for [batch,heads,seq,dim], 1 for [batch,seq,heads,dim]; mask: bool[batch,1,1,keys], false for "
+          "keys that no query sees; a query that sees no key gives zeros.",
+      .signatures = attention_signatures,
+      .infer = infer_attention,
+      .gradient = backward,
+      .precision = Precision::low,
+      .cpu = in_float32<attention_cpu>,
+      .scratch_bytes = scratch_in_float32<infer_attention, attention_scratch>,
+      .flops = [](const OpArgs& args) { return products_flops(args.shape(0), args.shape(1), args.attrs, 2); }};
 }
 
 OpDef attention_gradient() {
   return {.name = "attention_gradient",
-          .inputs = {"dout", "q", "k", "v", "out", "lse"},
+          .inputs = {"dout", "q", "k", "v", "out", "lse", "mask"},
           .outputs = {"dq", "dk", "dv"},
           .doc =
               "With p = exp(scale q k^T - lse) and ds = p (dout v^T - sum(dout out)) scale: dq = ds k, dk = ds^T q, "

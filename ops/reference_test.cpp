@@ -190,14 +190,15 @@ TEST(Reference, AttentionAveragesValuesBySoftmaxOfScores) {
           for (int64_t j = 0; j < seen; ++j) {
             double score = 0;
             for (int64_t d = 0; d < in[0].shape[3]; ++d) score += at(in[0], n, h, i, d) * at(in[1], n, h / group, j, d);
-            weights.push_back(std::exp(score * use.attrs.number("scale")));
+            const bool hidden = in.size() > 3 && in[3]({n, 0, 0, j}) == 0;
+            weights.push_back(hidden ? 0 : std::exp(score * use.attrs.number("scale")));
           }
           const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
           lse({n, h, i}) = std::log(sum);
           for (int64_t d = 0; d < in[0].shape[3]; ++d) {
             double value = 0;
-            for (int64_t j = 0; j < seen; ++j)
-              value += weights[static_cast<size_t>(j)] / sum * at(in[2], n, h / group, j, d);
+            for (int64_t j = 0; j < seen; ++j) value += weights[static_cast<size_t>(j)] * at(in[2], n, h / group, j, d);
+            value = sum > 0 ? value / sum : 0;
             (heads_first ? right({n, h, i, d}) : right({n, i, h, d})) = value;
           }
         }

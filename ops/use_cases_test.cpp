@@ -103,6 +103,12 @@ void add_attention(std::vector<UseCase>& cases) {
     cases.push_back({"attention_gradient",
                      {queries, queries, keys, keys, queries, between({2, 6, 4}, 1, 2)},
                      attention(causal, 1)});
+    const Operand mask = bools({4, 1, 1, 5});
+    const Operand v = real({4, 4, 5, 3});
+    cases.push_back({"attention", {real({4, 4, 6, 3}), v, v, mask}, attention(causal, 2)});
+    cases.push_back({"attention_gradient",
+                     {queries, queries, keys, keys, queries, between({2, 6, 4}, 1, 2), bools({2, 1, 1, 5})},
+                     attention(causal, 1)});
   }
   cases.push_back({"rope", {real({4, 5, 7, 6})}, {{"theta", 100.0}}});
   cases.push_back({"rope", {real({4, 7, 5, 6})}, {{"theta", 100.0}, {"seq_dim", yes}, {"inverse", yes}}});

@@ -23,6 +23,16 @@ int64_t visible_keys(const AttentionShape& shape, int64_t query) {
   return std::clamp<int64_t>(query + shape.q_offset + 1, 0, shape.kv_len);
 }
 
+// Of one batch; null: none.
+const uint8_t* mask_of(const AttentionShape& shape, int64_t batch) {
+  return shape.key_mask == nullptr ? nullptr : shape.key_mask + batch * shape.kv_len;
+}
+
+template <typename T>
+void hide(T* scores, const uint8_t* mask, int64_t count) {
+  for (int64_t j = 0; j < count; ++j) scores[j] = mask[j] != 0 ? scores[j] : -std::numeric_limits<T>::infinity();
+}
+
 template <typename T>
 T larger_or_nan(T a, T b) {
   return a > b || a != a ? a : b;
@@ -41,7 +51,8 @@ T* head(T* tensor, const HeadStrides& strides, int64_t batch, int64_t index) {
 // maximum and sum, and what is in `out` is rescaled when the maximum grows.
 template <typename T>
 void forward_block(T* out, int64_t out_step, T* lse, const T* q, int64_t q_step, const T* k, int64_t k_step, const T* v,
-                   int64_t v_step, const AttentionShape& shape, T scale, int64_t begin, int64_t end, T* scores) {
+                   int64_t v_step, const AttentionShape& shape, const uint8_t* mask, T scale, int64_t begin,
+                   int64_t end, T* scores) {
   const int64_t rows = end - begin;
   const int64_t dim = shape.head_dim;
   const int64_t keys = visible_keys(shape, end - 1);
@@ -55,9 +66,11 @@ void forward_block(T* out, int64_t out_step, T* lse, const T* q, int64_t q_step,
             count);
     for (int64_t i = 0; i < rows; ++i) {
       T* row = scores + i * count;
-      const int64_t seen = std::clamp<int64_t>(visible_keys(shape, begin + i) - first, 0, count);
+      int64_t seen = std::clamp<int64_t>(visible_keys(shape, begin + i) - first, 0, count);
+      if (mask != nullptr) hide(row, mask + first, seen);
       const T before = maximum[i];
       const T now = seen > 0 ? larger_or_nan(before, row_maximum(row, seen)) : before;
+      if (mask != nullptr && now == -std::numeric_limits<T>::infinity()) seen = 0;
       T keep = T(1);
       if (seen > 0) {
         keep = sum[i] == 0.0 ? T(0) : std::exp(before - now);
@@ -75,7 +88,7 @@ void forward_block(T* out, int64_t out_step, T* lse, const T* q, int64_t q_step,
   }
   for (int64_t i = 0; i < rows; ++i) {
     T* to = out + (begin + i) * out_step;
-    if (visible_keys(shape, begin + i) == 0) {
+    if (sum[i] == 0.0) {  // no key: the largest of some adds 1
       std::fill(to, to + dim, T(0));
       lse[begin + i] = -std::numeric_limits<T>::infinity();
       continue;
@@ -129,7 +142,7 @@ void attention_forward(T* out, HeadStrides out_strides, T* lse, const T* q, Head
       for (int64_t begin = 0; begin < shape.q_len; begin += kQueryBlock) {
         forward_block(head(out, out_strides, b, h), out_strides.seq, lse + (b * shape.heads + h) * shape.q_len,
                       head(q, q_strides, b, h), q_strides.seq, head(k, k_strides, b, h / group), k_strides.seq,
-                      head(v, v_strides, b, h / group), v_strides.seq, shape, scale, begin,
+                      head(v, v_strides, b, h / group), v_strides.seq, shape, mask_of(shape, b), scale, begin,
                       std::min(begin + kQueryBlock, shape.q_len), static_cast<T*>(scratch));
       }
     }
@@ -152,6 +165,7 @@ void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_str
   T* p = static_cast<T*>(scratch);
   T* ds = p + kQueryBlock * key_block(shape);
   for (int64_t b = 0; b < shape.batch; ++b) {
+    const uint8_t* mask = mask_of(shape, b);
     for (int64_t h = 0; h < shape.heads; ++h) {
       const T* qh = head(q, q_strides, b, h);
       const T* kh = head(k, k_strides, b, h / group);
@@ -188,7 +202,9 @@ void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_str
           gemm<T>(false, true, rows, count, dim, scale, qb, q_strides.seq, kb, k_strides.seq, T(0), p, count);
           gemm<T>(false, true, rows, count, dim, T(1), dob, dout_strides.seq, vb, v_strides.seq, T(0), ds, count);
           for (int64_t i = 0; i < rows; ++i) {
-            const int64_t seen = std::clamp<int64_t>(visible_keys(shape, begin + i) - first, 0, count);
+            const bool any = lseh[begin + i] != -std::numeric_limits<T>::infinity();
+            const int64_t seen = any ? std::clamp<int64_t>(visible_keys(shape, begin + i) - first, 0, count) : 0;
+            if (mask != nullptr) hide(p + i * count, mask + first, seen);
             backward_row(p + i * count, ds + i * count, lseh[begin + i], delta[i], scale, seen, count);
           }
           gemm<T>(true, false, count, dim, rows, T(1), p, count, dob, dout_strides.seq, T(1),

@@ -18,7 +18,10 @@ struct AttentionShape {
   int64_t kv_len = 0;
   int64_t head_dim = 0;
   bool causal = false;   // query i attends to keys j <= i + q_offset
-  int64_t q_offset = 0;  // of query 0 among the keys; may be negative: a query without keys gives 0 and lse -inf
+  int64_t q_offset = 0;  // of query 0 among the keys; may be negative
+  // [batch,kv_len]: 0 where no query of the batch attends to the key; null: all may. A query that attends to no key gives
+  // 0, lse -inf and gradients of 0.
+  const uint8_t* key_mask = nullptr;
 };
 
 // Distances in elements between batches, heads and positions; head_dim is contiguous. [batch,heads,seq,dim]

@@ -1,6 +1,7 @@
 #include "ops/cpu/attention.h"
 
 #include <limits>
+#include <map>
 
 #include "ops/cpu/test_support.h"
 
@@ -41,10 +42,11 @@ Reference naive(const Problem& p, const std::vector<double>& q, const std::vecto
         for (int64_t j = 0; j < s.kv_len && (!s.causal || j <= i + s.q_offset); ++j) {
           double dot = 0.0;
           for (int64_t d = 0; d < s.head_dim; ++d) dot += qi[d] * k[static_cast<size_t>(base + j * p.k.seq + d)];
-          scores.push_back(std::exp(dot * scale));
+          const bool hidden = s.key_mask != nullptr && s.key_mask[b * s.kv_len + j] == 0;
+          scores.push_back(hidden ? 0.0 : std::exp(dot * scale));
           sum += scores.back();
         }
-        for (size_t j = 0; j < scores.size(); ++j) {
+        for (size_t j = 0; sum > 0.0 && j < scores.size(); ++j) {
           for (int64_t d = 0; d < s.head_dim; ++d) {
             oi[d] += scores[j] / sum * v[static_cast<size_t>(base + static_cast<int64_t>(j) * p.k.seq + d)];
           }
@@ -75,8 +77,33 @@ Result<T> run(const Problem& p, const std::vector<T>& q, const std::vector<T>& k
   return r;
 }
 
+// The first batch sees no key, of the second's keys none of the first half and every third of the rest.
+const uint8_t* half_masked(int64_t batch, int64_t keys) {
+  static std::map<int64_t, std::vector<uint8_t>> masks;
+  std::vector<uint8_t>& mask = masks[batch * keys];
+  mask.assign(static_cast<size_t>(batch * keys), 0);
+  for (int64_t j = keys / 2; batch > 1 && j < keys; j += 3) mask[static_cast<size_t>(keys + j)] = 1;
+  return mask.data();
+}
+
 std::vector<AttentionShape> shapes() {
   return {
+      {.batch = 2, .heads = 3, .kv_heads = 1, .q_len = 9, .kv_len = 12, .head_dim = 5, .key_mask = half_masked(2, 12)},
+      {.batch = 2,
+       .heads = 1,
+       .kv_heads = 1,
+       .q_len = 70,
+       .kv_len = 13,
+       .head_dim = 2,
+       .causal = true,
+       .key_mask = half_masked(2, 13)},
+      {.batch = 2,
+       .heads = 1,
+       .kv_heads = 1,
+       .q_len = 3,
+       .kv_len = 2600,
+       .head_dim = 4,
+       .key_mask = half_masked(2, 2600)},
       {.batch = 2, .heads = 3, .kv_heads = 3, .q_len = 17, .kv_len = 17, .head_dim = 8, .causal = true},
       {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 130, .kv_len = 130, .head_dim = 32, .causal = true},
       {.batch = 1, .heads = 2, .kv_heads = 2, .q_len = 70, .kv_len = 33, .head_dim = 5},

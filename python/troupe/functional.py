@@ -177,15 +177,26 @@ def rope(x: Any, theta: float = 10000.0, *, seq_dim: int = 2) -> Tensor:
 
 
 def scaled_dot_product_attention(
-    q: Any, k: Any, v: Any, *, is_causal: bool = False, scale: float | None = None, seq_dim: int = 2
+    q: Any,
+    k: Any,
+    v: Any,
+    attn_mask: Any = None,
+    *,
+    is_causal: bool = False,
+    scale: float | None = None,
+    seq_dim: int = 2,
 ) -> Tensor:
     """softmax(q kᵀ · scale) v without ever storing the scores; scale is 1/√d when None.
 
     q, k, v: [batch, heads, seq, d], or [batch, seq, heads, d] with seq_dim=1. The result has the shape of q. k and v
     may have fewer heads (grouped queries): each then serves heads/kv_heads of q that follow one another.
+
+    attn_mask: bool[batch, 1, 1, keys], true for the keys that queries of this batch may see (false for padding); it goes
+    together with `is_causal`. A query that sees no key gives zeros. Other masks of PyTorch's are a PlanError.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
-    return record("attention", q, k, v, causal=int(is_causal), scale=scale, seq_dim=seq_dim)[0]
+    operands = (q, k, v) if attn_mask is None else (q, k, v, attn_mask)
+    return record("attention", *operands, causal=int(is_causal), scale=scale, seq_dim=seq_dim)[0]
 
 
 def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, reduction: str = "mean") -> Tensor:

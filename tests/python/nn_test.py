@@ -244,6 +244,30 @@ def test_attention_equals_the_formula_in_both_layouts():
     assert np.allclose(Attend(1)(*by_seq), expected.swapaxes(1, 2), atol=1e-5)
 
 
+class Masked(nn.Module):
+    def forward(self, q, k, v, mask):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def test_attention_sees_no_masked_key_and_gives_zeros_where_all_are_masked():
+    q, k, v = np.random.default_rng(0).standard_normal((3, 3, 2, 6, 4)).astype(np.float32)
+    mask = np.arange(6) < np.array([6, 4, 0])[:, None]
+    k[~np.broadcast_to(mask[:, None], (3, 2, 6))] = 1e4  # what padding holds does not matter
+    found = Masked()(q, k, v, mask[:, None, None])
+    for row, length in enumerate((6, 4)):
+        scores = np.exp(q[row] @ k[row, :, :length].swapaxes(-1, -2) / 2)
+        expected = scores / scores.sum(-1, keepdims=True) @ v[row, :, :length]
+        assert np.allclose(found[row], expected, atol=1e-5)
+    assert not found[2].any()
+
+
+@pytest.mark.parametrize("mask", [np.ones((3, 6), bool), np.zeros((3, 1, 1, 6), np.float32), np.ones((6, 6), bool)])
+def test_attention_refuses_masks_other_than_of_keys(mask):
+    q = np.zeros((3, 2, 6, 4), np.float32)
+    with pytest.raises(tr.PlanError, match=r"mask is .* must be bool\[3,1,1,6\] \(\[batch,1,1,keys\], false for keys"):
+        Masked()(q, q, q, mask)
+
+
 def test_a_parameter_can_begin_as_another_one():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(3, 4))
     nn.init.normal_(model[0].weight, std=0.5)
