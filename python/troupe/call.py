@@ -14,7 +14,7 @@ from troupe.dtypes import dtype_name
 from troupe.mesh import mesh
 from troupe.nn import parameter as parameters
 from troupe.nn.module import Module
-from troupe.session import Session
+from troupe.session import CompileOptions, Session
 from troupe.tensor import Tensor
 from troupe.trace import Trace
 from troupe.training import Pins, apply_pins
@@ -91,9 +91,8 @@ class Call:
         for name, value in trace.parameters.items():
             apply_pins(trace, pins or {}, value, name)
         self.template = _template(result, trace)
-        self.plan = session.load(
-            trace, f"call {type(module).__name__}", data_axes=data_axes or (), batch_shards=ranks
-        )
+        options = CompileOptions(data_axes or (), ranks)
+        self.plan = session.load(trace, f"call {type(module).__name__}", options)
         fields = {name: Field(dtype_name(array.dtype), array.shape) for name, array in arrays.items()}
         self._feed = SingleBatches(fields, 0)
         self.plan.set_sources(self._feed.sources())

@@ -16,7 +16,7 @@ from troupe.data.source import Data, SingleBatches
 from troupe.means import Cut
 from troupe.metrics import Values
 from troupe.nn.module import Module
-from troupe.session import Session, shards_for
+from troupe.session import CompileOptions, Session, shards_for
 from troupe.step import TrainStep
 from troupe.training import Loss, Pins, record_evaluation, trace_loss
 
@@ -92,7 +92,7 @@ class _Evaluation:
         trace = record_evaluation(
             trace_loss(model, loss, fields, rows // pieces * ranks), Cut(pieces, ranks), pins
         )
-        self.plan = session.load(trace, "evaluate", data_axes=axes, batch_shards=pieces)
+        self.plan = session.load(trace, "evaluate", CompileOptions(axes, pieces))
         self._feed = SingleBatches(fields, rows)
         self.plan.set_sources(self._feed.sources())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ CACHED_PLANS = 16
 """So many plans of calls and evaluations a session keeps."""
 
 _SLICE_S = 0.1
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """How a plan cuts its batch, and what it computes in."""
+
+    data_axes: Sequence[str] = ()
+    """Axes that split the batch."""
+    batch_shards: int = 1
+    pieces_per_shard: int = 1
+    precision: str = "f32"
 
 
 class LoadedPlan:
@@ -111,30 +123,10 @@ class Session:
             elif name not in self._parameters:
                 self._waiting[name] = value
 
-    def load(
-        self,
-        trace: Trace,
-        name: str,
-        *,
-        data_axes: Sequence[str] = (),
-        batch_shards: int = 1,
-        pieces_per_shard: int = 1,
-        precision: str = "f32",
-    ) -> LoadedPlan:
+    def load(self, trace: Trace, name: str, options: CompileOptions) -> LoadedPlan:
         """Compiles a trace, and loads the plan. Raises PlanError."""
         return self.load_compiled(
-            compile_trace(
-                trace,
-                name,
-                self.mesh,
-                self.seed,
-                data_axes,
-                batch_shards,
-                pieces_per_shard,
-                self.decision,
-                self._last,
-                precision,
-            )
+            compile_trace(trace, name, self.mesh, self.seed, self.decision, options, self._last)
         )
 
     def load_compiled(self, compiled: Any) -> LoadedPlan:
@@ -200,41 +192,29 @@ def compile_trace(
     name: str,
     mesh: Mesh,
     seed: int,
-    data_axes: Sequence[str] = (),
-    batch_shards: int = 1,
-    pieces_per_shard: int = 1,
-    decision: Decision | None = None,
+    decision: Decision,
+    options: CompileOptions,
     bound_to: Any = None,
-    precision: str = "f32",
 ) -> Any:
     """The compiled plan of a trace; variables lie where the plan `bound_to` has them. Raises PlanError."""
-    choices = choices_for(name, mesh, seed, data_axes, batch_shards, pieces_per_shard, decision)
-    choices.set_precision(precision)
+    choices = choices_for(name, mesh, seed, decision, options)
     if bound_to is not None:
         choices.bind_to(bound_to)
     return _troupe.compile(trace.graph, choices, _troupe.Profile())
 
 
-def choices_for(
-    name: str,
-    mesh: Mesh,
-    seed: int,
-    data_axes: Sequence[str],
-    batch_shards: int,
-    pieces_per_shard: int,
-    decision: Decision | None,
-) -> Any:
+def choices_for(name: str, mesh: Mesh, seed: int, decision: Decision, options: CompileOptions) -> Any:
     """What is decided about a plan, as the planner takes it."""
     choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
-    choices.data_axes = list(data_axes)
-    choices.batch_shards = batch_shards
-    choices.pieces_per_shard = pieces_per_shard
+    choices.data_axes = list(options.data_axes)
+    choices.batch_shards = options.batch_shards
+    choices.pieces_per_shard = options.pieces_per_shard
+    choices.set_precision(options.precision)
     choices.seed = seed
-    if decision is not None:
-        choices.gathered_per_pass = decision.gathered_per_pass
-        choices.recompute = decision.recompute if name == "train" else []
-        if (stages := decision.stages) is not None:
-            choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
+    choices.gathered_per_pass = decision.gathered_per_pass
+    choices.recompute = decision.recompute if name == "train" else []
+    if (stages := decision.stages) is not None:
+        choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
     return choices
 
 

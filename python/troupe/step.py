@@ -22,7 +22,7 @@ from troupe.nn.module import Module
 from troupe.optim.optimizer import Optimizer
 from troupe.plan import Plan
 from troupe.recipes import Recipe, data_parallel
-from troupe.session import LoadedPlan, Session, choices_for, compile_trace, rows_per_piece
+from troupe.session import CompileOptions, LoadedPlan, Session, choices_for, compile_trace, rows_per_piece
 from troupe.trace import Trace
 from troupe.training import Loss, Pins, pin_outputs, pin_sources, record_training, trace_loss
 from troupe.watching import watched
@@ -87,7 +87,7 @@ class TrainStep:
                 f"devices without work; at least {self.data_parallel_size} are needed"
             )
         self.pieces_per_shard = pieces_per_shard
-        self._cut = (self.batch_shards, pieces_per_shard)
+        cut = (self.batch_shards, pieces_per_shard)
         if reduction == "fast":
             pieces, left = divmod(self.batch_shards * pieces_per_shard, self.data_parallel_size)
             if left:
@@ -95,13 +95,13 @@ class TrainStep:
                     f"reduction='fast': {self.batch_shards * pieces_per_shard} pieces cannot be shared out evenly to "
                     f"{self.data_parallel_size} data-parallel devices; a multiple would do"
                 )
-            self._cut = (self.data_parallel_size, pieces)
+            cut = (self.data_parallel_size, pieces)
             decision.notes.append("reduction: fast, one sum per device; losses round as the number of devices has it")
         self.clip_grad_norm = clip_grad_norm
         self.seed = seed
         self.on_nonfinite = on_nonfinite
-        self.precision = precision
         self.decision = decision
+        self._options = CompileOptions(self.data_axes, *cut, precision)
         names = [name for name, _ in model.named_parameters()]
         self.pins: Pins = resolve(decision.rules + rules_of(layouts or {}), names)
         self.steps = 0
@@ -139,15 +139,7 @@ class TrainStep:
     def dry_plan(self, fields: Fields, rows: int, gpus_per_host: int = 0) -> Plan:
         """The plan for batches of `rows` rows with these fields, to look at and not to run: its time does not grow with the
         number of devices. With `gpus_per_host`, the devices are H200s in hosts of so many."""
-        choices = choices_for(
-            "train",
-            self.mesh,
-            self.seed,
-            self.data_axes,
-            *self._cut,
-            self.decision,
-        )
-        choices.set_precision(self.precision)
+        choices = choices_for("train", self.mesh, self.seed, self.decision, self._options)
         choices.one_per_class = True
         if gpus_per_host:
             choices.in_hosts_of(gpus_per_host)
@@ -157,23 +149,13 @@ class TrainStep:
     def _compiled(self, key: Any, fields: Fields, rows: int) -> Any:
         """The plan for a session that has none yet."""
         if self._planned is None or self._planned[0] != key:
-            self._planned = (
-                key,
-                compile_trace(
-                    self._trace(fields, rows),
-                    "train",
-                    self.mesh,
-                    self.seed,
-                    self.data_axes,
-                    *self._cut,
-                    self.decision,
-                    precision=self.precision,
-                ),
-            )
+            trace = self._trace(fields, rows)
+            compiled = compile_trace(trace, "train", self.mesh, self.seed, self.decision, self._options)
+            self._planned = (key, compiled)
         return self._planned[1]
 
     def _trace(self, fields: Fields, rows: int) -> Trace:
-        piece = rows_per_piece(rows, *self._cut)
+        piece = rows_per_piece(rows, self._options.batch_shards, self._options.pieces_per_shard)
         cut = Cut(self.batch_shards * self.pieces_per_shard, self.data_parallel_size)
         forward = trace_loss(self.model, self.loss, fields, piece * self.data_parallel_size)
         pin_outputs(forward.trace, self.decision.outputs)
@@ -204,14 +186,7 @@ class TrainStep:
             if session.empty:
                 self._plans[key] = session.load_compiled(self._compiled(key, fields, rows))
             else:
-                self._plans[key] = session.load(
-                    self._trace(fields, rows),
-                    "train",
-                    data_axes=self.data_axes,
-                    batch_shards=self._cut[0],
-                    pieces_per_shard=self._cut[1],
-                    precision=self.precision,
-                )
+                self._plans[key] = session.load(self._trace(fields, rows), "train", self._options)
         return self._plans[key]
 
     def __call__(self, batch: Mapping[str, Any]) -> Metrics:
