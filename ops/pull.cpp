@@ -1,7 +1,9 @@
 #include "ops/pull.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
+#include <numeric>
 
 #include "ops/cpu/movement.h"
 #include "ops/cpu/reduce_tree.h"
@@ -233,6 +235,23 @@ Attrs pull_attrs(const std::vector<PullRegion>& regions, bool flat, bool filled,
           {"flat", static_cast<int64_t>(flat)},
           {"filled", static_cast<int64_t>(filled)},
           {"reduction", static_cast<int64_t>(reduction)}};
+}
+
+std::vector<int64_t> pulled_elements(const Attrs& attrs, size_t inputs) {
+  std::vector<int64_t> elements(inputs, 0);
+  Reader reader(attrs.integers("regions"));
+  while (!reader.done()) {
+    const int64_t rank = reader.next();
+    reader.take(rank);
+    const int64_t* extent = reader.take(rank);
+    const int64_t size = std::accumulate(extent, extent + rank, int64_t{1}, std::multiplies<>());
+    for (int64_t sources = reader.next(); sources > 0; --sources) {
+      elements[static_cast<size_t>(reader.next())] += size;
+      reader.take(1 + rank);
+    }
+    reader.take(reader.next());
+  }
+  return elements;
 }
 
 int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype) {

@@ -30,6 +30,9 @@ struct PullRegion {
 // output; what they do not cover is filled with the neutral element of the reduction (0 sum, 1 max, 2 min).
 Attrs pull_attrs(const std::vector<PullRegion>& regions, bool flat, bool filled, int reduction);
 
+// How many elements a firing with these attributes reads from each of so many inputs.
+std::vector<int64_t> pulled_elements(const Attrs& attrs, size_t inputs);
+
 // Scratch for these regions, in bytes.
 int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype);
 

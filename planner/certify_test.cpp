@@ -184,14 +184,15 @@ TEST(Certify, RefusesAPlanWithAMissingCredit) {
       "-> back to the first wait for one another and hold no token");
 }
 
-TEST(Certify, TrafficIsThatOfARing) {
-  ModelBuilder model = mlp_model(1, 16, 64);
+TEST(Certify, TrafficIsThatOfARingForLargeTensors) {
+  ModelBuilder model = mlp_model(1, 16, 128);
   model.pin("", "dp", B);
   const std::vector<PlanTraffic> traffic =
       compile(model.graph, choices_on({{"dp", 4}}), Profile()).plan.promise.traffic;
   ASSERT_EQ(traffic.size(), 1u);
-  const int64_t tensors = (64 * 64 + 64 + 1) * 4;  // weight, bias, loss
-  EXPECT_EQ(traffic[0], (PlanTraffic{"all_reduce", "dp", 1, 2 * tensors * 3, traffic[0].messages}));
+  const int64_t ring = 128 * 128 * 4;
+  const int64_t small = (128 + 1) * 4;  // bias, loss: in one hop, from everyone to everyone
+  EXPECT_EQ(traffic[0], (PlanTraffic{"all_reduce", "dp", 1, 2 * ring * 3 + 4 * small * 3, 2 * 4 * 3 + 2 * 4 * 3}));
 }
 
 // What is said of one device of each class is what is said of all of them.

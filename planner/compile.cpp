@@ -15,6 +15,7 @@
 #include "planner/recompute.h"
 #include "planner/shard.h"
 #include "planner/summary.h"
+#include "planner/traffic.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
@@ -131,8 +132,10 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   result.stages["shard"] = tasks.str();
   result.plan = std::move(emitted.plan);
   const Certificate& certificate = emitted.certificate;
-  result.plan.promise = {traffic_of(boxed, choices), certificate.step_s, certificate.critical, peak_bytes(result.plan)};
+  Traffic traffic = traffic_of(tasks, boxed, choices);
+  result.plan.promise = {std::move(traffic.rows), certificate.step_s, certificate.critical, peak_bytes(result.plan)};
   result.summary = summarize(result.plan, certificate, tasks, boxed, emitted.memory, choices);
+  result.summary.link_bytes = traffic.link_bytes;
 
   result.variables = choices.variables;
   result.variables_end = choices.variables_end;

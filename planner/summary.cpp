@@ -2,17 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <set>
-#include <tuple>
 
 #include "runtime/base/align.h"
 #include "runtime/base/text.h"
 
 namespace troupe {
 namespace {
-
-bool is_collective(BoxingKind kind) { return kind != BoxingKind::slice && kind != BoxingKind::zero_fill; }
 
 std::string padded(std::string text, size_t width) {
   if (text.size() < width) text.resize(width, ' ');
@@ -47,18 +42,6 @@ std::string memory_table(const std::vector<MemoryByKind>& memory, const std::vec
   return text;
 }
 
-std::array<int64_t, kLinkKinds> link_bytes_of(const Program& program, const Choices& choices) {
-  std::array<int64_t, kLinkKinds> bytes{};
-  for (const ProgramNode& node : program.nodes) {
-    if (node.kind != NodeKind::boxing) continue;
-    const TensorType& type = program.value(node.outputs.front()).type;
-    const BoxingCost cost = cost_of(*node.boxing, type.shape, type.dtype, choices.topology);
-    const int firings = node.rate == Rate::piece ? choices.rounds() : 1;
-    for (size_t kind = 0; kind < bytes.size(); ++kind) bytes[kind] += cost.bytes[kind].value * firings;
-  }
-  return bytes;
-}
-
 std::string pipeline_text(const Choices& choices) {
   const Pipeline& pipeline = choices.pipeline;
   if (!pipeline.is_cut()) return "";
@@ -76,38 +59,7 @@ int64_t gradient_bytes(const TaskGraph& graph, size_t c) {
   return bytes;
 }
 
-bool gathers_variable(const Program& program, const ProgramNode& boxing) {
-  const ProgramNode* node = &boxing;
-  while (node->kind == NodeKind::boxing) node = &program.node(program.value(node->inputs.front()).producer);
-  return node->kind == NodeKind::variable;
-}
-
 }  // namespace
-
-std::vector<PlanTraffic> traffic_of(const Program& program, const Choices& choices) {
-  std::map<std::pair<std::string, std::string>, PlanTraffic> rows;
-  std::set<std::tuple<std::string, std::string, Role>> merged;
-  for (const ProgramNode& node : program.nodes) {
-    if (node.kind != NodeKind::boxing || !is_collective(node.boxing->kind)) continue;
-    const ProgramValue& value = program.value(node.outputs.front());
-    const BoxingCost cost = cost_of(*node.boxing, value.type.shape, value.type.dtype, choices.topology);
-    if (cost.total().value == 0) continue;
-    const std::string kind = name_of(node.boxing->kind);
-    const std::string axis = node.boxing->axis < 0 ? "-" : choices.mesh.axis(node.boxing->axis).name;
-    PlanTraffic& row = rows[{kind, axis}];
-    row.kind = kind;
-    row.axis = axis;
-    const int firings = node.rate == Rate::piece ? choices.rounds() : 1;
-    row.bytes += cost.total().value * firings;
-    for (int64_t messages : cost.messages) row.messages += messages * firings;
-    if (value.type.shape.elements() == 1) continue;
-    const bool merges = node.rate == Rate::step || gathers_variable(program, node);
-    if (!merges || merged.emplace(kind, axis, node.role).second) row.count += firings;
-  }
-  std::vector<PlanTraffic> result;
-  for (auto& [key, row] : rows) result.push_back(std::move(row));
-  return result;
-}
 
 Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGraph& graph, const Program& program,
                   const MemoryPlan& memory, const Choices& choices) {
@@ -136,7 +88,6 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
   text += memory_table(summary.memory, plan.devices);
   summary.bubble = certificate.bubble();
   summary.cycle_s = certificate.cycle_s;
-  summary.link_bytes = link_bytes_of(program, choices);
   if (choices.pipeline.is_cut()) {
     summary.send_slots = choices.pipeline.send_slots;
     text += "  bubble " + std::to_string(std::lround(100 * summary.bubble)) + " %, " +

@@ -8,6 +8,7 @@
 #include "actors/engine/engine.h"
 #include "actors/engine/thread_runner.h"
 #include "ops/cpu/movement.h"
+#include "ops/pull.h"
 #include "planner/compile.h"
 #include "runtime/base/random.h"
 #include "tests/walk/scrambled_run.h"
@@ -37,6 +38,21 @@ class BatchSource final : public Source {
 
 std::span<std::byte> bytes_of(const HostTensor& tensor) {
   return {tensor.view().as<std::byte>(), static_cast<size_t>(tensor.view().bytes())};
+}
+
+// What the tasks that fired read from registers of other devices.
+int64_t received_bytes(const Plan& plan, const Observations& seen) {
+  int64_t total = 0;
+  for (size_t t = 0; t < plan.tasks.size(); ++t) {
+    const PlanTask& task = plan.tasks[t];
+    if (task.kernel != "pull") continue;
+    const std::vector<int64_t> elements = pulled_elements(task.attrs, task.inputs.size());
+    for (size_t i = 0; i < elements.size(); ++i) {
+      const PlanRegister& reg = plan.reg(task.inputs[i].reg);
+      if (reg.device != task.device) total += elements[i] * size_of(reg.dtype) * seen.tasks[t].firings;
+    }
+  }
+  return total;
 }
 
 }  // namespace
@@ -108,7 +124,7 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   SourceMap sources;
   for (const auto& [name, batch] : batches) sources[name] = std::make_shared<BatchSource>(batch);
   const PlanHandle handle = engine.load(std::make_shared<const Plan>(plan), sources);
-  if (how.count_live_bytes) engine.observe(handle, {.live_bytes = true});
+  engine.observe(handle, {.counts = how.count_traffic, .live_bytes = how.count_live_bytes});
   std::map<std::string, HostTensor> values = initial_variables(graph);
   for (const PlanVariable& variable : plan.variables) {
     engine.write(handle, variable, bytes_of(values.at(variable.name)));
@@ -140,6 +156,7 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
     result.written_gap = untouched->flaw();
   }
   if (how.count_live_bytes) result.peak_bytes = engine.observations(handle).peak_workspace;
+  if (how.count_traffic) result.received_bytes = received_bytes(plan, engine.observations(handle));
   return result;
 }
 

@@ -31,6 +31,7 @@ struct HowToRun {
   int executors = 1;
   std::optional<uint64_t> scrambled = {};  // this seed's timing instead of threads
   bool count_live_bytes = false;
+  bool count_traffic = false;
   bool watch_gaps = false;  // see Untouched
 };
 
@@ -39,6 +40,7 @@ struct Trained {
   std::vector<float> losses;
   std::map<std::string, HostTensor> variables;
   std::vector<int64_t> peak_bytes;  // per device, where they were counted
+  int64_t received_bytes = 0;       // from other devices, in all steps, where traffic was counted
   int64_t gap_bytes = 0;            // where gaps were watched
   std::string written_gap;
 };
