@@ -128,5 +128,10 @@ OpDef is_finite();
 OpDef sgd();
 // adamw.cpp
 OpDef adamw();
+// apply_update.cpp
+OpDef apply_update();
+// lamb.cpp
+OpDef lamb();
+OpDef lamb_rate();
 
 }  // namespace troupe::define

@@ -105,6 +105,9 @@ std::vector<OpDef> make_list() {
       define::is_finite(),
       define::sgd(),
       define::adamw(),
+      define::apply_update(),
+      define::lamb(),
+      define::lamb_rate(),
   };
 }
 

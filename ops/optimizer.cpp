@@ -10,8 +10,7 @@ void expect_update(const OpArgs& args, std::initializer_list<std::pair<int, cons
   expect_float(args, kParameter, "p");
   expect_same_type(args, kParameter, "p", kGradient, "g");
   for (auto [operand, name] : {std::pair{kLr, "lr"}, {kScale, "scale"}, {kOk, "ok"}}) {
-    expect_float(args, operand, name);
-    expect_scalar(args, operand, name);
+    expect_float_scalar(args, operand, name);
   }
   for (auto [operand, name] : state) expect_same_type(args, kParameter, "p", operand, name);
 }
@@ -19,6 +18,11 @@ void expect_update(const OpArgs& args, std::initializer_list<std::pair<int, cons
 void expect_step(const OpArgs& args, int operand) {
   if (args.inputs[static_cast<size_t>(operand)] == TensorType{DType::i64, {}}) return;
   throw PlanError(operand_text(args, operand, "step") + ", but must be i64[]");
+}
+
+void expect_float_scalar(const OpArgs& args, int operand, const char* name) {
+  expect_float(args, operand, name);
+  expect_scalar(args, operand, name);
 }
 
 double scalar_of(const TensorView& view) {

@@ -13,6 +13,9 @@ void expect_update(const OpArgs& args, std::initializer_list<std::pair<int, cons
 // An i64 scalar.
 void expect_step(const OpArgs& args, int operand);
 
+// A float scalar, such as a learning rate.
+void expect_float_scalar(const OpArgs& args, int operand, const char* name);
+
 // The value of a float scalar.
 double scalar_of(const TensorView& view);
 

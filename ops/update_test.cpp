@@ -72,6 +72,39 @@ TEST(Sgd, FollowsTorchWithMomentumDampeningAndNesterov) {
   }
 }
 
+// Two steps of LAMB's direction on one number, and how far it is taken.
+TEST(Lamb, FollowsThePaper) {
+  const Attrs attrs = {{"beta1", 0.9}, {"beta2", 0.99}, {"eps", 1e-6}, {"weight_decay", 0.1}};
+  std::vector<HostTensor> state = {number(0), number(0), number(0)};
+  double m = 0, v = 0;
+  for (int step = 1; step <= 2; ++step) {
+    const HostTensor inputs[] = {
+        number(1.5), number(0.3 * step), number(0.5), number(1), number(step - 1, DType::i64), state[1], state[2]};
+    state = run_op(*find_op("lamb"), attrs, inputs);
+    m = 0.9 * m + 0.1 * 0.15 * step;
+    v = 0.99 * v + 0.01 * 0.15 * 0.15 * step * step;
+    const double adam = m / (1 - std::pow(0.9, step)) / (std::sqrt(v / (1 - std::pow(0.99, step))) + 1e-6);
+    EXPECT_NEAR(first(state[0]), adam + 0.1 * 1.5, 1e-12);
+  }
+}
+
+TEST(Lamb, TakesTheDirectionAsFarAsTheClampedNormsSay) {
+  const auto rate = [](double p, double u) {
+    const HostTensor inputs[] = {number(0.5), number(p * p), number(u * u)};
+    return first(run_op(*find_op("lamb_rate"), {{"least", 1.0}, {"most", 10.0}}, inputs)[0]);
+  };
+  EXPECT_DOUBLE_EQ(rate(4, 2), 0.5 * 4 / 2);
+  EXPECT_DOUBLE_EQ(rate(40, 2), 0.5 * 10 / 2);
+  EXPECT_DOUBLE_EQ(rate(0.25, 2), 0.5 * 1 / 2);
+  EXPECT_EQ(rate(0, 2), 0.5);
+  EXPECT_EQ(rate(4, 0), 0.5);
+}
+
+TEST(ApplyUpdate, ShrinksAndSteps) {
+  const HostTensor inputs[] = {number(1.5), number(0.25), number(0.5), number(2), number(1)};
+  EXPECT_DOUBLE_EQ(first(run_op(*find_op("apply_update"), {{"weight_decay", 0.1}}, inputs)[0]), 1.5 * 0.95 - 0.5);
+}
+
 TEST(Updates, ChangeNothingWhereTheStepIsNotOk) {
   const double nan = std::nan("");
   const HostTensor adam[] = {number(1.5), number(nan),  number(0.1), number(nan),
@@ -82,6 +115,12 @@ TEST(Updates, ChangeNothingWhereTheStepIsNotOk) {
   EXPECT_EQ(state, (std::vector<HostTensor>{number(1.5), number(0.5), number(0.75)}));
   const HostTensor sgd[] = {number(1.5), number(nan), number(0.1), number(1), number(0)};
   EXPECT_EQ(run_op(*find_op("sgd"), {}, sgd)[0], number(1.5));
+  EXPECT_EQ(run_op(*find_op("apply_update"), {}, sgd)[0], number(1.5));
+  const HostTensor lamb[] = {number(1.5),           number(nan), number(nan), number(0),
+                             number(7, DType::i64), number(0.5), number(0.75)};
+  const std::vector<HostTensor> moments = run_op(*find_op("lamb"), {}, lamb);
+  EXPECT_EQ(moments[1], number(0.5));
+  EXPECT_EQ(moments[2], number(0.75));
 }
 
 TEST(GlobalNorm, IsThatOfTorch) {

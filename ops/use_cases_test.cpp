@@ -241,7 +241,10 @@ void add_updates(std::vector<UseCase>& cases) {
                        {real(p), real(p), lr, lr, ok, step, real(p), positive(p)},
                        {{"weight_decay", 0.1}, {"decoupled", decoupled}}});
     }
+    cases.push_back({"lamb", {real(p), real(p), lr, ok, step, real(p), positive(p)}, {{"weight_decay", 0.1}}});
+    cases.push_back({"apply_update", {real(p), real(p), lr, lr, ok}, {{"weight_decay", 0.1}}});
   }
+  cases.push_back({"lamb_rate", {real({}), positive({}), positive({})}, {{"least", 0.0}, {"most", 1.2}}});
 }
 
 std::vector<UseCase> make_use_cases() {

@@ -7,24 +7,31 @@
 namespace troupe::cpu {
 namespace {
 
-// f(g, vectors...) changes the vectors of the tensors; g is the gradient's. The tail works on zero-padded
-// copies.
-template <typename T, typename F, typename... Tensor>
-void update(int64_t n, const T* grad, F f, Tensor*... tensors) {
+// f(read, write) for every vector of n elements: read(tensor) is the tensor's vector, write(tensor, v) stores it. The
+// tail works on zero-padded copies.
+template <typename T, typename F>
+void each_vector(int64_t n, F f) {
   constexpr int64_t lanes = kLanes<T>;
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    [&](auto... v) {
-      f(load(grad + i), v...);
-      (store(tensors + i, v), ...);
-    }(load(tensors + i)...);
+    f([i](const T* from) { return load(from + i); }, [i](T* to, Vec<T> v) { store(to + i, v); });
   }
   if (i < n) {
-    [&](auto... v) {
-      f(load_part(grad + i, n - i), v...);
-      (store_part(tensors + i, v, n - i), ...);
-    }(load_part(tensors + i, n - i)...);
+    const int64_t rest = n - i;
+    f([i, rest](const T* from) { return load_part(from + i, rest); },
+      [i, rest](T* to, Vec<T> v) { store_part(to + i, v, rest); });
   }
+}
+
+// f(g, vectors...) changes the vectors of the tensors; g is the gradient's.
+template <typename T, typename F, typename... Tensor>
+void update(int64_t n, const T* grad, F f, Tensor*... tensors) {
+  each_vector<T>(n, [&](auto read, auto write) {
+    [&](auto... v) {
+      f(read(grad), v...);
+      (write(tensors, v), ...);
+    }(read(tensors)...);
+  });
 }
 
 }  // namespace
@@ -83,9 +90,41 @@ void adamw(T* param, T* m, T* v, const T* grad, int64_t n, const AdamOptions& op
 }
 
 template <typename T>
+void lamb(T* direction, T* m, T* v, const T* param, const T* grad, int64_t n, const AdamOptions& options, int64_t step,
+          double grad_scale) {
+  const double t = static_cast<double>(step);
+  const T mean_scale = static_cast<T>(1.0 / (1.0 - std::pow(options.beta1, t)));
+  const T root_scale = static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(options.beta2, t)));
+  const T eps = static_cast<T>(options.eps);
+  const T beta1 = static_cast<T>(options.beta1);
+  const T rest1 = static_cast<T>(1.0 - options.beta1);
+  const T beta2 = static_cast<T>(options.beta2);
+  const T rest2 = static_cast<T>(1.0 - options.beta2);
+  const T decay = static_cast<T>(options.weight_decay);
+  const T scale = static_cast<T>(grad_scale);
+  each_vector<T>(n, [=](auto read, auto write) {
+    const Vec<T> d = read(grad) * scale;
+    const Vec<T> first = beta1 * read(m) + rest1 * d;
+    const Vec<T> second = beta2 * read(v) + rest2 * (d * d);
+    write(m, first);
+    write(v, second);
+    write(direction, first * mean_scale / (math::sqrt(second) * root_scale + eps) + decay * read(param));
+  });
+}
+
+template <typename T>
+void apply_update(T* param, const T* direction, int64_t n, double shrink, double rate) {
+  const T kept = static_cast<T>(shrink);
+  const T by = static_cast<T>(rate);
+  update<T>(n, direction, [=](Vec<T> u, Vec<T>& p) { p = p * kept - by * u; }, param);
+}
+
+template <typename T>
 struct OptimizerInstances {
   static constexpr auto o0 = sgd<T>;
   static constexpr auto o1 = adamw<T>;
+  static constexpr auto o2 = lamb<T>;
+  static constexpr auto o3 = apply_update<T>;
 };
 template struct OptimizerInstances<float>;
 template struct OptimizerInstances<double>;

@@ -37,4 +37,14 @@ struct AdamOptions {
 template <typename T>
 void adamw(T* param, T* m, T* v, const T* grad, int64_t n, const AdamOptions& options, int64_t step, double grad_scale);
 
+// The moments as adamw's; direction = m / (1-b1^step) / (sqrt(v) / sqrt(1-b2^step) + eps) + wd param (You et al. 2020,
+// algorithm 2). `direction` may be `grad`. options.lr and options.decoupled are not read.
+template <typename T>
+void lamb(T* direction, T* m, T* v, const T* param, const T* grad, int64_t n, const AdamOptions& options, int64_t step,
+          double grad_scale);
+
+// param = param shrink - rate direction.
+template <typename T>
+void apply_update(T* param, const T* direction, int64_t n, double shrink, double rate);
+
 }  // namespace troupe::cpu

@@ -89,7 +89,7 @@ class Call:
             positional = [sources.get(str(i), a) for i, a in enumerate(args)]
             result = module(*positional, **{name: sources.get(name, a) for name, a in kwargs.items()})
         for name, value in trace.parameters.items():
-            apply_pins(trace, pins or {}, value, name)
+            apply_pins(trace, pins or {}, name, value)
         self.template = _template(result, trace)
         options = CompileOptions(data_axes or (), ranks)
         self.plan = session.load(trace, f"call {type(module).__name__}", options)

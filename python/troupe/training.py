@@ -10,10 +10,12 @@ from typing import Any
 
 from troupe._troupe import PlanError
 from troupe.batch import Fields
+from troupe.layout import B, S
 from troupe.layouts import Rule
 from troupe.means import Cut, mean_of, terms_of, total_weight
 from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
+from troupe.optim.norms import sum_of_squares
 from troupe.optim.optimizer import Optimizer, Update
 from troupe.tensor import Tensor
 from troupe.trace import Trace, record
@@ -55,10 +57,15 @@ def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int) -> Forward:
     return Forward(trace, batch, value, dict(metrics))
 
 
-def apply_pins(trace: Trace, pins: Pins, variable: Tensor, parameter: str) -> None:
-    """Demands a parameter's layout of a variable that goes with it."""
+def apply_pins(
+    trace: Trace, pins: Pins, parameter: str, variable: Tensor, dims: Sequence[int] | None = None
+) -> None:
+    """Demands a parameter's layout of a variable that goes with it; `dims`: which of the parameter's dims it has."""
     for axis, rule in pins.get(parameter, {}).items():
-        trace.graph.pin(variable.id, axis, rule.sbp.text, rule.origin, "", 0)
+        sbp = rule.sbp
+        if dims is not None and sbp.dim is not None:
+            sbp = S(dims.index(sbp.dim)) if sbp.dim in dims else B
+        trace.graph.pin(variable.id, axis, sbp.text, rule.origin, "", 0)
 
 
 def pin_outputs(trace: Trace, rules: Sequence[Rule]) -> None:
@@ -99,7 +106,7 @@ def record_training(
     if not trained:
         raise PlanError("nothing can be trained: the loss uses no parameter that the optimizer holds")
     for name, value in used.items():
-        apply_pins(trace, pins, value, name)
+        apply_pins(trace, pins, name, value)
     with trace.recording("loss"):
         terms = terms_of(forward.loss, cut, "the loss")
         metrics = {name: terms_of(value, cut, f"metric '{name}'") for name, value in forward.metrics.items()}
@@ -140,10 +147,6 @@ def record_training(
     return trace
 
 
-def _lay_out(trace: Trace, pins: Pins, parameter: str, variable: Tensor) -> None:
-    apply_pins(trace, pins, variable, parameter)
-
-
 def _record_update(
     trace: Trace,
     loss: Tensor,
@@ -159,7 +162,7 @@ def _record_update(
     squares = []
     for name, gradient in gradients.items():
         with trace.within(f"optimizer.norm.{name}"):
-            squares.append(record("tree_sum", record("row_sum_squares", gradient)))
+            squares.append(sum_of_squares(gradient))
     norm = (squares[0] if len(squares) == 1 else record("add_n", *squares)).sqrt()
     if scale is None:
         scale = record("fill", value=1.0, shape=[], dtype=loss.dtype)
@@ -171,22 +174,26 @@ def _record_update(
     steps = trace.variable("optimizer.step", "i64", ())
     with trace.within("optimizer.lr"):
         rates = optimizer.rates(steps.float())
+    updates = []
     for name, gradient in gradients.items():
         group = optimizer.group_of(parameters[name])
         assert group is not None
-        update = Update(
-            trace,
-            name,
-            parameters[name],
-            trace.parameters[name],
-            gradient,
-            scale,
-            ok,
-            steps,
-            partial(_lay_out, trace, pins, name),
+        updates.append(
+            Update(
+                trace,
+                name,
+                parameters[name],
+                trace.parameters[name],
+                gradient,
+                scale,
+                ok,
+                steps,
+                rates[group],
+                optimizer.param_groups[group],
+                partial(apply_pins, trace, pins, name),
+            )
         )
-        with trace.within(f"optimizer.{name}"):
-            optimizer.update(update, rates[group], optimizer.param_groups[group])
+    optimizer.record_updates(updates)
     trace.graph.assign(steps.id, (steps + ok.long()).id)
     for name, value in (("loss", mean), ("grad_norm", norm), ("lr", rates[0]), ("ok", ok)):
         trace.graph.output(name, value.id)
@@ -197,7 +204,7 @@ def record_evaluation(forward: Forward, cut: Cut, pins: Pins) -> Trace:
     weight is not known beforehand, so that batches can be weighed."""
     trace = forward.trace
     for name, value in trace.parameters.items():
-        apply_pins(trace, pins, value, name)
+        apply_pins(trace, pins, name, value)
     with trace.recording("loss"):
         terms = {
             name: terms_of(value, cut, f"'{name}'")

@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cases  # noqa: E402
+import optimizers  # noqa: E402
 
 
 @pytest.mark.parametrize("name", cases.CASES)
@@ -36,15 +37,27 @@ def test_errors_sees_a_difference():
     assert ours == pytest.approx(1e-3, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in cases.CASES if name != "gpt"])
-def test_pytorch_still_gives_the_recorded_losses(name):
+def made_by_pytorch(script: str, *arguments: str) -> dict:
+    """What a script that records prints."""
     python = os.environ.get("TROUPE_PEER_PYTHON")
     if not python:
         pytest.skip("TROUPE_PEER_PYTHON is not set: no PyTorch to compare with (.ci/run installs it)")
-    script = str(Path(__file__).parent / "record.py")
-    answer = subprocess.run([python, script, "--print", name, "--seeds", "2"], capture_output=True, text=True, timeout=300)
+    command = [python, str(Path(__file__).parent / script), *arguments]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
-    live, record = json.loads(answer.stdout), cases.recorded(name)
+    return json.loads(answer.stdout)
+
+
+def test_pytorchs_optimizers_still_give_the_recorded_weights():
+    live, record = made_by_pytorch("record_optimizers.py", "--print"), optimizers.recorded()
+    assert live.keys() == record.keys() == optimizers.CASES.keys()
+    for name, case in record.items():
+        np.testing.assert_allclose(live[name]["float64"], case["float64"], rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [name for name in cases.CASES if name != "gpt"])
+def test_pytorch_still_gives_the_recorded_losses(name):
+    live, record = made_by_pytorch("record.py", "--print", name, "--seeds", "2"), cases.recorded(name)
     assert live["checksum"] == record["checksum"][:2]
     np.testing.assert_allclose(live["float64"], record["float64"][:2], rtol=1e-9)
     np.testing.assert_allclose(live["float32"], record["float32"][:2], rtol=1e-5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from troupe.trace import Trace, record
 @dataclass(frozen=True)
 class Update:
     """What an optimizer needs to record one parameter's update: the gradient counts times `scale`; where `ok` is 0
-    nothing may change; `step` updates were made before."""
+    nothing may change; `step` updates were made before. `lr` and `options` are those of the parameter's group."""
 
     trace: Trace
     name: str
@@ -26,19 +26,29 @@ class Update:
     scale: Tensor
     ok: Tensor
     step: Tensor
-    lay_out: Callable[[Tensor], None]
+    lr: Tensor
+    options: Mapping[str, Any]
+    lay_out: Callable[[Tensor, Sequence[int]], None]
 
-    def state(self, kind: str) -> Tensor:
-        """A variable of the parameter's shape and layout, zero at the start, named "optimizer.KIND.PARAMETER"."""
-        variable = self.trace.variable(
-            f"optimizer.{kind}.{self.name}", self.parameter.dtype, self.parameter.shape
-        )
-        self.lay_out(variable)
+    def state(self, kind: str, dims: Sequence[int] | None = None) -> Tensor:
+        """A variable of the parameter's shape and layout, zero at the start, named "optimizer.KIND.PARAMETER". With `dims` it
+        has these of the parameter's dims alone, and is whole where the parameter is split by another."""
+        kept = tuple(range(len(self.parameter.shape))) if dims is None else tuple(dims)
+        shape = tuple(self.parameter.shape[dim] for dim in kept)
+        variable = self.trace.variable(f"optimizer.{kind}.{self.name}", self.parameter.dtype, shape)
+        self.lay_out(variable, kept)
         return variable
 
     def assign(self, variable: Tensor, value: Tensor) -> None:
         """The variable has this value after the step."""
         self.trace.graph.assign(variable.id, value.id)
+
+    def apply(self, direction: Tensor, rate: Tensor, weight_decay: float = 0.0) -> None:
+        """The parameter shrinks by lr times `weight_decay` of itself, then moves by -rate in the direction."""
+        value = record(
+            "apply_update", self.value, direction, self.lr, rate, self.ok, weight_decay=float(weight_decay)
+        )
+        self.assign(self.value, value)
 
 
 class Optimizer:
@@ -93,84 +103,12 @@ class Optimizer:
             result.append(rate)
         return result
 
-    def update(self, update: Update, lr: Tensor, options: Mapping[str, Any]) -> None:
+    def record_updates(self, updates: Sequence[Update]) -> None:
+        """Records the updates of all parameters."""
+        for update in updates:
+            with update.trace.within(f"optimizer.{update.name}"):
+                self.update(update)
+
+    def update(self, update: Update) -> None:
         """Records the update of one parameter."""
         raise NotImplementedError
-
-
-class SGD(Optimizer):
-    """Stochastic gradient descent with momentum, as in PyTorch."""
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float | Schedule = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-    ):
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise PlanError("SGD: nesterov needs a momentum above 0 and no dampening")
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-            },
-        )
-
-    def update(self, update: Update, lr: Tensor, options: Mapping[str, Any]) -> None:
-        attrs = {
-            "momentum": float(options["momentum"]),
-            "dampening": float(options["dampening"]),
-            "weight_decay": float(options["weight_decay"]),
-            "nesterov": int(options["nesterov"]),
-        }
-        operands = [update.value, update.gradient, lr, update.scale, update.ok]
-        if options["momentum"] == 0:
-            update.assign(update.value, record("sgd", *operands, **attrs))
-            return
-        momentum = update.state("momentum")
-        value, next_momentum = record("sgd", *operands, momentum, update.step, **attrs)
-        update.assign(update.value, value)
-        update.assign(momentum, next_momentum)
-
-
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay, as in PyTorch."""
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float | Schedule = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
-
-    def update(self, update: Update, lr: Tensor, options: Mapping[str, Any]) -> None:
-        beta1, beta2 = options["betas"]
-        m, v = update.state("m"), update.state("v")
-        value, next_m, next_v = record(
-            "adamw",
-            update.value,
-            update.gradient,
-            lr,
-            update.scale,
-            update.ok,
-            update.step,
-            m,
-            v,
-            beta1=float(beta1),
-            beta2=float(beta2),
-            eps=float(options["eps"]),
-            weight_decay=float(options["weight_decay"]),
-        )
-        update.assign(update.value, value)
-        update.assign(m, next_m)
-        update.assign(v, next_v)

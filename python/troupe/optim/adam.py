@@ -1,0 +1,65 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from troupe.optim.optimizer import Optimizer, Update
+from troupe.optim.schedule import Schedule
+from troupe.trace import record
+
+
+class Adam(Optimizer):
+    """Adam with the weight decay added to the gradient, as in PyTorch."""
+
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def update(self, update: Update) -> None:
+        beta1, beta2 = update.options["betas"]
+        m, v = update.state("m"), update.state("v")
+        value, next_m, next_v = record(
+            "adamw",
+            update.value,
+            update.gradient,
+            update.lr,
+            update.scale,
+            update.ok,
+            update.step,
+            m,
+            v,
+            beta1=float(beta1),
+            beta2=float(beta2),
+            eps=float(update.options["eps"]),
+            weight_decay=float(update.options["weight_decay"]),
+            decoupled=int(self.decoupled),
+        )
+        update.assign(update.value, value)
+        update.assign(m, next_m)
+        update.assign(v, next_v)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, as in PyTorch."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(params, lr, betas, eps, weight_decay)
