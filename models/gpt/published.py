@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.gpt.model import GPT
+from troupe.published import Published, language_model
 
 # fmt: off
 PUBLISHED = {
@@ -17,7 +18,7 @@ PUBLISHED = {
 # fmt: on
 
 
-def make(name: str) -> tuple[GPT, int]:
-    """The model, not yet initialised, and how many tokens it sees."""
+def make(name: str) -> Published:
+    """The model, not yet initialised, and what it is trained on."""
     shape = PUBLISHED[name]
-    return GPT(**shape), shape["context"]
+    return language_model(GPT(**shape), shape["context"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.llama.model import Configuration, Llama
+from troupe.published import Published, language_model
 
 # fmt: off
 PUBLISHED = {
@@ -18,6 +19,6 @@ PUBLISHED = {
 # fmt: on
 
 
-def make(name: str) -> tuple[Llama, int]:
-    """The model, not yet initialised, and how many tokens it was trained to see."""
-    return Llama(PUBLISHED[name]), PUBLISHED[name].context
+def make(name: str) -> Published:
+    """The model, not yet initialised, and what it is trained on."""
+    return language_model(Llama(PUBLISHED[name]), PUBLISHED[name].context)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import itertools
 import json
-import sys
 import time
-from pathlib import Path
-from typing import Any
 
-import troupe
 from troupe import recipes
 from troupe._troupe import PlanError
-from troupe.batch import Field
-from troupe.functional import cross_entropy
 from troupe.mesh import Mesh, memory_bytes, parse_axes
-from troupe.optim import AdamW
 from troupe.plan import Plan
+from troupe.published import find
 from troupe.step import TrainStep
 
 
@@ -31,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="such as zero3+megatron+1f1b; several meshes and recipes are compared",
     )
-    parser.add_argument("--batch", type=int, help="sequences per step (default: one per piece)")
+    parser.add_argument("--batch", type=int, help="rows per step (default: one per piece)")
     parser.add_argument(
         "--pieces", type=int, help="pieces of a step per data-parallel device (default: 4 per stage)"
     )
@@ -77,7 +70,10 @@ def _compare(results: list[tuple[str, str, Plan, float]]) -> None:
 
 def dry_plan(arguments: argparse.Namespace, mesh_text: str, recipe_text: str) -> Plan:
     """The plan for one mesh and recipe."""
-    model, context = _published(arguments.model)
+    published = find(arguments.model)
+    if arguments.seq is not None:
+        published = published.with_sequences(arguments.seq)
+    model = published.model
     kind = "gpu" if arguments.gpus_per_host else "cpu"
     mesh = Mesh(kind, tuple(parse_axes(mesh_text).items()), memory_bytes(arguments.memory))
     recipe = recipes.parse(recipe_text)
@@ -89,29 +85,11 @@ def dry_plan(arguments: argparse.Namespace, mesh_text: str, recipe_text: str) ->
     pieces = arguments.pieces or (4 * stages if stages > 1 else 1)
     step = TrainStep(
         model,
-        lambda m, b: cross_entropy(m(b["x"]), b["y"]),
-        AdamW(model.parameters(), lr=1e-4, weight_decay=0.1),
+        published.loss,
+        published.optimizer(model.parameters()),
         mesh=mesh,
         recipe=recipe,
         pieces_per_shard=pieces,
         clip_grad_norm=1.0,
     )
-    rows, seq = arguments.batch or ranks * pieces, arguments.seq or context
-    fields = {name: Field("i32", (seq,)) for name in ("x", "y")}
-    return step.dry_plan(fields, rows, arguments.gpus_per_host)
-
-
-def _published(name: str) -> tuple[Any, int]:
-    """A published model, not yet initialised, and its context; from `models/*/published.py` of the source tree."""
-    roots = [Path(troupe.__file__).resolve().parents[2], Path.cwd()]
-    root = next((root for root in roots if (root / "models").is_dir()), None)
-    if root is None:
-        raise PlanError("the published models are in the source tree; run this command there")
-    sys.path.insert(0, str(root))
-    known: list[str] = []
-    for path in sorted((root / "models").glob("*/published.py")):
-        module = importlib.import_module(f"models.{path.parent.name}.published")
-        if name in module.PUBLISHED:
-            return module.make(name)
-        known += module.PUBLISHED
-    raise PlanError(f"there is no model and no saved plan '{name}'; the models are {', '.join(known)}")
+    return step.dry_plan(published.fields, arguments.batch or ranks * pieces, arguments.gpus_per_host)
