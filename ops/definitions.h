@@ -115,6 +115,17 @@ OpDef cross_entropy_gradient();
 // cross_entropy_parts.cpp
 OpDef exp_sum();
 OpDef picked_logit();
+// top_k.cpp
+OpDef top_k();
+OpDef top_k_gradient();
+// routing.cpp
+OpDef expert_places();
+OpDef dispatch();
+OpDef combine();
+OpDef routed_dot();
+// expert_linear.cpp
+OpDef expert_linear();
+OpDef expert_linear_weight_gradient();
 // random.cpp
 OpDef dropout();
 OpDef random_normal();

@@ -16,6 +16,13 @@ void with_float(DType dtype, Fn&& fn) {
   fn(double{});
 }
 
+// bf16 too.
+template <class Fn>
+void with_any_float(DType dtype, Fn&& fn) {
+  if (dtype == DType::bf16) return fn(BFloat16{});
+  with_float(dtype, fn);
+}
+
 template <class Fn>
 void with_id(DType dtype, Fn&& fn) {
   if (dtype == DType::i32) return fn(int32_t{});

@@ -45,6 +45,11 @@ void expect_ids(const OpArgs& args, int i, const char* name) {
   throw PlanError(operand_text(args, i, name) + ", but must be i32 or i64; cast it");
 }
 
+void expect_dtype(const OpArgs& args, int i, const char* name, DType dtype) {
+  if (operand(args, i).dtype == dtype) return;
+  throw PlanError(operand_text(args, i, name) + ", but must be " + std::string(name_of(dtype)));
+}
+
 void expect_rank(const OpArgs& args, int i, const char* name, int least) {
   if (args.rank(i) >= least) return;
   throw PlanError(operand_text(args, i, name) + ", but must have at least " + std::to_string(least) + " dims");

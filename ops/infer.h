@@ -18,6 +18,7 @@ void expect_any_float(const OpArgs& args, int operand, const char* name);   // o
 void expect_number(const OpArgs& args, int operand, const char* name);      // f32, f64, i32 or i64
 void expect_any_number(const OpArgs& args, int operand, const char* name);  // or bf16
 void expect_ids(const OpArgs& args, int operand, const char* name);         // i32 or i64
+void expect_dtype(const OpArgs& args, int operand, const char* name, DType dtype);
 void expect_rank(const OpArgs& args, int operand, const char* name, int least);
 void expect_scalar(const OpArgs& args, int operand, const char* name);
 void expect_same_dtype(const OpArgs& args, int a, const char* a_name, int b, const char* b_name);

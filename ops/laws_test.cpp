@@ -23,7 +23,11 @@ HostTensor tensor_of(const LawTensor& part, DType dtype) {
 Attrs local_attrs(const Attrs& attrs, const Shape& output) {
   Attrs local = attrs;
   if (attrs.has("shape")) local.set("shape", output.vector());
-  if (attrs.has("rows") && output.rank() > 0) local.set("rows", output[0]);
+  for (const char* first : {"rows", "experts"}) {
+    if (attrs.has(first) && output.rank() > 0) local.set(first, output[0]);
+  }
+  if (attrs.has("columns")) local.set("columns", output.back());
+  if (attrs.has("capacity") && output.rank() > 2) local.set("capacity", output[2]);
   return local;
 }
 

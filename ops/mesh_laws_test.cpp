@@ -85,7 +85,7 @@ bool only_splits(const Signature& signature) {
 
 // Matrix products are blocked by shape, so their bits may depend on it.
 bool is_product(const std::string& op) {
-  return op == "matmul" || op.starts_with("linear") || op.starts_with("attention");
+  return op == "matmul" || op.starts_with("linear") || op.starts_with("expert_linear") || op.starts_with("attention");
 }
 
 TEST(MeshLaws, SignaturesHoldOnOneAxis) {

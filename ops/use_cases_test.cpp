@@ -115,6 +115,32 @@ void add_attention(std::vector<UseCase>& cases) {
   cases.push_back({"rope", {real({7, 4})}, {{"theta", 100.0}, {"seq_dim", no}}});
 }
 
+// Two tokens may have one place here, so that what a place holds is a sum.
+void add_experts(std::vector<UseCase>& cases) {
+  cases.push_back({"top_k", {real({4, 5, 7})}, {{"k", int64_t{3}}}});
+  cases.push_back({"top_k", {real({5, 4})}, {{"k", int64_t{4}}}});
+  cases.push_back({"top_k_gradient", {ids({4, 5, 6}, 7, DType::i32), real({4, 5, 6})}, {{"columns", int64_t{7}}}});
+  const Operand choices = ids({4, 5, 4}, 7, DType::i32);
+  const Operand places = ids({4, 5, 4}, 11, DType::i32);
+  const Operand weights = real({4, 5, 4});
+  const Operand tokens = real({4, 5, 6});
+  const Operand buffer = real({7, 4, 11, 6});
+  const Attrs sizes = {{"experts", int64_t{7}}, {"capacity", int64_t{11}}};
+  cases.push_back({"expert_places", {choices}, {{"experts", int64_t{7}}, {"capacity", int64_t{3}}}});
+  cases.push_back({"dispatch", {tokens, choices, places}, sizes});
+  cases.push_back({"dispatch", {tokens, choices, places, weights}, sizes});
+  cases.push_back({"combine", {buffer, choices, places}});
+  cases.push_back({"combine", {buffer, choices, places, weights}});
+  cases.push_back({"routed_dot", {buffer, choices, places, tokens}});
+  const Operand counts = ids({4, 5}, 8, DType::i32);
+  const Operand x = real({4, 5, 7, 6});
+  cases.push_back({"expert_linear", {x, real({4, 8, 6})}});
+  cases.push_back({"expert_linear", {x, real({4, 6, 8}), counts}, {{"transposed", yes}}});
+  cases.push_back({"expert_linear", {x, real({4, 8, 6}), counts}});
+  cases.push_back({"expert_linear_weight_gradient", {x, real({4, 5, 7, 8})}});
+  cases.push_back({"expert_linear_weight_gradient", {x, real({4, 5, 7, 8}), counts}});
+}
+
 void add_pointwise(std::vector<UseCase>& cases) {
   const Operand x = real({4, 5, 7});
   for (const char* op :
@@ -249,8 +275,8 @@ void add_updates(std::vector<UseCase>& cases) {
 
 std::vector<UseCase> make_use_cases() {
   std::vector<UseCase> cases;
-  for (auto add : {add_products, add_tables, add_norms, add_attention, add_pointwise, add_pairs, add_movement,
-                   add_reductions, add_updates}) {
+  for (auto add : {add_products, add_tables, add_norms, add_attention, add_experts, add_pointwise, add_pairs,
+                   add_movement, add_reductions, add_updates}) {
     add(cases);
   }
   return cases;
