@@ -181,6 +181,7 @@ def scaled_dot_product_attention(
     k: Any,
     v: Any,
     attn_mask: Any = None,
+    dropout_p: float = 0.0,
     *,
     is_causal: bool = False,
     scale: float | None = None,
@@ -193,10 +194,33 @@ def scaled_dot_product_attention(
 
     attn_mask: bool[batch, 1, 1, keys], true for the keys that queries of this batch may see (false for padding); it goes
     together with `is_causal`. A query that sees no key gives zeros. Other masks of PyTorch's are a PlanError.
+
+    dropout_p: of the softmax's results; the scores are then stored. It goes neither with `is_causal` nor with fewer heads
+    of k and v.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
+    if dropout_p:
+        if is_causal or q.shape[3 - seq_dim] != k.shape[3 - seq_dim]:
+            raise PlanError(
+                f"scaled_dot_product_attention: dropout_p={dropout_p} goes neither with is_causal nor with fewer heads "
+                f"of k and v; use dropout on the result instead {line_text()}"
+            )
+        return _attention_with_dropout(q, k, v, attn_mask, dropout_p, scale, seq_dim)
     operands = (q, k, v) if attn_mask is None else (q, k, v, attn_mask)
     return record("attention", *operands, causal=int(is_causal), scale=scale, seq_dim=seq_dim)[0]
+
+
+def _attention_with_dropout(q: Any, k: Any, v: Any, mask: Any, p: float, scale: float, seq_dim: int) -> Tensor:
+    if seq_dim == 1:
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    scores = matmul(q, k, transpose_b=True) * scale
+    if mask is None:
+        weights = softmax(scores, -1)
+    else:  # a row of -inf alone would be NaN
+        weights = softmax(where(mask, scores, full([], -1e30, scores.dtype)), -1)
+        weights = where(mask, weights, full([], 0.0, scores.dtype))
+    mixed = matmul(dropout(weights, p), v)
+    return mixed.transpose(1, 2) if seq_dim == 1 else mixed
 
 
 def cross_entropy(logits: Any, labels: Any, ignore_index: int = -100, reduction: str = "mean") -> Tensor:

@@ -245,8 +245,12 @@ def test_attention_equals_the_formula_in_both_layouts():
 
 
 class Masked(nn.Module):
-    def forward(self, q, k, v, mask):
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    def __init__(self, **options):
+        super().__init__()
+        self.options = options
+
+    def forward(self, q, k, v, mask=None):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **self.options)
 
 
 def test_attention_sees_no_masked_key_and_gives_zeros_where_all_are_masked():
@@ -266,6 +270,19 @@ def test_attention_refuses_masks_other_than_of_keys(mask):
     q = np.zeros((3, 2, 6, 4), np.float32)
     with pytest.raises(tr.PlanError, match=r"mask is .* must be bool\[3,1,1,6\] \(\[batch,1,1,keys\], false for keys"):
         Masked()(q, q, q, mask)
+
+
+@pytest.mark.parametrize("seq_dim", [1, 2])
+def test_attention_with_dropout_is_attention_where_nothing_is_dropped(seq_dim):
+    q, k, v = np.random.default_rng(0).standard_normal((3, 3, 6, 6, 4)).astype(np.float32)
+    mask = (np.arange(6) < np.array([6, 4, 0])[:, None])[:, None, None]
+    for masks in ((), (mask,)):
+        stored = Masked(dropout_p=1e-12, seq_dim=seq_dim)(q, k, v, *masks)
+        assert np.allclose(stored, Masked(seq_dim=seq_dim)(q, k, v, *masks), atol=1e-6)
+    dropped = Masked(dropout_p=0.5)(q, k, np.ones_like(v), mask)
+    assert abs(dropped[:2].mean() - 1) < 0.1 and dropped[:2].std() > 0.1 and not dropped[2].any()
+    with pytest.raises(tr.PlanError, match="goes neither with is_causal nor with fewer heads"):
+        Masked(dropout_p=0.5, is_causal=True)(q, k, v)
 
 
 def test_a_parameter_can_begin_as_another_one():
