@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 
 from troupe._troupe import PlanError
-from troupe.layout import B, S
+from troupe.layout import B, S, Sbp
 from troupe.layouts import Rule
 from troupe.mesh import Mesh
 from troupe.nn.layers import Linear, ModuleList
@@ -104,8 +104,8 @@ def sequence_parallel(axis: str = "tp", dim: int = 1, row: Sequence[str] | None 
     `dim`), so that norms, dropout and residual sums are done once and not by every device, and held in parts: an
     all-reduce becomes a reduce-scatter and an all-gather of the same bytes (Korthikanti et al. 2022).
 
-    The planner finds this by itself where it is faster; the recipe asks for it. `row`: the last parts of the names of the
-    second layers of the pairs. Raises PlanError when no module is matched.
+    The planner finds this by itself where it is faster; the recipe asks for it. `row`: the ends of the names of the second
+    layers of the pairs, as `megatron` takes them. Raises PlanError when no module is matched.
     """
     name = f"sequence_parallel({axis!r})"
     names = ROW if row is None else row
@@ -114,7 +114,7 @@ def sequence_parallel(axis: str = "tp", dim: int = 1, row: Sequence[str] | None 
         found = [
             path
             for path, module in model.named_modules()
-            if isinstance(module, Linear) and path.rpartition(".")[2] in names
+            if isinstance(module, Linear) and _ends_in(path, names)
         ]
         if not found:
             raise PlanError(f"{name} matches no Linear module; it looks for the names {', '.join(names)}")
@@ -217,11 +217,15 @@ COLUMN = (
 ROW = ("out", "down", "proj", "fc2", "c_proj", "o_proj", "down_proj")
 
 
+def _ends_in(path: str, names: Sequence[str]) -> bool:
+    return any(f".{path}".endswith(f".{name}") for name in names)
+
+
 def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str] = ROW) -> Recipe:
     """Linear layers split along `axis` in pairs: the first of a pair by its outputs, the second by its inputs.
 
-    A Linear module is known by the last part of its name: those in `column` have weight S(0) and bias S(0), those in
-    `row` weight S(1) and bias B. Embeddings and all other parameters are left to the planner. Raises PlanError when no
+    A Linear module is known by the end of its name, one or more whole parts ("fc1", "intermediate.dense"): those in
+    `column` have weight S(0) and bias S(0), those in `row` weight S(1) and bias B. Embeddings and all other parameters are left to the planner. Raises PlanError when no
     module is matched.
     """
     name = f"megatron({axis!r})"
@@ -229,10 +233,9 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
     def decide(model: Module, mesh: Mesh) -> Decision:
         rules: list[Rule] = []
         for path, module in model.named_modules():
-            last = path.rpartition(".")[2]
-            if not isinstance(module, Linear) or last not in (*column, *row):
+            if not isinstance(module, Linear) or not _ends_in(path, (*column, *row)):
                 continue
-            by_column = last in column
+            by_column = _ends_in(path, column)
             rules.append(Rule(f"{path}.weight", axis, S(0) if by_column else S(1), name))
             if module.bias is not None:
                 rules.append(Rule(f"{path}.bias", axis, S(0) if by_column else B, name))
@@ -247,17 +250,28 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
     return _recipe(name, axis, decide)
 
 
-def parse(text: str) -> Recipe:
+def parameters(axis: str, layouts: Mapping[str, Sbp]) -> Recipe:
+    """Parameters lie along `axis` as patterns over their names say: `parameters("tp", {"tok.weight": S(0)})`."""
+    name = f"parameters({axis!r}, ...)"
+
+    def decide(_: Module, __: Mesh) -> Decision:
+        return Decision(rules=[Rule(pattern, axis, sbp, name) for pattern, sbp in layouts.items()])
+
+    return _recipe(name, axis, decide)
+
+
+def parse(text: str, own: Mapping[str, Callable[[], Recipe]] | None = None) -> Recipe:
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
     The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, recompute and the
-    schedules of `pipeline`. Raises PlanError, with them, for another.
+    schedules of `pipeline`; `own` adds a model's own recipes. Raises PlanError, with them, for another name.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
     known |= {"sample_parallel": sample_parallel, "sequence_parallel": sequence_parallel, "recompute": recompute}
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
+    known |= own or {}
     parts = []
     for name in text.split("+"):
         if name.strip() not in known:

@@ -61,7 +61,7 @@ def _parts(module: Module, prefix: str) -> list[tuple[str, Module | None]]:
 
 
 def _holds_a_list(module: Module) -> bool:
-    return any(isinstance(child, ModuleList) and not isinstance(child, Sequential) for child in module.children())
+    return any(isinstance(below, ModuleList) and not isinstance(below, Sequential) for below in module.modules())
 
 
 def _work(part: Module | None) -> int:
