@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         action="append",
-        help="such as zero3+megatron+1f1b; several meshes and recipes are compared",
+        help="such as zero3+megatron+1f1b, or recipes of the model itself; several meshes and recipes are compared",
     )
     parser.add_argument("--batch", type=int, help="rows per step (default: one per piece)")
     parser.add_argument(
@@ -76,7 +76,7 @@ def dry_plan(arguments: argparse.Namespace, mesh_text: str, recipe_text: str) ->
     model = published.model
     kind = "gpu" if arguments.gpus_per_host else "cpu"
     mesh = Mesh(kind, tuple(parse_axes(mesh_text).items()), memory_bytes(arguments.memory))
-    recipe = recipes.parse(recipe_text)
+    recipe = recipes.parse(recipe_text, published.recipes)
     decision = recipe.decide(model, mesh)
     ranks = 1
     for axis in decision.data_axes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
 from troupe.optim import AdamW
 from troupe.optim.optimizer import Optimizer
+from troupe.recipes import Recipe
 from troupe.training import Loss
 
 
@@ -25,7 +26,7 @@ class Published:
     """A published model, not yet initialised, and what a step that trains it needs.
 
     fields: what a row of the batch holds. loss: of a batch with these fields. context: the tokens of a sequence, dim 0 of
-    the fields that hold them; None for a model that reads no sequences.
+    the fields that hold them; None for a model that reads no sequences. recipes: those of the model itself, by name.
     """
 
     model: Module
@@ -33,14 +34,15 @@ class Published:
     loss: Loss
     context: int | None = None
     optimizer: Callable[[Iterable[Parameter]], Optimizer] = partial(AdamW, lr=1e-4, weight_decay=0.1)
+    recipes: Mapping[str, Callable[[], Recipe]] = field(default_factory=dict)
 
     def with_sequences(self, seq: int) -> Published:
         """The same for sequences of `seq` tokens. Raises PlanError for a model that reads no sequences."""
         if self.context is None:
             raise PlanError(f"{type(self.model).__name__} reads no sequences; --seq has no meaning for it")
         fields = {
-            name: Field(field.dtype, (seq, *field.shape[1:])) if field.shape[:1] == (self.context,) else field
-            for name, field in self.fields.items()
+            name: Field(of.dtype, (seq, *of.shape[1:])) if of.shape[:1] == (self.context,) else of
+            for name, of in self.fields.items()
         }
         return replace(self, fields=fields, context=seq)
 

@@ -19,7 +19,12 @@ llama embed_tokens[x]; per block x += o(attention(rope(q), rope(k), v of input_l
       x += down(silu(gate(y)) * up(y)) with y = post_attention_layernorm(x); norm; lm_head; mean cross entropy of y over all
       tokens. Key head j serves the query heads j heads/kv_heads and those up to the next; rope turns numbers i and
       i + d/2 of a head of size d at place p by p theta^(-2i/d); norms are RMS norms with eps 1e-5; there are no biases.
-Both use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
+bert  LayerNorm(word_embeddings[x] + position_embeddings[0..T-1] + token_type_embeddings[segments]); per layer
+      x = LayerNorm(x + attention.output.dense(attention(query, key, value of x))), then
+      x = LayerNorm(x + output.dense(gelu(intermediate.dense(x)))); logits decoder(LayerNorm(gelu(transform.dense(x))))
+      with word_embeddings as the decoder's matrix; mean cross entropy of y where it is not -100. No token sees a place where
+      mask is false; there is no dropout; names are those of Hugging Face's BertForMaskedLM; norms' eps is 1e-12.
+All use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
 norm 1 as PyTorch does it, times min(1, 1 / (norm + 1e-6)); the optimizer is PyTorch's AdamW or SGD with the numbers of
 the case, over all parameters in one group.
 
@@ -81,16 +86,32 @@ class Llama:
     optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
 
 
+@dataclass(frozen=True)
+class Bert:
+    layers: int
+    dim: int
+    heads: int
+    hidden: int
+    batch: int
+    tokens: int  # per row of the batch, padding among them
+    vocab: int = 128
+    eps: float = 1e-12
+    optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
+
+
+Case = Mlp | Gpt | Llama | Bert
+
 CASES = {
     "mlp": Mlp(ADAMW),
     "mlp_sgd": Mlp(SGD),
     "gpt_small": Gpt(layers=2, dim=64, heads=4, context=64, batch=8, tokens=64),
     "gpt": Gpt(layers=4, dim=256, heads=8, context=256, batch=8, tokens=64),  # the quickstart's model
     "llama_small": Llama(layers=2, dim=64, heads=4, kv_heads=2, hidden=176, batch=8, tokens=64),
+    "bert_small": Bert(layers=2, dim=64, heads=4, hidden=176, batch=8, tokens=32),
 }
 
 
-def shapes(case: Mlp | Gpt | Llama) -> dict[str, tuple[int, ...]]:
+def shapes(case: Case) -> dict[str, tuple[int, ...]]:
     """Parameter names and shapes."""
     found: dict[str, tuple[int, ...]] = {}
 
@@ -105,6 +126,21 @@ def shapes(case: Mlp | Gpt | Llama) -> dict[str, tuple[int, ...]]:
     if isinstance(case, Mlp):
         for i, (inputs, outputs) in enumerate(zip(case.sizes, case.sizes[1:]), 1):
             linear(f"fc{i}", inputs, outputs)
+        return found
+    if isinstance(case, Bert):
+        for table, rows in (("word", case.vocab), ("position", case.tokens), ("token_type", 2)):
+            found[f"bert.embeddings.{table}_embeddings.weight"] = (rows, case.dim)
+        norm("bert.embeddings.LayerNorm", case.dim)
+        for layer in (f"bert.encoder.layer.{i}" for i in range(case.layers)):
+            for part in ("self.query", "self.key", "self.value", "output.dense"):
+                linear(f"{layer}.attention.{part}", case.dim, case.dim)
+            linear(f"{layer}.intermediate.dense", case.dim, case.hidden)
+            linear(f"{layer}.output.dense", case.hidden, case.dim)
+            for part in ("attention.output", "output"):
+                norm(f"{layer}.{part}.LayerNorm", case.dim)
+        linear("cls.predictions.transform.dense", case.dim, case.dim)
+        norm("cls.predictions.transform.LayerNorm", case.dim)
+        found["cls.predictions.bias"] = (case.vocab,)
         return found
     if isinstance(case, Llama):
         kv_dim = case.dim // case.heads * case.kv_heads
@@ -142,7 +178,7 @@ def bell(bits: np.random.PCG64, size: int) -> np.ndarray:
     return (total - 2 * 65535) / 37837.0  # sqrt(4 * (2**32 - 1) / 12)
 
 
-def initial_weights(case: Mlp | Gpt | Llama, seed: int) -> dict[str, np.ndarray]:
+def initial_weights(case: Case, seed: int) -> dict[str, np.ndarray]:
     """Parameter name -> float32 array; nothing is zero or one, so that every gradient matters."""
     bits = np.random.PCG64(1000 + seed)
     weights = {}
@@ -152,7 +188,7 @@ def initial_weights(case: Mlp | Gpt | Llama, seed: int) -> dict[str, np.ndarray]
             values *= 0.02
         elif len(shape) == 1:
             values = 1.0 + 0.1 * values
-        elif name.startswith(("tok.", "pos.", "model.embed_tokens.")):
+        elif name.startswith(("tok.", "pos.", "model.embed_tokens.", "bert.embeddings.")):
             values *= 0.1
         else:
             values /= np.sqrt(shape[1])
@@ -160,8 +196,9 @@ def initial_weights(case: Mlp | Gpt | Llama, seed: int) -> dict[str, np.ndarray]
     return weights
 
 
-def batches(case: Mlp | Gpt | Llama, seed: int, steps: int = STEPS) -> list[dict[str, np.ndarray]]:
-    """One batch per step: {"x", "y"}; x float32 or int32 tokens, y int32 labels or the next tokens."""
+def batches(case: Case, seed: int, steps: int = STEPS) -> list[dict[str, np.ndarray]]:
+    """One batch per step: {"x", "y"}; x float32 or int32 tokens, y int32 labels or the next tokens. Of a Bert also the
+    int32 "segments" and the bool "mask"; y is the tokens that x hides as token 0, -100 elsewhere."""
     bits = np.random.PCG64(2000 + seed)
     found = []
     for _ in range(steps):
@@ -175,17 +212,35 @@ def batches(case: Mlp | Gpt | Llama, seed: int, steps: int = STEPS) -> list[dict
             steps_up = (raw % np.uint64(5)).astype(np.int64)
             steps_up[:, 0] = (raw[:, 0] % np.uint64(case.vocab)).astype(np.int64)
             walk = (np.cumsum(steps_up, 1) % case.vocab).astype(np.int32)
-            found.append({"x": np.ascontiguousarray(walk[:, :-1]), "y": np.ascontiguousarray(walk[:, 1:])})
+            if isinstance(case, Bert):
+                found.append(_hidden(walk[:, :-1], np.asarray(bits.random_raw(case.batch * case.tokens), np.uint64)))
+            else:
+                found.append({"x": np.ascontiguousarray(walk[:, :-1]), "y": np.ascontiguousarray(walk[:, 1:])})
     return found
 
 
-def checksum(case: Mlp | Gpt | Llama, seed: int) -> int:
+def _hidden(tokens: np.ndarray, raw: np.ndarray) -> dict[str, np.ndarray]:
+    """Row r of n has its last r n-ths padded; a sixth of the other tokens is hidden."""
+    rows, seq = tokens.shape
+    place = np.arange(seq)
+    mask = place < seq - (np.arange(rows) * seq // rows)[:, None]
+    hidden = (raw.reshape(rows, seq) % np.uint64(6) == 0) & mask
+    return {
+        "x": np.where(hidden, 0, tokens).astype(np.int32),
+        "y": np.where(hidden, tokens, -100).astype(np.int32),
+        "segments": np.broadcast_to(place >= seq // 3, (rows, seq)).astype(np.int32),
+        "mask": mask,
+    }
+
+
+def checksum(case: Case, seed: int) -> int:
     """Of all weights and batches: two machines that agree on it train the same."""
     crc = 0
     for _, values in sorted(initial_weights(case, seed).items()):
         crc = zlib.crc32(values.tobytes(), crc)
     for batch in batches(case, seed):
-        crc = zlib.crc32(batch["y"].tobytes(), zlib.crc32(batch["x"].tobytes(), crc))
+        for _, values in sorted(batch.items()):
+            crc = zlib.crc32(values.tobytes(), crc)
     return crc
 
 

@@ -113,7 +113,66 @@ class Llama(nn.Module):
         return self.lm_head(self.model.norm(self.model.layers(self.model.embed_tokens(x))))
 
 
+class BertEmbeddings(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.word_embeddings = nn.Embedding(case.vocab, case.dim)
+        self.position_embeddings = nn.Embedding(case.tokens, case.dim)
+        self.token_type_embeddings = nn.Embedding(2, case.dim)
+        self.LayerNorm = nn.LayerNorm(case.dim, case.eps)
+
+    def forward(self, x, segments):
+        places = self.position_embeddings(torch.arange(x.shape[1]))
+        return self.LayerNorm(self.word_embeddings(x) + places + self.token_type_embeddings(segments))
+
+
+class BertLayer(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+
+        def dense(inputs, outputs, **more):
+            return nn.ModuleDict({"dense": nn.Linear(inputs, outputs)} | more)
+
+        parts = nn.ModuleDict({part: nn.Linear(case.dim, case.dim) for part in ("query", "key", "value")})
+        out, out2 = (nn.LayerNorm(case.dim, case.eps) for _ in range(2))
+        self.attention = nn.ModuleDict({"self": parts, "output": dense(case.dim, case.dim, LayerNorm=out)})
+        self.intermediate = dense(case.dim, case.hidden)
+        self.output = dense(case.hidden, case.dim, LayerNorm=out2)
+        self.heads = case.heads
+
+    def forward(self, x, mask):
+        parts = self.attention["self"]
+        q, k, v = (
+            parts[name](x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for name in ("query", "key", "value")
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None]).transpose(1, 2).flatten(2)
+        x = self.attention["output"]["LayerNorm"](x + self.attention["output"]["dense"](mixed))
+        return self.output["LayerNorm"](x + self.output["dense"](F.gelu(self.intermediate["dense"](x))))
+
+
+class Bert(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        layers = nn.ModuleList(BertLayer(case) for _ in range(case.layers))
+        self.bert = nn.ModuleDict({"embeddings": BertEmbeddings(case), "encoder": nn.ModuleDict({"layer": layers})})
+        self.cls = nn.Module()
+        self.cls.predictions = nn.Module()
+        norm = nn.LayerNorm(case.dim, case.eps)
+        self.cls.predictions.transform = nn.ModuleDict({"dense": nn.Linear(case.dim, case.dim), "LayerNorm": norm})
+        self.cls.predictions.bias = nn.Parameter(torch.empty(case.vocab))
+
+    def forward(self, x, segments, mask):
+        x = self.bert["embeddings"](x, segments)
+        for layer in self.bert["encoder"]["layer"]:
+            x = layer(x, mask)
+        transform = self.cls.predictions.transform
+        x = transform["LayerNorm"](F.gelu(transform["dense"](x)))
+        return F.linear(x, self.bert["embeddings"].word_embeddings.weight, self.cls.predictions.bias)
+
+
 def make_model(case, dtype=torch.float32):
+    if isinstance(case, cases.Bert):
+        return Bert(case).to(dtype)
     if isinstance(case, cases.Mlp):
         return Mlp(case.sizes).to(dtype)
     if isinstance(case, cases.Llama):
@@ -135,7 +194,8 @@ def make_optimizer(model, options):
 def loss_of(model, batch, dtype):
     x = torch.from_numpy(batch["x"])
     x = x.to(dtype) if x.is_floating_point() else x.long()
-    logits = model(x)
+    others = (torch.from_numpy(batch[name]) for name in ("segments", "mask") if name in batch)
+    logits = model(x, *others)
     return F.cross_entropy(logits.flatten(0, -2), torch.from_numpy(batch["y"]).long().flatten())
 
 

@@ -16,6 +16,9 @@ sys.path.insert(0, str(ROOT / "tests" / "parity"))
 import cases  # noqa: E402
 from model import GPT  # noqa: E402
 
+from models.bert.layouts import tensor_parallel as bert_tensor_parallel  # noqa: E402
+from models.bert.model import Bert, masked_lm_loss  # noqa: E402
+from models.bert.model import Configuration as BertConfiguration  # noqa: E402
 from models.llama.layouts import tensor_parallel  # noqa: E402
 from models.llama.model import Configuration, Llama  # noqa: E402
 
@@ -41,6 +44,9 @@ class Classifier(nn.Module):
 def make_model(case) -> nn.Module:
     if isinstance(case, cases.Mlp):
         return Classifier(case.sizes)
+    if isinstance(case, cases.Bert):
+        sizes = (case.vocab, case.layers, case.dim, case.heads, case.hidden)
+        return Bert(BertConfiguration(*sizes, context=case.tokens, dropout=0.0, eps=case.eps))
     if isinstance(case, cases.Llama):
         sizes = (case.vocab, case.layers, case.dim, case.heads, case.kv_heads, case.hidden)
         return Llama(Configuration(*sizes, context=case.tokens, theta=case.theta, eps=case.eps))
@@ -50,13 +56,16 @@ def make_model(case) -> nn.Module:
 def losses(case, seed: int, axes: dict[str, int]) -> list[float]:
     """The losses of a run."""
     model = make_model(case)
-    model.load_state_dict(cases.initial_weights(case, seed))
+    missing, unexpected = model.load_state_dict(cases.initial_weights(case, seed), strict=False)
+    assert not unexpected and all(".decoder." in name for name in missing)  # tied to a table and a bias
     options = {name: value for name, value in case.optimizer.items() if name != "kind"}
     kind = tr.optim.AdamW if case.optimizer["kind"] == "adamw" else tr.optim.SGD
-    split = tensor_parallel() if isinstance(case, cases.Llama) else tr.recipes.megatron()
+    splits = {cases.Llama: tensor_parallel, cases.Bert: bert_tensor_parallel}
+    split = splits.get(type(case), tr.recipes.megatron)()
+    next_token = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])  # noqa: E731
     with tr.TrainStep(
         model,
-        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        masked_lm_loss if isinstance(case, cases.Bert) else next_token,
         kind(model.parameters(), **options),
         mesh=tr.mesh("cpu", **axes),
         recipe=tr.recipes.data_parallel() + split,

@@ -40,6 +40,14 @@ def test_a_stage_of_planning_can_be_read():
     assert "linear 'blocks.0.mlp.up.linear': dp S(0), B, B -> S(0)" in done.stdout
 
 
+def test_models_are_planned_by_recipes_of_their_own():
+    done = plan("bert-base", "--mesh", "dp=2,tp=4", "--recipe", "zero1+tensor_parallel", "--stage", "deduce")
+    assert done.returncode == 0, done.stderr
+    assert "embedding 'bert.embeddings.word_embeddings.embedding': dp S(0), B -> S(0); tp B, S(0) -> P" in done.stdout
+    other = plan("gpt2-124m", "--recipe", "tensor_parallel")
+    assert other.returncode == 1 and "there is no 'tensor_parallel'" in other.stderr
+
+
 def test_what_cannot_be_planned_is_refused():
     done = plan("gpt5")
     assert done.returncode == 1 and "gpt2-124m" in done.stderr and "Traceback" not in done.stderr

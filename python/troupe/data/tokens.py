@@ -36,6 +36,15 @@ class Tokens(Data):
         """Tokens one after another, over all files."""
         return self._files.at(begin, len(self) - begin if count is None else count)
 
+    def batch_at(self, step: int) -> dict[str, np.ndarray]:
+        """The batch of a step of training."""
+        windows = _troupe.TokenWindows.shuffled(len(self), self.seq, self.batch_rows, self._seed)
+        return self._cut(windows, step)
+
+    def _cut(self, windows: Any, step: int) -> dict[str, np.ndarray]:
+        rows = self._files.windows_at(windows, self.seq, step)
+        return {"x": np.ascontiguousarray(rows[:, :-1]), "y": np.ascontiguousarray(rows[:, 1:])}
+
     def sources(self) -> dict[str, Any]:
         return {
             name: self._files.source(self.seq, self.batch_rows, self._seed, shift)
@@ -48,8 +57,7 @@ class Tokens(Data):
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         windows = _troupe.TokenWindows.sequential(len(self), self.seq, self.batch_rows)
         for step in range(windows.steps()):
-            rows = self._files.windows_at(windows, self.seq, step)
-            yield {"x": np.ascontiguousarray(rows[:, :-1]), "y": np.ascontiguousarray(rows[:, 1:])}
+            yield self._cut(windows, step)
 
 
 def tokens(

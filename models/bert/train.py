@@ -1,0 +1,102 @@
+"""Trains a byte-level BERT to find masked bytes of real text: the source files of Python's standard library, or any files.
+
+From the repository's root: .venv/bin/python -m models.bert.train --mesh dp=2,tp=2
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+import numpy as np
+
+import troupe as tr
+from models.bert.layouts import tensor_parallel
+from models.bert.masking import BYTES, SPECIAL, VOCAB, MaskedText
+from models.bert.model import Bert, Configuration, masked_lm_loss
+from models.gpt import text
+
+SMALL = Configuration(VOCAB, layers=2, dim=128, heads=4, hidden=512, context=128)
+VALIDATION_BATCHES = 20
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
+    parser.add_argument(
+        "--mesh", default="dp=2,tp=2", help="axes and sizes of dp, tp and pp (default: %(default)s)"
+    )
+    parser.add_argument("--steps", type=int, default=720, help="default: %(default)s")
+    parser.add_argument(
+        "--batch", type=int, default=16, help="rows per step, a multiple of 8 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lr", type=float, default=1e-3, help="the highest learning rate (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
+    )
+    return parser.parse_args()
+
+
+def by_counting(tokens: np.ndarray) -> float:
+    """The loss of knowing how frequent each byte is, and nothing else."""
+    share = np.bincount(tokens, minlength=BYTES) / len(tokens)
+    return float(-(share[share > 0] * np.log(share[share > 0])).sum())
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Trains, and reports."""
+    windows = SMALL.context - SPECIAL
+    files = text.load(arguments.data, windows, arguments.batch, arguments.seed)
+    data = MaskedText(files.train, arguments.seed)
+    model = Bert(SMALL)
+    schedule = tr.optim.schedule.cosine(
+        arguments.lr, warmup=max(arguments.steps // 10, 1), total=arguments.steps, min=arguments.lr / 20
+    )
+    step = tr.TrainStep(
+        model,
+        masked_lm_loss,
+        tr.optim.AdamW(model.parameters(), lr=schedule, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01),
+        clip_grad_norm=1.0,
+        mesh=tr.parse_mesh(arguments.mesh),
+        recipe=tr.recipes.data_parallel() + tensor_parallel() + tr.recipes.pipeline(),
+        batch_shards=8,
+        seed=arguments.seed,
+    )
+    print(step.plan(data).summary(), flush=True)
+    directory = arguments.checkpoint or time.strftime("runs/bert-%Y%m%d-%H%M%S")
+    progress = tr.log.progress(arguments.steps)
+    try:
+        for _ in tr.train(step, data, steps=arguments.steps, checkpoint=directory, log=[progress]):
+            pass
+    finally:
+        progress.close()
+    validation = tr.evaluate(step, MaskedText(files.held_out, arguments.seed), batches=VALIDATION_BATCHES)
+    seen = min(VALIDATION_BATCHES * arguments.batch * windows, len(files.held_out))
+    counted = by_counting(files.held_out.tokens(0, seen))
+    print(f"validation loss {validation.loss:.3f}; by counting bytes {counted:.3f}")
+    print(f"checkpoint: {os.path.abspath(directory)}")
+
+
+def main() -> int:
+    """Runs; returns the exit status."""
+    try:
+        run(parse())
+    except (tr.PlanError, tr.FaultError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
