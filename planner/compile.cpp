@@ -83,15 +83,22 @@ struct Emitted {
   Certificate certificate;
 };
 
-Emitted emit_certified(TaskGraph& tasks, const Program& boxed, const Choices& choices, const Profile& profile) {
+Emitted emit_certified(TaskGraph& tasks, MemoryPlan memory, const Program& boxed, const Choices& choices,
+                       const Profile& profile) {
+  if (!fits_memory(tasks, choices)) refuse_memory(tasks, boxed, choices, memory);
   Emitted result;
-  result.memory = plan_memory(tasks, boxed, choices);
+  result.memory = std::move(memory);
   result.plan = emit(tasks, boxed, result.memory, choices);
   result.certificate = certify(result.plan, profile.cores);
   return result;
 }
 
-// Gives registers between stages one slot more as long as that makes the step shorter.
+Emitted emit_certified(TaskGraph& tasks, const Program& boxed, const Choices& choices, const Profile& profile) {
+  MemoryPlan memory = plan_memory(tasks, boxed, choices);
+  return emit_certified(tasks, std::move(memory), boxed, choices, profile);
+}
+
+// Gives registers between stages one slot more as long as that makes the step shorter and there is memory for it.
 Emitted emit_pipeline(Walked& walked, Choices& choices, const Profile& profile) {
   choices.pipeline.send_slots = 1;
   Emitted best = emit_certified(walked.tasks, walked.boxed, choices, profile);
@@ -99,7 +106,9 @@ Emitted emit_pipeline(Walked& walked, Choices& choices, const Profile& profile) 
     Choices more = choices;
     ++more.pipeline.send_slots;
     TaskGraph tasks = shard(walked.boxed, more, profile);
-    Emitted emitted = emit_certified(tasks, walked.boxed, more, profile);
+    MemoryPlan memory = plan_memory(tasks, walked.boxed, more);
+    if (!fits_memory(tasks, more)) break;
+    Emitted emitted = emit_certified(tasks, std::move(memory), walked.boxed, more, profile);
     if (emitted.certificate.cycle_s >= best.certificate.cycle_s * (1 - 1e-9)) break;
     best = std::move(emitted);
     walked.tasks = std::move(tasks);

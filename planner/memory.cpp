@@ -195,31 +195,42 @@ int fullest(const TaskGraph& graph, const MemoryPlan& memory, size_t c) {
   return at;
 }
 
-void check_memory(const TaskGraph& graph, const Program& program, const Choices& choices, const MemoryPlan& memory) {
-  if (choices.memory_bytes == 0) return;
-  for (int c = 0; c < graph.classes(); ++c) {
-    const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(c)];
-    const int64_t needed = std::accumulate(arenas.begin(), arenas.end(), int64_t{0});
-    if (needed <= choices.memory_bytes) continue;
-    const std::string& device =
-        choices.devices[choices.device_at(graph.positions[static_cast<size_t>(c)].front()).index()];
-    std::vector<std::string> largest = peak_tensors(graph, program, memory, c);
-    if (largest.size() > 8) largest.resize(8);
-    throw PlanError("plan '" + choices.name + "' needs " + bytes_text(needed) + " on " + device + " at its peak (" +
-                    bytes_text(arenas[0]) + " variables, " + bytes_text(arenas[1]) + " workspace, " +
-                    bytes_text(arenas[2]) + " data), but the mesh has memory=" + bytes_text(choices.memory_bytes) +
-                    " per device; the largest tensors at the peak: " +
-                    join(largest, "; ", [](const std::string& tensor) { return tensor; }) +
-                    "; a smaller batch, more pieces per shard or more devices would help");
-  }
-}
-
 }  // namespace
 
 MemoryPlan plan_memory(TaskGraph& graph, const Program& program, const Choices& choices) {
-  MemoryPlan memory = MemoryStage(graph, program, choices).run();
-  check_memory(graph, program, choices, memory);
-  return memory;
+  return MemoryStage(graph, program, choices).run();
+}
+
+MemoryNeed memory_need(const TaskGraph& graph) {
+  MemoryNeed most;
+  for (int c = 0; c < graph.classes(); ++c) {
+    const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(c)];
+    const int64_t bytes = std::accumulate(arenas.begin(), arenas.end(), int64_t{0});
+    if (bytes > most.bytes) most = {c, bytes};
+  }
+  return most;
+}
+
+bool fits_memory(const TaskGraph& graph, const Choices& choices) {
+  return choices.memory_bytes == 0 || memory_need(graph).bytes <= choices.memory_bytes;
+}
+
+void refuse_memory(const TaskGraph& graph, const Program& program, const Choices& choices, const MemoryPlan& memory) {
+  const MemoryNeed need = memory_need(graph);
+  const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(need.c)];
+  const std::string& device =
+      choices.devices[choices.device_at(graph.positions[static_cast<size_t>(need.c)].front()).index()];
+  std::vector<std::string> largest = peak_tensors(graph, program, memory, need.c);
+  if (largest.size() > 8) largest.resize(8);
+  const std::string recomputed =
+      choices.recompute.empty() ? "" : ", with " + some_of(choices.recompute, 4) + " recomputed";
+  throw PlanError(
+      "plan '" + choices.name + "' needs " + bytes_text(need.bytes) + " on " + device + " at its peak (" +
+      bytes_text(arenas[0]) + " variables, " + bytes_text(arenas[1]) + " workspace, " + bytes_text(arenas[2]) +
+      " data)" + recomputed + ", but the mesh has memory=" + bytes_text(choices.memory_bytes) +
+      " per device; the least that would do is memory=" + std::to_string(need.bytes) +
+      "; the largest tensors at the peak: " + join(largest, "; ", [](const std::string& tensor) { return tensor; }) +
+      "; a smaller batch, more pieces per shard, recompute or more devices would help");
 }
 
 std::vector<std::string> peak_tensors(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, int c) {

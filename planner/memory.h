@@ -15,9 +15,20 @@ struct MemoryPlan {
   std::vector<int> buffer_of;       // by register; -1: not in the workspace
 };
 
-// Sets the offsets of registers and scratch and the sizes of the arenas. Throws PlanError when a device's memory is too
-// small, with the peak and the tensors that make it.
+// Sets the offsets of registers and scratch and the sizes of the arenas.
 MemoryPlan plan_memory(TaskGraph& graph, const Program& program, const Choices& choices);
+
+// What the devices need that need most: their class, and the bytes of all their arenas.
+struct MemoryNeed {
+  int c = 0;
+  int64_t bytes = 0;
+};
+MemoryNeed memory_need(const TaskGraph& graph);
+
+bool fits_memory(const TaskGraph& graph, const Choices& choices);
+// Throws PlanError with the need, the memory that would do, and the tensors that live at the peak.
+[[noreturn]] void refuse_memory(const TaskGraph& graph, const Program& program, const Choices& choices,
+                                const MemoryPlan& memory);
 
 // The largest tensors of class `c` that live when its workspace is fullest, and its variables: "name f32[4,8] 128 B".
 std::vector<std::string> peak_tensors(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, int c);

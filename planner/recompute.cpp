@@ -11,10 +11,6 @@ namespace {
 
 constexpr int kKept = -1;
 
-bool is_below(const std::string& path, const std::string& module) {
-  return path.starts_with(module) && path.size() > module.size() && path[module.size()] == '.';
-}
-
 class Recompute final : public GraphRewrite {
  public:
   Recompute(const Graph& graph, const std::vector<std::string>& modules)
@@ -87,6 +83,10 @@ class Recompute final : public GraphRewrite {
 };
 
 }  // namespace
+
+bool is_below(const std::string& path, const std::string& module) {
+  return path.starts_with(module) && path.size() > module.size() && path[module.size()] == '.';
+}
 
 Graph recompute(const Graph& graph, const std::vector<std::string>& modules) {
   return modules.empty() ? graph : Recompute(graph, modules).run();

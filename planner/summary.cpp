@@ -79,7 +79,7 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
     kinds.activations = arenas[static_cast<size_t>(ArenaKind::workspace)] - kinds.gradients;
     summary.memory[choices.device_at(position).index()] = kinds;
   }
-  summary.peak_tensors = peak_tensors(graph, program, memory, 0);
+  summary.peak_tensors = peak_tensors(graph, program, memory, memory_need(graph).c);
   std::string& text = summary.text;
   text = "plan '" + plan.name + "': " + std::to_string(plan.devices.size()) + " devices, " + choices.mesh.str() +
          pipeline_text(choices) + "; " + std::to_string(choices.batch_shards) + " batch shards in " +

@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "planner/compile.h"
+#include "planner/fit.h"
 #include "python/bindings/bindings.h"
 #include "runtime/plan/print.h"
 #include "runtime/plan/read.h"
@@ -132,6 +133,12 @@ void bind_plan(nb::module_& module) {
       "compile",
       [](const Graph& graph, const Choices& choices, const Profile& profile) {
         return compile(graph, choices, profile);
+      },
+      nb::call_guard<nb::gil_scoped_release>());
+  module.def(
+      "fit",
+      [](const Graph& graph, const Choices& choices, const std::vector<std::string>& modules, const Profile& profile) {
+        return fit(graph, choices, modules, profile).compiled;
       },
       nb::call_guard<nb::gil_scoped_release>());
   module.def(

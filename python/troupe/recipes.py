@@ -29,6 +29,8 @@ class Decision:
     """Demands on how pieces of the batch enter; each pattern names sources. One without the dim is left alone."""
     gathered_per_pass: set[str] = field(default_factory=set)
     recompute: list[str] = field(default_factory=list)
+    may_recompute: list[str] = field(default_factory=list)
+    """Modules, and parts of them, of which as few are recomputed as let the plan fit the devices."""
     stages: Stages | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -53,6 +55,7 @@ class Recipe:
             result.sources += decision.sources
             result.gathered_per_pass |= decision.gathered_per_pass
             result.recompute += [path for path in decision.recompute if path not in result.recompute]
+            result.may_recompute += [path for path in decision.may_recompute if path not in result.may_recompute]
             if decision.stages is not None and result.stages is not None:
                 raise PlanError(f"{self!r}: only one pipeline is possible")
             result.stages = result.stages or decision.stages
@@ -183,21 +186,37 @@ def recompute(*patterns: str) -> Recipe:
     Raises PlanError for a pattern that matches no module.
     """
     name = f"recompute({', '.join(map(repr, patterns))})"
+    return Recipe(((name, lambda model, _: Decision(recompute=_named(model, patterns, name))),))
+
+
+def recompute_to_fit(*patterns: str) -> Recipe:
+    """`recompute` of as few of these modules as let the plan fit the mesh's `memory`: of those that save most per second of
+    work first, whole or, where that does, only a child of theirs such as "attn" or "mlp". The plan's summary says what was
+    chosen. Where everything fits nothing is recomputed; where nothing does, a PlanError says which memory would do.
+    """
+    name = f"recompute_to_fit({', '.join(map(repr, patterns))})"
 
     def part(model: Module, _: Mesh) -> Decision:
-        paths = [path for path, _ in model.named_modules() if path]
-        found = [] if patterns else _in_lists(model)
-        if not patterns and not found:
-            raise PlanError(f"{name}: the model has no ModuleList; name the modules, of {', '.join(paths[:8])}")
-        for pattern in patterns:
-            # The outermost modules of those that match; what is below them goes along.
-            matched = fnmatch.filter(paths, pattern)
-            if not matched:
-                raise PlanError(f"{name}: '{pattern}' matches no module; the modules are {', '.join(paths[:8])}, ...")
-            found += [path for path in matched if not any(path.startswith(f"{other}.") for other in matched)]
-        return Decision(recompute=found)
+        modules = dict(model.named_modules())
+        found = _named(model, patterns, name)
+        parts = [f"{path}.{child}" for path in found for child, _ in modules[path].named_children()]
+        return Decision(may_recompute=found + parts)
 
     return Recipe(((name, part),))
+
+
+def _named(model: Module, patterns: Sequence[str], name: str) -> list[str]:
+    """The outermost modules that patterns name; without patterns those that stand in lists."""
+    paths = [path for path, _ in model.named_modules() if path]
+    found = [] if patterns else _in_lists(model)
+    if not patterns and not found:
+        raise PlanError(f"{name}: the model has no ModuleList; name the modules, of {', '.join(paths[:8])}")
+    for pattern in patterns:
+        matched = fnmatch.filter(paths, pattern)
+        if not matched:
+            raise PlanError(f"{name}: '{pattern}' matches no module; the modules are {', '.join(paths[:8])}, ...")
+        found += [path for path in matched if not any(path.startswith(f"{other}.") for other in matched)]
+    return found
 
 
 def _in_lists(model: Module) -> list[str]:
@@ -263,13 +282,15 @@ def parameters(axis: str, layouts: Mapping[str, Sbp]) -> Recipe:
 def parse(text: str, own: Mapping[str, Callable[[], Recipe]] | None = None) -> Recipe:
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
-    The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, recompute and the
-    schedules of `pipeline`; `own` adds a model's own recipes. Raises PlanError, with them, for another name.
+    The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, recompute,
+    recompute_auto (`recompute_to_fit`) and the schedules of `pipeline`; `own` adds a model's own recipes. Raises
+    PlanError, with them, for another name.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
     known |= {"sample_parallel": sample_parallel, "sequence_parallel": sequence_parallel, "recompute": recompute}
+    known["recompute_auto"] = recompute_to_fit
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
     known |= own or {}
     parts = []

@@ -200,7 +200,14 @@ def compile_trace(
     choices = choices_for(name, mesh, seed, decision, options)
     if bound_to is not None:
         choices.bind_to(bound_to)
-    return _troupe.compile(trace.graph, choices, _troupe.Profile())
+    return compile_for(trace.graph, name, choices, decision, _troupe.Profile())
+
+
+def compile_for(graph: Any, name: str, choices: Any, decision: Decision, profile: Any) -> Any:
+    """The compiled plan, of training with what must be recomputed for it to fit. Raises PlanError."""
+    if name == "train" and decision.may_recompute:
+        return _troupe.fit(graph, choices, decision.may_recompute, profile)
+    return _troupe.compile(graph, choices, profile)
 
 
 def choices_for(name: str, mesh: Mesh, seed: int, decision: Decision, options: CompileOptions) -> Any:

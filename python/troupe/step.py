@@ -22,7 +22,7 @@ from troupe.nn.module import Module
 from troupe.optim.optimizer import Optimizer
 from troupe.plan import Plan
 from troupe.recipes import Recipe, data_parallel
-from troupe.session import CompileOptions, LoadedPlan, Session, choices_for, compile_trace, rows_per_piece
+from troupe.session import CompileOptions, LoadedPlan, Session, choices_for, compile_for, compile_trace, rows_per_piece
 from troupe.trace import Trace
 from troupe.training import Loss, Pins, pin_outputs, pin_sources, record_training, trace_loss
 from troupe.watching import watched
@@ -144,7 +144,8 @@ class TrainStep:
         if gpus_per_host:
             choices.in_hosts_of(gpus_per_host)
         profile = _troupe.Profile.h200() if gpus_per_host else _troupe.Profile()
-        return Plan(_troupe.compile(self._trace(fields, rows).graph, choices, profile), self.decision.notes)
+        compiled = compile_for(self._trace(fields, rows).graph, "train", choices, self.decision, profile)
+        return Plan(compiled, self.decision.notes)
 
     def _compiled(self, key: Any, fields: Fields, rows: int) -> Any:
         """The plan for a session that has none yet."""

@@ -1,8 +1,10 @@
 #include "runtime/base/text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <span>
 
 namespace troupe {
 namespace {
@@ -14,6 +16,12 @@ std::string printed(const char* format, double value, const char* unit) {
 }
 
 }  // namespace
+
+std::string some_of(const std::vector<std::string>& names, size_t most) {
+  const size_t shown = std::min(names.size(), most);
+  const std::string text = join(std::span(names).first(shown), ", ", [](const std::string& name) { return name; });
+  return names.size() == shown ? text : text + " and " + std::to_string(names.size() - shown) + " more";
+}
 
 std::string number_text(double value) {
   std::array<char, 64> text;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace troupe {
 
@@ -18,6 +19,9 @@ std::string join(const Range& range, std::string_view separator, Fn&& text_of) {
   }
   return text;
 }
+
+// "a, b, c and 45 more".
+std::string some_of(const std::vector<std::string>& names, size_t most);
 
 // The shortest decimal form that reads back as the same double: "0.1", "1e-05", "3".
 std::string number_text(double value);

@@ -1,12 +1,24 @@
 """Recipes on the GPT: what changes where tensors lie changes no number."""
 
+import re
+
 import numpy as np
 import pytest
 from model import GPT
 from runs import assert_same, make_step, train
 
 import troupe as tr
-from troupe.recipes import data_parallel, megatron, parse, pipeline, recompute, sample_parallel, sequence_parallel, zero
+from troupe.recipes import (
+    data_parallel,
+    megatron,
+    parse,
+    pipeline,
+    recompute,
+    recompute_to_fit,
+    sample_parallel,
+    sequence_parallel,
+    zero,
+)
 
 
 def run(axes, recipe, steps=3, **options):
@@ -91,6 +103,30 @@ def test_recompute_keeps_the_bits_and_holds_less(one_device):
     assert held[1] < held[0] / 2
     with pytest.raises(tr.PlanError, match="'layers.*' matches no module; the modules are tok"):
         make_step(GPT(vocab=64, layers=2, dim=32, heads=4, context=16), {}, data_parallel() + recompute("layers.*"))
+
+@pytest.mark.parametrize("axes", [{"dp": 2}, {"dp": 2, "pp": 2}], ids=str)
+def test_what_is_recomputed_to_fit_keeps_the_bits(axes, one_device):
+    base = zero(3) + pipeline() if "pp" in axes else zero(3)
+    batch = {name: np.zeros((16, 16), np.int64) for name in ("x", "y")}
+
+    def planned(memory, recipe):
+        model = GPT(vocab=64, layers=2, dim=32, heads=4, context=16)
+        return make_step(model, axes, recipe, memory=memory).plan(batch)
+
+    kept = max(sum(row.values()) for row in planned(0, base).memory)
+    plan = planned(kept, base + recompute_to_fit())
+    assert "nothing needs to be recomputed" in plan.summary()
+    assert plan.stages["rewrite"] == planned(kept, base).stages["rewrite"]
+    with pytest.raises(tr.PlanError, match=r"blocks\.0.*recomputed.*would do is memory=\d+; .*at the peak: \w+") as refused:
+        planned(1000, base + recompute_to_fit())
+    least = int(re.search(r"memory=(\d+);", str(refused.value))[1])
+    assert least < kept
+    plan = planned(least, base + recompute_to_fit())
+    assert "recomputed to fit" in plan.summary() and ".again" in plan.stages["rewrite"]
+    assert_same(run(axes, base + parse("recompute_auto"), memory=least), one_device)
+    with pytest.raises(tr.PlanError):
+        planned(least - 1, base + recompute_to_fit())
+
 
 
 def test_a_pipeline_evaluates_and_generates():

@@ -17,7 +17,7 @@ def make_step(model, axes, recipe, **options):
         model,
         lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
         tr.optim.AdamW(model.parameters(), lr=options.pop("lr")),
-        mesh=tr.mesh("cpu", **axes),
+        mesh=tr.mesh("cpu", memory=options.pop("memory", 0), **axes),
         recipe=recipe,
         **options,
     )
