@@ -144,5 +144,13 @@ OpDef apply_update();
 // lamb.cpp
 OpDef lamb();
 OpDef lamb_rate();
+// adafactor.cpp
+OpDef mean_squares();
+OpDef adafactor_moment();
+OpDef adafactor_direction();
+OpDef adafactor_rate();
+// muon.cpp
+OpDef muon_momentum();
+OpDef newton_schulz();
 
 }  // namespace troupe::define

@@ -88,13 +88,33 @@ TEST(Gradients, EqualCentralDifferences) {
 TEST(Gradients, EveryOpWithFloatOutputsHasOneOrIsMadeByThem) {
   // Ops of the backward pass, of updates and of decompositions end a graph that is differentiated.
   const auto ends = [](const std::string& name) {
-    for (const char* op : {"variable",        "source",        "fill",
-                           "assign",          "accumulate",    "exp_sum",
-                           "picked_logit",    "count_labels",  "expert_places",
-                           "routed_dot",      "random_normal", "random_uniform",
-                           "row_sum_squares", "tree_sum",      "global_norm_scale",
-                           "is_finite",       "sgd",           "adamw",
-                           "apply_update",    "lamb",          "lamb_rate"}) {
+    for (const char* op : {"variable",
+                           "source",
+                           "fill",
+                           "assign",
+                           "accumulate",
+                           "exp_sum",
+                           "picked_logit",
+                           "count_labels",
+                           "expert_places",
+                           "routed_dot",
+                           "random_normal",
+                           "random_uniform",
+                           "row_sum_squares",
+                           "tree_sum",
+                           "global_norm_scale",
+                           "is_finite",
+                           "sgd",
+                           "adamw",
+                           "apply_update",
+                           "lamb",
+                           "lamb_rate",
+                           "mean_squares",
+                           "adafactor_moment",
+                           "adafactor_direction",
+                           "adafactor_rate",
+                           "muon_momentum",
+                           "newton_schulz"}) {
       if (name == op) return true;
     }
     return name.ends_with("_gradient");

@@ -112,7 +112,8 @@ const std::vector<NotClaimed>& not_claimed() {
       {"holds while no part is infinite", {"is_finite"}, {"*"}},
       {"reads nothing of the old version, and a partial variable helps nobody", {"assign"}, {"*"}},
       {"an update of partial parameters helps nobody; any ok but 0 counts as 1",
-       {"sgd", "adamw", "lamb", "lamb_rate", "apply_update"},
+       {"sgd", "adamw", "lamb", "lamb_rate", "apply_update", "adafactor_moment", "adafactor_direction",
+        "adafactor_rate", "muon_momentum"},
        {"*"}},
   };
   return list;

@@ -116,6 +116,12 @@ std::vector<OpDef> make_list() {
       define::apply_update(),
       define::lamb(),
       define::lamb_rate(),
+      define::mean_squares(),
+      define::adafactor_moment(),
+      define::adafactor_direction(),
+      define::adafactor_rate(),
+      define::muon_momentum(),
+      define::newton_schulz(),
   };
 }
 

@@ -100,6 +100,76 @@ TEST(Lamb, TakesTheDirectionAsFarAsTheClampedNormsSay) {
   EXPECT_EQ(rate(4, 0), 0.5);
 }
 
+HostTensor matrix(Shape shape, std::vector<double> values) {
+  HostTensor tensor({DType::f64, shape});
+  tensor.set_numbers(values);
+  return tensor;
+}
+
+TEST(Adafactor, DividesByTheFactoredSecondMoment) {
+  const HostTensor g = matrix({2, 3}, {1, 2, 3, 4, 5, 6});
+  const HostTensor inputs[] = {g, number(0.5), matrix({2}, {2, 4}), matrix({3}, {1, 4, 9}), number(3)};
+  const std::vector<double> u = run_op(*find_op("adafactor_direction"), {{"eps", 1e-3}}, inputs)[0].numbers();
+  const std::vector<double> v = {2. / 3, 8. / 3, 18. / 3, 4. / 3, 16. / 3, 36. / 3};
+  for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(u[i], 0.5 * g.numbers()[i] / std::sqrt(v[i]), 1e-12);
+}
+
+TEST(Adafactor, KeepsMeansThatForgetMoreSlowly) {
+  const HostTensor inputs[] = {number(0.5), number(3), number(0.5), number(1), number(3, DType::i64)};
+  const double weight = std::pow(4.0, -0.8);
+  const auto next = [&](int64_t square) {
+    return first(run_op(*find_op("adafactor_moment"), {{"beta2_decay", -0.8}, {"square", square}}, inputs)[0]);
+  };
+  EXPECT_NEAR(next(0), 0.5 + weight * (3 * 0.25 - 0.5), 1e-12);
+  EXPECT_NEAR(next(1), 0.5 + weight * (9 * 0.25 - 0.5), 1e-12);
+}
+
+TEST(Adafactor, ClipsTheUpdateAndFollowsTheParametersSize) {
+  const auto rate = [](double lr, int64_t step, double p, double u) {
+    const HostTensor inputs[] = {number(lr), number(static_cast<double>(step), DType::i64), number(4 * p * p),
+                                 number(4 * u * u)};
+    const Attrs attrs = {{"eps", 1e-3}, {"d", 2.0}, {"elements", int64_t{4}}};
+    return first(run_op(*find_op("adafactor_rate"), attrs, inputs)[0]);
+  };
+  EXPECT_DOUBLE_EQ(rate(0.01, 0, 3, 1), 0.01 * 3);
+  EXPECT_DOUBLE_EQ(rate(0.01, 0, 0, 8), 0.01 * 1e-3 / 4);
+  EXPECT_DOUBLE_EQ(rate(0.9, 3, 3, 1), 0.5 * 3);
+}
+
+// The polynomial acts on singular values alone.
+double singular_value(double s, int steps) {
+  for (int i = 0; i < steps; ++i) s = 3.4445 * s - 4.7750 * std::pow(s, 3) + 2.0315 * std::pow(s, 5);
+  return s;
+}
+
+TEST(NewtonSchulz, PullsSingularValuesTowardsOne) {
+  for (const Shape& shape : {Shape{2, 2, 3}, Shape{2, 3, 2}}) {
+    HostTensor x({DType::f64, shape});
+    std::vector<double> values(12, 0);
+    const auto row = static_cast<size_t>(shape[2]);
+    values[0] = 3;        // of the first matrix, on the diagonal
+    values[row + 1] = 4;  // norm 5
+    values[6] = -0.01;    // of the second
+    x.set_numbers(values);
+    const std::vector<double> y = run_op(*find_op("newton_schulz"), {}, std::vector{x})[0].numbers();
+    EXPECT_NEAR(y[0], singular_value(0.6, 5), 1e-12);
+    EXPECT_NEAR(y[row + 1], singular_value(0.8, 5), 1e-12);
+    EXPECT_NEAR(y[6], -singular_value(1, 5), 1e-12);
+    EXPECT_EQ(y[1], 0);
+  }
+}
+
+TEST(Muon, LooksAheadWithNesterov) {
+  const HostTensor inputs[] = {number(3), number(0.5), number(1), number(0.25)};
+  const auto run = [&](int64_t nesterov) {
+    return run_op(*find_op("muon_momentum"), {{"momentum", 0.9}, {"nesterov", nesterov}}, inputs);
+  };
+  const double m = 0.9 * 0.25 + 0.1 * 1.5;
+  EXPECT_DOUBLE_EQ(first(run(0)[1]), m);
+  EXPECT_DOUBLE_EQ(first(run(0)[0]), m);
+  EXPECT_DOUBLE_EQ(first(run(1)[0]), 0.9 * m + 0.1 * 1.5);
+}
+
 TEST(ApplyUpdate, ShrinksAndSteps) {
   const HostTensor inputs[] = {number(1.5), number(0.25), number(0.5), number(2), number(1)};
   EXPECT_DOUBLE_EQ(first(run_op(*find_op("apply_update"), {{"weight_decay", 0.1}}, inputs)[0]), 1.5 * 0.95 - 0.5);
@@ -121,6 +191,10 @@ TEST(Updates, ChangeNothingWhereTheStepIsNotOk) {
   const std::vector<HostTensor> moments = run_op(*find_op("lamb"), {}, lamb);
   EXPECT_EQ(moments[1], number(0.5));
   EXPECT_EQ(moments[2], number(0.75));
+  const HostTensor muon[] = {number(nan), number(nan), number(0), number(0.5)};
+  EXPECT_EQ(run_op(*find_op("muon_momentum"), {{"momentum", 0.9}}, muon)[1], number(0.5));
+  const HostTensor moment[] = {number(0.5), number(nan), number(nan), number(0), number(7, DType::i64)};
+  EXPECT_EQ(run_op(*find_op("adafactor_moment"), {{"beta2_decay", -0.8}}, moment)[0], number(0.5));
 }
 
 TEST(GlobalNorm, IsThatOfTorch) {

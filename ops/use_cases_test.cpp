@@ -269,7 +269,24 @@ void add_updates(std::vector<UseCase>& cases) {
     }
     cases.push_back({"lamb", {real(p), real(p), lr, ok, step, real(p), positive(p)}, {{"weight_decay", 0.1}}});
     cases.push_back({"apply_update", {real(p), real(p), lr, lr, ok}, {{"weight_decay", 0.1}}});
+    for (int64_t square : {no, yes}) {
+      cases.push_back(
+          {"adafactor_moment", {positive(p), positive(p), lr, ok, step}, {{"beta2_decay", -0.8}, {"square", square}}});
+    }
+    cases.push_back({"adafactor_direction", {real(p), lr, positive(p)}, {{"eps", 1e-3}}});
+    cases.push_back({"muon_momentum", {real(p), lr, ok, real(p)}, {{"momentum", 0.9}}});
   }
+  for (int64_t which : {0, 1, 2}) cases.push_back({"mean_squares", {real({4, 5, 7})}, dim(which)});
+  cases.push_back({"mean_squares", {real({5})}, dim(0)});
+  const Operand scale = positive({});
+  const Attrs eps = {{"eps", 1e-3}};
+  cases.push_back({"adafactor_direction", {real({5, 7}), scale, positive({5}), positive({7}), positive({})}, eps});
+  cases.push_back(
+      {"adafactor_direction", {real({4, 5, 7}), scale, positive({4, 5}), positive({4, 7}), positive({4})}, eps});
+  cases.push_back({"adafactor_rate",
+                   {positive({}), ids({}, 5), positive({}), positive({})},
+                   {{"eps", 1e-3}, {"d", 1.0}, {"elements", int64_t{3}}}});
+  for (const Shape& x : {Shape{4, 3, 5}, Shape{5, 4, 3}}) cases.push_back({"newton_schulz", {real(x)}});
   cases.push_back({"lamb_rate", {real({}), positive({}), positive({})}, {{"least", 0.0}, {"most", 1.2}}});
 }
 

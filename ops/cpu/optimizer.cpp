@@ -113,6 +113,26 @@ void lamb(T* direction, T* m, T* v, const T* param, const T* grad, int64_t n, co
 }
 
 template <typename T>
+void muon_momentum(T* direction, T* momentum_buffer, const T* grad, int64_t n, double momentum, bool nesterov,
+                   double grad_scale) {
+  const T fresh = static_cast<T>(1.0 - momentum);
+  const T look_ahead = static_cast<T>(momentum);
+  const T scale = static_cast<T>(grad_scale);
+  // No condition within: compilers join products and sums within straight code alone, and tails must do as the rest.
+  const auto step = [=](auto look) {
+    each_vector<T>(n, [=](auto read, auto write) {
+      const Vec<T> g = read(grad) * scale;
+      const Vec<T> old = read(momentum_buffer);
+      const Vec<T> next = old + fresh * (g - old);
+      write(momentum_buffer, next);
+      write(direction, look(g, next));
+    });
+  };
+  if (nesterov) return step([=](Vec<T> g, Vec<T> next) { return g + look_ahead * (next - g); });
+  step([](Vec<T>, Vec<T> next) { return next; });
+}
+
+template <typename T>
 void apply_update(T* param, const T* direction, int64_t n, double shrink, double rate) {
   const T kept = static_cast<T>(shrink);
   const T by = static_cast<T>(rate);
@@ -124,7 +144,8 @@ struct OptimizerInstances {
   static constexpr auto o0 = sgd<T>;
   static constexpr auto o1 = adamw<T>;
   static constexpr auto o2 = lamb<T>;
-  static constexpr auto o3 = apply_update<T>;
+  static constexpr auto o3 = muon_momentum<T>;
+  static constexpr auto o4 = apply_update<T>;
 };
 template struct OptimizerInstances<float>;
 template struct OptimizerInstances<double>;

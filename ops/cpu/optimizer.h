@@ -43,6 +43,12 @@ template <typename T>
 void lamb(T* direction, T* m, T* v, const T* param, const T* grad, int64_t n, const AdamOptions& options, int64_t step,
           double grad_scale);
 
+// b = momentum b + (1-momentum) g; direction = b or, with Nesterov, momentum b + (1-momentum) g (Jordan et al. 2024).
+// `direction` may be `grad`.
+template <typename T>
+void muon_momentum(T* direction, T* momentum_buffer, const T* grad, int64_t n, double momentum, bool nesterov,
+                   double grad_scale);
+
 // param = param shrink - rate direction.
 template <typename T>
 void apply_update(T* param, const T* direction, int64_t n, double shrink, double rate);

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "ops/cpu/factored.h"
 #include "ops/cpu/test_support.h"
 
 namespace troupe::cpu {
@@ -76,23 +77,50 @@ TYPED_TEST(Optimizer, AdamFollowsTorch) {
   }
 }
 
-TYPED_TEST(Optimizer, ASplitUpdateEqualsTheWhole) {
-  using T = TypeParam;
-  const AdamOptions o = {.lr = 0.01, .weight_decay = 0.1};
-  const auto p = random_values<T>(kSize, 1);
-  const auto g = random_values<T>(kSize, 2);
-  const auto m = random_values<T>(kSize, 3);
-  const auto v = random_values<T>(kSize, 4, 0, 1);
-  auto p1 = p, m1 = m, v1 = v, p2 = p, m2 = m, v2 = v;
-  adamw(p1.data(), m1.data(), v1.data(), g.data(), kSize, o, 3, 1.0);
+// f(a, b, c, g, n) changes up to three tensors by the fourth: in one call or in several, the bits are the same.
+template <typename T, typename F>
+void expect_same_in_parts(F f) {
+  std::vector<T> whole[3], parts[3];
+  for (int i = 0; i < 3; ++i) whole[i] = parts[i] = random_values<T>(kSize, i + 1, 0.1, 1);
+  const auto g = random_values<T>(kSize, 4);
+  f(whole[0].data(), whole[1].data(), whole[2].data(), g.data(), kSize);
   const int64_t cuts[] = {0, 1, 14, 14, 33, kSize};
   for (int i = 0; i + 1 < 6; ++i) {
-    adamw(p2.data() + cuts[i], m2.data() + cuts[i], v2.data() + cuts[i], g.data() + cuts[i], cuts[i + 1] - cuts[i], o,
-          3, 1.0);
+    const int64_t at = cuts[i];
+    f(parts[0].data() + at, parts[1].data() + at, parts[2].data() + at, g.data() + at, cuts[i + 1] - at);
   }
-  EXPECT_TRUE(same_bits(p1, p2));
-  EXPECT_TRUE(same_bits(m1, m2));
-  EXPECT_TRUE(same_bits(v1, v2));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(same_bits(whole[i], parts[i])) << i;
+}
+
+TYPED_TEST(Optimizer, ASplitUpdateEqualsTheWhole) {
+  using T = TypeParam;
+  const AdamOptions adam = {.lr = 0.01, .weight_decay = 0.1};
+  expect_same_in_parts<T>([&](T* p, T* m, T* v, const T* g, int64_t n) { adamw(p, m, v, g, n, adam, 3, 0.7); });
+  expect_same_in_parts<T>([&](T* u, T* m, T* v, const T* g, int64_t n) { lamb(u, m, v, u, g, n, adam, 3, 0.7); });
+  expect_same_in_parts<T>([](T* p, T*, T*, const T* g, int64_t n) { apply_update(p, g, n, 0.9, 0.3); });
+  for (bool yes : {false, true}) {
+    const SgdOptions sgd_options = {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1, .nesterov = yes};
+    expect_same_in_parts<T>([&](T* p, T* m, T*, const T* g, int64_t n) { sgd(p, m, g, n, sgd_options, 3, 0.7); });
+    expect_same_in_parts<T>([&](T* u, T* m, T*, const T* g, int64_t n) { muon_momentum(u, m, g, n, 0.9, yes, 0.7); });
+    expect_same_in_parts<T>([&](T* v, T*, T*, const T* g, int64_t n) { moving_mean(v, g, n, yes, 0.7, 0.3); });
+  }
+  expect_same_in_parts<T>([](T* u, T* v, T*, const T* g, int64_t n) { adafactor_direction(u, g, v, n, 0.7, 1e-3); });
+  expect_same_in_parts<T>([](T* u, T* columns, T*, const T* g, int64_t n) {
+    const T row = 0.3, mean = 0.4;
+    factored_direction(u, g, &row, columns, &mean, 1, 1, n, 0.7, 1e-3);
+  });
+}
+
+TYPED_TEST(Optimizer, MeansOfColumnsDoNotDependOnHowManyThereAre) {
+  using T = TypeParam;
+  const auto x = random_values<T>(5 * 33, 1);
+  std::vector<T> whole(33), column(5), one(1);
+  mean_squares_of_columns(whole.data(), x.data(), 1, 5, 33, 5);
+  for (int j = 0; j < 33; ++j) {
+    for (int i = 0; i < 5; ++i) column[static_cast<size_t>(i)] = x[static_cast<size_t>(i * 33 + j)];
+    mean_squares_of_columns(one.data(), column.data(), 1, 5, 1, 5);
+    EXPECT_EQ(one[0], whole[static_cast<size_t>(j)]);
+  }
 }
 
 }  // namespace

@@ -23,6 +23,18 @@ CASES = {
     "adam": {"kind": "Adam", "lr": 0.01},
     "adam_decay": {"kind": "Adam", "lr": 0.02, "betas": (0.8, 0.95), "weight_decay": 0.1, "scheduled": True},
     "adamw": {"kind": "AdamW", "lr": 0.02, "weight_decay": 0.1, "scheduled": True},
+    # eps[0] is what a float32 run has by default.
+    "adafactor": {"kind": "Adafactor", "lr": 0.05, "eps": (2.0**-23, 1e-3)},
+    "adafactor_decay": {
+        **{"kind": "Adafactor", "lr": 0.5, "beta2_decay": -0.6, "eps": (1e-3, 0.3), "d": 1.25, "weight_decay": 0.1},
+        "scheduled": True,
+    },
+    # Matrices alone; the rest goes to AdamW.
+    "muon": {"kind": "Muon", "lr": 0.05},
+    "muon_adjusted": {
+        **{"kind": "Muon", "lr": 0.02, "momentum": 0.8, "nesterov": False, "weight_decay": 0.3},
+        **{"adjust_lr_fn": "match_rms_adamw", "ns_steps": 4, "scheduled": True},
+    },
 }
 
 

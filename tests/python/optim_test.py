@@ -33,7 +33,13 @@ def linear_loss(model, batch):
 
 
 def make_optimizer(kind, model, **options):
-    return getattr(tr.optim, kind)(model.parameters(), **options)
+    """Muon takes the matrices, AdamW the rest."""
+    parameters = list(model.parameters())
+    if kind != "Muon":
+        return getattr(tr.optim, kind)(parameters, **options)
+    matrices = [p for p in parameters if len(p.shape) == 2]
+    rest = [p for p in parameters if len(p.shape) != 2]
+    return tr.optim.Combined(tr.optim.Muon(matrices, **options), tr.optim.AdamW(rest, lr=options["lr"]))
 
 
 def schedule_of(case):
@@ -105,6 +111,8 @@ class Layers(nn.Module):
 OPTIMIZERS = {
     "Adam": {"lr": 1e-2, "weight_decay": 0.1},
     "LAMB": {"lr": 1e-2},
+    "Adafactor": {"lr": 1e-2, "weight_decay": 0.1},
+    "Muon": {"lr": 1e-2},
 }
 
 
@@ -177,3 +185,74 @@ def test_a_checkpoint_resumes_to_the_bit_on_another_mesh(one_device, tmp_path):
         step.load(tmp_path / "checkpoint")
         losses += [step(examples(24, seed=i)).loss for i in (1, 2)]
         assert_same_bits((losses, step.model.state_dict(), step.optimizer_state()), expected)
+
+
+class Deep(nn.Module):
+    """Eight square layers and a head."""
+
+    def __init__(self, width=128):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, width) for _ in range(8)])
+        self.head = nn.Linear(width, 4)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return self.head(x)
+
+
+def plan_of(kind, axes, recipe=None):
+    return make_step(kind, axes, recipe, Deep()).plan(examples(32, inputs=128))
+
+
+@pytest.mark.parametrize("recipe", [data_parallel(), zero(1)], ids=str)
+def test_muon_shares_matrices_out_among_devices(recipe):
+    for dp in (1, 2, 4):
+        plan = plan_of("Muon", {"dp": dp}, recipe)
+        lines = [line for line in plan.text().splitlines() if "stack.layers.0.weight.newton_schulz: f32" in line]
+        assert len(lines) == dp and all(f"f32[{8 // dp},128,128]" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["LAMB", "Adafactor"])
+def test_norms_and_sums_of_split_parameters_cost_little_traffic(kind):
+    def received(kind):
+        return sum(size for _, _, _, size in plan_of(kind, {"dp": 4}, zero(1)).traffic)
+
+    # Adafactor's column sums exchange gradients once more, and parts of rows and norms are gathered.
+    assert received("Adam") < received(kind) < received("Adam") * 1.2
+
+
+def test_adafactor_keeps_rows_and_columns_of_matrices():
+    _, weights, state = run("Adafactor", {"dp": 2}, zero(1), steps=1)
+    assert {name: value.shape for name, value in state.items() if "step" not in name} == {
+        **{f"optimizer.row_var.{name}": value.shape[:1] for name, value in weights.items() if value.ndim == 2},
+        **{f"optimizer.col_var.{name}": value.shape[1:] for name, value in weights.items() if value.ndim == 2},
+        **{f"optimizer.variance.{name}": value.shape for name, value in weights.items() if value.ndim < 2},
+    }
+
+
+def test_muon_and_combined_say_what_they_take():
+    model = Layers()
+    with pytest.raises(tr.PlanError, match=r"two dims, but 'gain' has the shape \[\]; .*Combined"):
+        tr.optim.Muon(model.parameters())
+    with pytest.raises(tr.PlanError, match="adjust_lr_fn='rms'; 'original' and 'match_rms_adamw' are possible"):
+        tr.optim.Muon([model.fc1.weight], adjust_lr_fn="rms")
+    with pytest.raises(tr.PlanError, match="two of the optimizers hold the parameter 'fc1.weight'"):
+        tr.optim.Combined(tr.optim.Muon([model.fc1.weight]), tr.optim.AdamW(model.parameters()))
+    with pytest.raises(tr.PlanError, match="no optimizer is given"):
+        tr.optim.Combined()
+    with pytest.raises(tr.PlanError, match="beta2_decay=0.8 must be at most 0"):
+        tr.optim.Adafactor(model.parameters(), beta2_decay=0.8)
+
+
+def test_combined_takes_rates_and_options_from_each():
+    model = Layers()
+    muon, adam = tr.optim.Muon([model.fc2.weight], lr=0.5), tr.optim.AdamW([model.fc1.weight], lr=0.25)
+    combined = tr.optim.Combined(muon, adam)
+    with tr.TrainStep(model, classify, combined) as step:
+        before = model.state_dict()
+        assert step(examples(8)).lr == 0.5
+        changed = [name for name, value in model.state_dict().items() if not np.array_equal(value, before[name])]
+        assert changed == ["fc1.weight", "fc2.weight"]
+        muon.param_groups[0]["lr"] = 0.125
+        assert step(examples(8)).lr == 0.125
