@@ -32,12 +32,13 @@ uint64_t inputs_hash(const TaskActor& task) {
 
 }  // namespace
 
-ScrambledRun::ScrambledRun(Engine& engine, SimulatedClock& clock, uint64_t seed)
+ScrambledRun::ScrambledRun(Engine& engine, SimulatedClock& clock, std::optional<uint64_t> seed)
     : engine_(engine),
       clock_(clock),
-      random_(seed),
+      as_predicted_(!seed.has_value()),
+      random_(seed.value_or(0)),
       kernel_s_(random_.uniform() * 2),
-      message_s_(random_.uniform() * 5) {
+      message_s_(as_predicted_ ? 0 : random_.uniform() * 5) {
   const auto n = static_cast<size_t>(engine.executors());
   running_.resize(n);
   inputs_.resize(n);
@@ -64,7 +65,12 @@ void ScrambledRun::begin(int executor) {
   }
   running_[static_cast<size_t>(executor)] = stream;
   inputs_[static_cast<size_t>(executor)] = inputs_hash(task);
-  events_.push({clock_.now() + random_.uniform() * kernel_s_, number_++, executor, std::nullopt});
+  events_.push({clock_.now() + seconds(*stream), number_++, executor, std::nullopt});
+}
+
+double ScrambledRun::seconds(const StreamLoop& stream) {
+  if (!as_predicted_) return random_.uniform() * kernel_s_;
+  return stream.head().empty() ? 0 : stream.share->plan->plan().task(stream.head().id()).predicted_s;
 }
 
 void ScrambledRun::end(int executor) {

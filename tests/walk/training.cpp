@@ -108,23 +108,27 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   add_cpu_kernels(kernels);
   SteadyClock steady;
   SimulatedClock simulated;
-  const Clock& clock = how.scrambled ? static_cast<const Clock&>(simulated) : steady;
+  const bool in_simulation = how.scrambled || how.as_predicted;
+  const Clock& clock = in_simulation ? static_cast<const Clock&>(simulated) : steady;
   EngineOptions options{.executors = how.executors, .spin_s = 50e-6, .place = {}};
-  if (how.scrambled) {  // streams of one device apart as well
-    options.place = [&](const Plan&, StreamId stream) { return stream.value % how.executors; };
+  if (how.as_predicted) options.executors = static_cast<int>(plan.streams.size());
+  if (in_simulation) {  // streams of one device apart as well
+    options.place = [&](const Plan&, StreamId stream) { return stream.value % options.executors; };
   }
   Engine engine(kernels, options, clock);
   std::optional<ThreadRunner> threads;
   std::optional<ScrambledRun> scrambled;
-  if (how.scrambled) {
-    scrambled.emplace(engine, simulated, *how.scrambled);
+  if (in_simulation) {
+    scrambled.emplace(engine, simulated, how.scrambled);
   } else {
     threads.emplace(engine);
   }
   SourceMap sources;
   for (const auto& [name, batch] : batches) sources[name] = std::make_shared<BatchSource>(batch);
   const PlanHandle handle = engine.load(std::make_shared<const Plan>(plan), sources);
-  engine.observe(handle, {.counts = how.count_traffic, .live_bytes = how.count_live_bytes});
+  constexpr int64_t kTraced = 1 << 20;
+  engine.observe(handle,
+                 {.counts = how.count_traffic, .live_bytes = how.count_live_bytes, .trace = how.trace ? kTraced : 0});
   std::map<std::string, HostTensor> values = initial_variables(graph);
   for (const PlanVariable& variable : plan.variables) {
     engine.write(handle, variable, bytes_of(values.at(variable.name)));
@@ -132,8 +136,9 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   std::optional<Untouched> untouched;
   if (how.watch_gaps) untouched.emplace(engine, handle);
   Trained result;
-  for (int step = 0; step < steps; ++step) {
-    engine.start(handle, step, 1);
+  const int at_once = how.as_predicted ? steps : 1;
+  for (int step = 0; step < steps; step += at_once) {
+    engine.start(handle, step, at_once);
     if (scrambled) {
       const std::optional<std::string> failure = scrambled->run();
       if (failure) {
@@ -156,6 +161,8 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
     result.written_gap = untouched->flaw();
   }
   if (how.count_live_bytes) result.peak_bytes = engine.observations(handle).peak_workspace;
+  result.simulated_s = simulated.now();
+  if (how.trace) result.trace = engine.observations(handle).trace;
   if (how.count_traffic) result.received_bytes = received_bytes(plan, engine.observations(handle));
   return result;
 }

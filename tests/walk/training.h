@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/engine/observe.h"
 #include "ops/graph.h"
 #include "ops/interpret.h"
 #include "planner/choices.h"
@@ -30,8 +31,12 @@ std::map<std::string, HostTensor> initial_variables(const Graph& graph);
 struct HowToRun {
   int executors = 1;
   std::optional<uint64_t> scrambled = {};  // this seed's timing instead of threads
+  // Instead: simulated time that passes as the plan predicts, an executor for each stream, no pause between steps; the
+  // only loss is the last one.
+  bool as_predicted = false;
   bool count_live_bytes = false;
   bool count_traffic = false;
+  bool trace = false;
   bool watch_gaps = false;  // see Untouched
 };
 
@@ -40,7 +45,9 @@ struct Trained {
   std::vector<float> losses;
   std::map<std::string, HostTensor> variables;
   std::vector<int64_t> peak_bytes;  // per device, where they were counted
+  double simulated_s = 0;           // in simulated time: when the last step ended
   int64_t received_bytes = 0;       // from other devices, in all steps, where traffic was counted
+  std::vector<TracedFiring> trace;  // of all steps
   int64_t gap_bytes = 0;            // where gaps were watched
   std::string written_gap;
 };
