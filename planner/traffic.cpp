@@ -124,4 +124,18 @@ Traffic traffic_of(const TaskGraph& graph, const Program& program, const Choices
   return TrafficCount(graph, program, choices).run();
 }
 
+int64_t received_bytes(const Plan& plan, std::span<const int64_t> firings) {
+  int64_t total = 0;
+  for (size_t t = 0; t < plan.tasks.size(); ++t) {
+    const PlanTask& task = plan.tasks[t];
+    if (task.kernel != "pull") continue;
+    const std::vector<int64_t> elements = pulled_elements(task.attrs, task.inputs.size());
+    for (size_t i = 0; i < elements.size(); ++i) {
+      const PlanRegister& reg = plan.reg(task.inputs[i].reg);
+      if (reg.device != task.device) total += elements[i] * size_of(reg.dtype) * firings[t];
+    }
+  }
+  return total;
+}
+
 }  // namespace troupe

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <vector>
 
 #include "planner/task_graph.h"
@@ -20,5 +21,8 @@ struct Traffic {
 
 // With Choices::one_per_class, of one device of each class times their number.
 Traffic traffic_of(const TaskGraph& graph, const Program& program, const Choices& choices);
+
+// What the tasks of a plan have read from other devices once they have fired so often (by TaskId), in bytes.
+int64_t received_bytes(const Plan& plan, std::span<const int64_t> firings);
 
 }  // namespace troupe

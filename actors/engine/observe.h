@@ -57,6 +57,12 @@ struct Observations {
   std::vector<int64_t> peak_workspace;  // per device: slots there, and scratch: what PlanPromise::peak foretells
   std::vector<TracedFiring> trace;      // by begin
   std::optional<NonFinite> nonfinite;
+
+  std::vector<int64_t> firings() const {  // by TaskId
+    std::vector<int64_t> counts;
+    for (const TaskObservation& task : tasks) counts.push_back(task.firings);
+    return counts;
+  }
 };
 
 }  // namespace troupe

@@ -9,6 +9,7 @@
 #include "actors/cluster.h"
 #include "ops/op.h"
 #include "planner/compile.h"
+#include "planner/traffic.h"
 #include "python/bindings/arrays.h"
 
 namespace troupe::python {
@@ -79,10 +80,11 @@ class Session {
     engine().write(PlanHandle(handle), find(handle, name), bytes_of(array));
   }
 
-  void observe(int64_t handle, bool finite, bool live_bytes) {
+  void observe(int64_t handle, bool finite, bool live_bytes, bool counts) {
     Observe what;
     what.finite = finite;
     what.live_bytes = live_bytes;
+    what.counts = counts;
     engine().observe(PlanHandle(handle), what);
   }
 
@@ -98,6 +100,11 @@ class Session {
     nb::list result;
     for (int64_t bytes : engine().observations(PlanHandle(handle)).peak_workspace) result.append(bytes);
     return result;
+  }
+
+  // What devices received from one another while `counts` were observed.
+  int64_t received(int64_t handle) {
+    return received_bytes(engine().plan(PlanHandle(handle)), engine().observations(PlanHandle(handle)).firings());
   }
 
  private:
@@ -130,9 +137,11 @@ void bind_session(nb::module_& module) {
       .def("fetch", &Session::fetch)
       .def("read", &Session::read)
       .def("write", &Session::write)
-      .def("observe", &Session::observe)
+      .def("observe", &Session::observe, nb::arg("plan"), nb::arg("finite") = false, nb::arg("live_bytes") = false,
+           nb::arg("counts") = false)
       .def("nonfinite", &Session::nonfinite)
-      .def("peak_bytes", &Session::peak_bytes);
+      .def("peak_bytes", &Session::peak_bytes)
+      .def("received_bytes", &Session::received);
 }
 
 }  // namespace troupe::python

@@ -80,14 +80,14 @@ class LoadedPlan:
 
     def first_nonfinite(self, step: int) -> str | None:
         """Runs a step with every tensor checked; says which was the first that is not finite."""
-        self.session.cluster.observe(self.handle, True, False)
+        self.session.cluster.observe(self.handle, finite=True)
         try:
             self.run(step)
             return self.session.cluster.nonfinite(self.handle)
         except FaultError as fault:
             return str(fault)
         finally:
-            self.session.cluster.observe(self.handle, False, False)
+            self.session.cluster.observe(self.handle)
 
 
 class Session:

@@ -1,6 +1,7 @@
 """`troupe plan`: plans of published models on meshes of any size."""
 
 import json
+import resource
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ def test_a_thousand_gpus_are_planned_with_their_memory_traffic_and_bubble():
         "gpt3-175b", "--mesh", "pp=8,dp=16,tp=8", "--recipe", "zero1+megatron+1f1b", "--batch", "1536", "--json"
     )
     assert done.returncode == 0, done.stderr
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4 << 20, "KiB"
     found = json.loads(done.stdout)
     assert sum(row["devices"] for row in found["memory"]) == 1024
     # 16 bytes per parameter of a stage without ZeRO: parameters, gradients and two moments. Moments are cut in 16.

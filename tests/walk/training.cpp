@@ -8,8 +8,8 @@
 #include "actors/engine/engine.h"
 #include "actors/engine/thread_runner.h"
 #include "ops/cpu/movement.h"
-#include "ops/pull.h"
 #include "planner/compile.h"
+#include "planner/traffic.h"
 #include "runtime/base/random.h"
 #include "tests/walk/scrambled_run.h"
 #include "tests/walk/untouched.h"
@@ -38,21 +38,6 @@ class BatchSource final : public Source {
 
 std::span<std::byte> bytes_of(const HostTensor& tensor) {
   return {tensor.view().as<std::byte>(), static_cast<size_t>(tensor.view().bytes())};
-}
-
-// What the tasks that fired read from registers of other devices.
-int64_t received_bytes(const Plan& plan, const Observations& seen) {
-  int64_t total = 0;
-  for (size_t t = 0; t < plan.tasks.size(); ++t) {
-    const PlanTask& task = plan.tasks[t];
-    if (task.kernel != "pull") continue;
-    const std::vector<int64_t> elements = pulled_elements(task.attrs, task.inputs.size());
-    for (size_t i = 0; i < elements.size(); ++i) {
-      const PlanRegister& reg = plan.reg(task.inputs[i].reg);
-      if (reg.device != task.device) total += elements[i] * size_of(reg.dtype) * seen.tasks[t].firings;
-    }
-  }
-  return total;
 }
 
 }  // namespace
@@ -163,7 +148,7 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   if (how.count_live_bytes) result.peak_bytes = engine.observations(handle).peak_workspace;
   result.simulated_s = simulated.now();
   if (how.trace) result.trace = engine.observations(handle).trace;
-  if (how.count_traffic) result.received_bytes = received_bytes(plan, engine.observations(handle));
+  if (how.count_traffic) result.received_bytes = received_bytes(plan, engine.observations(handle).firings());
   return result;
 }
 
