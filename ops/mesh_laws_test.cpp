@@ -85,7 +85,10 @@ bool only_splits(const Signature& signature) {
 
 // Matrix products are blocked by shape, so their bits may depend on it.
 bool is_product(const std::string& op) {
-  return op == "matmul" || op.starts_with("linear") || op.starts_with("expert_linear") || op.starts_with("attention");
+  for (const char* product : {"matmul", "linear", "expert_linear", "attention", "conv2d"}) {
+    if (op.starts_with(product)) return true;
+  }
+  return false;
 }
 
 TEST(MeshLaws, SignaturesHoldOnOneAxis) {

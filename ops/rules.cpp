@@ -26,6 +26,10 @@ std::string dim_names_and(int rank, std::string_view last, std::string_view pref
   return rank == 1 ? std::string(last) : dim_names(rank - 1, prefix) + " " + std::string(last);
 }
 
+std::string with_notes(const std::string& rule, const std::string& notes) {
+  return notes.empty() ? rule : rule + ";" + notes.substr(1);
+}
+
 std::string pointwise_rule(const OpArgs& args, std::string_view notes) {
   const std::string dims = dim_names(args.rank(0));
   const auto operand = [&](const TensorType&) { return dims; };

@@ -12,6 +12,8 @@ namespace troupe {
 std::string dim_names(int rank, std::string_view prefix = "d");
 // "d0 d1 n": names for all but the last dim, then `last`.
 std::string dim_names_and(int rank, std::string_view last, std::string_view prefix = "d");
+// The rule with notes that are each written ", note"; there may be none.
+std::string with_notes(const std::string& rule, const std::string& notes);
 // "d0 d1, d0 d1 -> d0 d1; notes" with the rank of operand 0.
 std::string pointwise_rule(const OpArgs& args, std::string_view notes = "");
 // The same for operands that broadcast against each other; a dim of size one that broadcasts is "1".

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <compare>
-#include <dnnl.hpp>
 #include <map>
 #include <type_traits>
 
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/movement.h"
 #include "ops/cpu/one_thread.h"
+#include "ops/cpu/onednn.h"
 
 namespace troupe::cpu {
 namespace {
@@ -18,11 +18,6 @@ struct Form {
   int64_t m, n, k, lda, ldb, ldc;
   auto operator<=>(const Form&) const = default;
 };
-
-const dnnl::engine& engine() {
-  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  return cpu;
-}
 
 // A product of one form, made once per thread: its scratch belongs to the thread.
 class Product {
@@ -36,27 +31,26 @@ class Product {
     const memory::desc a = matrix(form.m, form.k, form.trans_a, form.lda, false);
     const memory::desc b = matrix(form.k, form.n, form.trans_b, form.ldb, false);
     const memory::desc c = matrix(form.m, form.n, false, form.ldc, form.wide);
-    a_ = memory(a, engine(), nullptr);
-    b_ = memory(b, engine(), nullptr);
-    c_ = memory(c, engine(), nullptr);
+    a_ = memory(a, onednn_engine(), nullptr);
+    b_ = memory(b, onednn_engine(), nullptr);
+    c_ = memory(c, onednn_engine(), nullptr);
     operands_ = {{DNNL_ARG_SRC, a_}, {DNNL_ARG_WEIGHTS, b_}, {DNNL_ARG_DST, c_}};
     if (form.bias) {
-      bias_ = memory(matrix(1, form.n, false, form.n, false), engine(), nullptr);
+      bias_ = memory(matrix(1, form.n, false, form.n, false), onednn_engine(), nullptr);
       operands_.insert({DNNL_ARG_BIAS, bias_});
-      primitive_ = dnnl::matmul({{a, b, bias_.get_desc(), c}, engine()});
+      primitive_ = dnnl::matmul({{a, b, bias_.get_desc(), c}, onednn_engine()});
     } else {
-      primitive_ = dnnl::matmul({{a, b, c}, engine()});
+      primitive_ = dnnl::matmul({{a, b, c}, onednn_engine()});
     }
   }
 
   void run(const BFloat16* a, const BFloat16* b, const BFloat16* bias, void* c) {
-    static thread_local dnnl::stream stream(engine());
     a_.set_data_handle(const_cast<BFloat16*>(a));
     b_.set_data_handle(const_cast<BFloat16*>(b));
     if (bias != nullptr) bias_.set_data_handle(const_cast<BFloat16*>(bias));
     c_.set_data_handle(c);
-    primitive_.execute(stream, operands_);
-    stream.wait();
+    primitive_.execute(onednn_stream(), operands_);
+    onednn_stream().wait();
   }
 
  private:
