@@ -67,8 +67,8 @@ bool splits_samples(const Choices& choices) { return choices.mesh.size() > choic
 Walked walk_cheapest(Graph& graph, const Choices& choices, const Profile& profile) {
   Walked best = walk(graph, choices, profile);
   if (!splits_samples(choices)) return best;
-  for (const OpDef* op : decomposable_ops(graph)) {
-    Graph candidate = decompose(graph, {op});
+  for (const std::vector<const OpDef*>& ops : decomposable_ops(graph)) {
+    Graph candidate = decompose(graph, ops);
     Walked walked = walk(candidate, choices, profile);
     if (walked.seconds >= best.seconds) continue;
     best = std::move(walked);

@@ -26,13 +26,18 @@ class Decompose final : public GraphRewrite {
 
 }  // namespace
 
-std::vector<const OpDef*> decomposable_ops(const Graph& graph) {
-  std::vector<const OpDef*> ops;
+std::vector<std::vector<const OpDef*>> decomposable_ops(const Graph& graph) {
+  std::vector<std::vector<const OpDef*>> kinds;
+  const auto with = [&](const OpDef* op) {
+    return std::find_if(kinds.begin(), kinds.end(),
+                        [&](const auto& kind) { return std::find(kind.begin(), kind.end(), op) != kind.end(); });
+  };
   for (const Node& node : graph.nodes()) {
-    if (node.op->decompose != nullptr && std::find(ops.begin(), ops.end(), node.op) == ops.end())
-      ops.push_back(node.op);
+    if (node.op->decompose == nullptr || with(node.op) != kinds.end()) continue;
+    const auto forward = node.origin.valid() ? with(graph.node(node.origin).op) : kinds.end();
+    forward == kinds.end() ? kinds.push_back({node.op}) : forward->push_back(node.op);
   }
-  return ops;
+  return kinds;
 }
 
 Graph decompose(const Graph& graph, const std::vector<const OpDef*>& ops) { return Decompose(graph, ops).run(); }

@@ -7,8 +7,9 @@
 
 namespace troupe {
 
-// The ops of the graph that have a decomposition, each once, in the order of their first use.
-std::vector<const OpDef*> decomposable_ops(const Graph& graph);
+// The ops of the graph that have a decomposition, each once, in the order of their first use. An op and those of its
+// backward pass stand together: what one makes in parts the others can use in parts.
+std::vector<std::vector<const OpDef*>> decomposable_ops(const Graph& graph);
 
 // The same graph with every node of these ops replaced by its decomposition; backward nodes read what the decomposition
 // makes. All other nodes keep their paths.
