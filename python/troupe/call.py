@@ -22,7 +22,7 @@ from troupe.training import Pins, apply_pins
 
 def session_for(module: Module) -> Session:
     """The session that holds all of a module's parameters; a new one on one device when there is none."""
-    sessions = {id(p.session): p.session for p in module.parameters()}
+    sessions = {id(p.session): p.session for p in module.variables()}
     own = module.__dict__.get("_own_session")
     if not sessions and own is not None and not own.closed:
         return own
@@ -80,7 +80,7 @@ class Call:
         pins: Pins | None = None,
     ):
         self.arrays = arrays
-        trace = Trace(module, {id(p): p.bound_name for p in module.parameters()})
+        trace = Trace(module, {id(p): p.bound_name for p in module.variables()}, ranks)
         with trace.recording():
             sources = {
                 name: trace.source(name, dtype_name(a.dtype), a.shape, batched=data_axes is not None)

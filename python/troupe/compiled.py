@@ -51,7 +51,7 @@ def compile(
     """
     chosen = mesh if mesh is not None else make_mesh("cpu")
     decision = (recipe if recipe is not None else data_parallel()).decide(module, chosen)
-    names = [name for name, _ in module.named_parameters()]
+    names = [name for name, _ in module.named_variables()]
     pins = resolve(decision.rules + rules_of(layouts or {}), names)
     ranks = math.prod(chosen.axis_size(axis) for axis in decision.data_axes)
     given = {str(index): np.asarray(array) for index, array in enumerate(arrays)}

@@ -90,7 +90,7 @@ class _Evaluation:
     ):
         pieces = shards_for(rows, ranks)
         trace = record_evaluation(
-            trace_loss(model, loss, fields, rows // pieces * ranks), Cut(pieces, ranks), pins
+            trace_loss(model, loss, fields, rows // pieces * ranks, ranks), Cut(pieces, ranks), pins
         )
         self.plan = session.load(trace, "evaluate", CompileOptions(axes, pieces))
         self._feed = SingleBatches(fields, rows)

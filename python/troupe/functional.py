@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 
 from troupe._troupe import PlanError
+from troupe.convolution import (
+    adaptive_avg_pool2d as adaptive_avg_pool2d,
+    avg_pool2d as avg_pool2d,
+    batch_norm as batch_norm,
+    conv2d as conv2d,
+    max_pool2d as max_pool2d,
+)
 from troupe.dtypes import numpy_dtype
 from troupe.operators import dims_from_front, type_text
 from troupe.tensor import Tensor

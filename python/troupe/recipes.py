@@ -80,7 +80,7 @@ def data_parallel(axis: str = "dp") -> Recipe:
     name = f"data_parallel({axis!r})"
 
     def decide(model: Module, mesh: Mesh) -> Decision:
-        rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
+        rules = [Rule(variable, axis, B, name) for variable, _ in model.named_variables()]
         return Decision(data_axes=[axis], rules=rules)
 
     return _recipe(name, axis, decide)
@@ -96,7 +96,7 @@ def sample_parallel(axis: str = "sp") -> Recipe:
     name = f"sample_parallel({axis!r})"
 
     def decide(model: Module, _: Mesh) -> Decision:
-        rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
+        rules = [Rule(variable, axis, B, name) for variable, _ in model.named_variables()]
         return Decision(rules=rules, sources=[Rule("*", axis, S(0), name)])
 
     return _recipe(name, axis, decide)

@@ -103,7 +103,7 @@ class Session:
         self._holder: dict[str, int] = {}
         self._last: Any = None
         self._cache: OrderedDict[Any, Any] = OrderedDict()
-        self._parameters: dict[str, Parameter] = dict(model.named_parameters())
+        self._parameters: dict[str, Parameter] = dict(model.named_variables())
         self._waiting = {
             name: p.session.read(p.bound_name) if p.session is not None else p.materialise(seed)
             for name, p in self._parameters.items()

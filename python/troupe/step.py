@@ -102,7 +102,7 @@ class TrainStep:
         self.on_nonfinite = on_nonfinite
         self.decision = decision
         self._options = CompileOptions(self.data_axes, *cut, precision)
-        names = [name for name, _ in model.named_parameters()]
+        names = [name for name, _ in model.named_variables()]
         self.pins: Pins = resolve(decision.rules + rules_of(layouts or {}), names)
         self.steps = 0
         self._session: Session | None = None
@@ -157,8 +157,9 @@ class TrainStep:
 
     def _trace(self, fields: Fields, rows: int) -> Trace:
         piece = rows_per_piece(rows, self._options.batch_shards, self._options.pieces_per_shard)
-        cut = Cut(self.batch_shards * self.pieces_per_shard, self.data_parallel_size)
-        forward = trace_loss(self.model, self.loss, fields, piece * self.data_parallel_size)
+        ranks = self.data_parallel_size
+        forward = trace_loss(self.model, self.loss, fields, piece * ranks, ranks)
+        cut = Cut(self.batch_shards * self.pieces_per_shard, ranks)
         pin_outputs(forward.trace, self.decision.outputs)
         pin_sources(forward, self.decision.sources)
         return record_training(forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm)
@@ -243,7 +244,7 @@ class TrainStep:
         """The optimizer's variables by name, such as "optimizer.m.head.weight"; empty before the first step."""
         if self._session is None or self._session.closed:
             return dict(self._session.saved if self._session is not None else self._state)
-        names = {name for name, _ in self.model.named_parameters()}
+        names = {name for name, _ in self.model.named_variables()}
         return {name: value for name, value in self._session.variables().items() if name not in names}
 
     def save(self, path: str) -> None:

@@ -15,6 +15,7 @@ from troupe import _troupe
 from troupe._troupe import PlanError
 
 if TYPE_CHECKING:
+    from troupe.buffers import BufferUpdate
     from troupe.nn.module import Module
     from troupe.nn.parameter import Parameter
     from troupe.tensor import Tensor
@@ -40,9 +41,11 @@ def line_text() -> str:
 class Trace:
     """One graph being written: where its nodes stand (scope), and which values stand for which parameters."""
 
-    def __init__(self, root: Module, names: Mapping[int, str] | None = None):
-        """Parameters are named as under `root`, or by `names` (by the parameters' ids)."""
+    def __init__(self, root: Module, names: Mapping[int, str] | None = None, pieces_per_round: int = 1):
+        """Parameters and buffers are named as under `root`, or by `names` (by their ids)."""
         self.graph = _troupe.Graph()
+        self.pieces_per_round = pieces_per_round
+        self.buffer_updates: list[BufferUpdate] = []
         self.scope = ""
         self.module_outputs: dict[str, Any] = {}
         self._modules: dict[int, str] = {}
@@ -50,24 +53,29 @@ class Trace:
         self._tensors: dict[str, Tensor] = {}
         for path, module in root.named_modules():
             self._modules.setdefault(id(module), path)
-        for name, parameter in root.named_parameters():
+        for name, parameter in root.named_variables():
             self._parameters[id(parameter)] = names[id(parameter)] if names is not None else name
 
-    def parameter(self, parameter: Parameter) -> Tensor:
-        """The value of a parameter at the beginning of the step."""
+    def name_of(self, parameter: Parameter) -> str:
+        """The name of a parameter or buffer of the model. Raises PlanError for another."""
         name = self._parameters.get(id(parameter))
         if name is None:
             raise PlanError(
                 f"a parameter of shape {list(parameter.shape)} is used that is no part of the model; make "
                 f"it an attribute of one of the model's modules {line_text()}"
             )
+        return name
+
+    def parameter(self, parameter: Parameter) -> Tensor:
+        """The value of a parameter or buffer at the beginning of the step."""
+        name = self.name_of(parameter)
         if name not in self._tensors:
             self._tensors[name] = self.variable(name, parameter.dtype, parameter.shape)
         return self._tensors[name]
 
     @property
     def parameters(self) -> dict[str, Tensor]:
-        """The parameters used so far, by name."""
+        """The parameters and buffers used so far, by name."""
         return dict(self._tensors)
 
     def variable(self, name: str, dtype: str, shape: tuple[int, ...]) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 from troupe._troupe import PlanError
 from troupe.batch import Fields
+from troupe.buffers import record_buffers
 from troupe.layout import B, S
 from troupe.layouts import Rule
 from troupe.means import Cut, mean_of, terms_of, total_weight
@@ -37,9 +38,9 @@ class Forward:
     metrics: dict[str, Tensor]
 
 
-def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int) -> Forward:
-    """Records the loss of a round of `rows` rows. Raises PlanError when the loss returns something else."""
-    trace = Trace(model)
+def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int, ranks: int) -> Forward:
+    """Records the loss of a round of `rows` rows in `ranks` pieces. Raises PlanError when the loss returns something else."""
+    trace = Trace(model, pieces_per_round=ranks)
     with trace.recording("loss"):
         batch = {
             name: trace.source(name, field.dtype, (rows, *field.shape)) for name, field in fields.items()
@@ -129,7 +130,7 @@ def record_training(
                 total[name] = scaled[0] if len(scaled) == 1 else record("add_n", *scaled)
         if not total:
             raise PlanError("nothing can be trained: the loss does not depend on any parameter")
-        _record_update(
+        ok = _record_update(
             trace,
             forward.loss,
             mean_of(terms),
@@ -140,6 +141,7 @@ def record_training(
             pins,
             clip_grad_norm,
         )
+        record_buffers(trace, cut.pieces, ok)
         for name, metric in metrics.items():
             trace.graph.output(name, mean_of(metric).id)
         for name, watched in watches.items():
@@ -157,8 +159,8 @@ def _record_update(
     optimizer: Optimizer,
     pins: Pins,
     clip_grad_norm: float | None,
-) -> None:
-    """Gradients count times `scale`; None: they are means already."""
+) -> Tensor:
+    """Gradients count times `scale`; None: they are means already. Returns "ok"."""
     squares = []
     for name, gradient in gradients.items():
         with trace.within(f"optimizer.norm.{name}"):
@@ -197,6 +199,7 @@ def _record_update(
     trace.graph.assign(steps.id, (steps + ok.long()).id)
     for name, value in (("loss", mean), ("grad_norm", norm), ("lr", rates[0]), ("ok", ok)):
         trace.graph.output(name, value.id)
+    return ok
 
 
 def record_evaluation(forward: Forward, cut: Cut, pins: Pins) -> Trace:

@@ -1,6 +1,8 @@
 """Modules and parameters, as in PyTorch."""
 
 from troupe.nn import init
+from troupe.nn.batch_norm import BatchNorm1d, BatchNorm2d
+from troupe.nn.convolution import AdaptiveAvgPool2d, AvgPool2d, Conv2d, Flatten, MaxPool2d
 from troupe.nn.layers import (
     GELU,
     CrossEntropyLoss,
@@ -21,6 +23,13 @@ from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
 
 __all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Flatten",
+    "MaxPool2d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",

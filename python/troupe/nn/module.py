@@ -28,6 +28,8 @@ class Module:
 
     def __init__(self) -> None:
         object.__setattr__(self, "_parameters", {})
+        object.__setattr__(self, "_buffers", {})
+        object.__setattr__(self, "_not_saved", set())
         object.__setattr__(self, "_modules", {})
         object.__setattr__(self, "_owner", None)
         object.__setattr__(self, "training", True)
@@ -47,7 +49,30 @@ class Module:
         trace.module_outputs[path] = result
         return result
 
+    def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
+        """A tensor beside the parameters that no optimizer trains: an array, a Parameter with requires_grad=False, or None.
+
+        It is an attribute, and part of the state dict if `persistent`. Used like a tensor; what a training step does to it
+        says the layer that has it (`BatchNorm2d`).
+        """
+        if value is not None and not isinstance(value, Parameter):
+            value = Parameter(value, requires_grad=False)
+        if value is not None and value.requires_grad:
+            raise PlanError(f"buffer '{name}' is a parameter that is trained; give it requires_grad=False")
+        self._parameters.pop(name, None)
+        self._modules.pop(name, None)
+        self.__dict__.pop(name, None)
+        self._buffers[name] = value
+        self._not_saved.discard(name)
+        if not persistent:
+            self._not_saved.add(name)
+        if value is not None and value._owner is None:
+            value._owner = (weakref.ref(self), name)
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__.get("_buffers", {}) and not isinstance(value, Module):
+            self.register_buffer(name, value, name not in self._not_saved)
+            return
         if (
             isinstance(value, (Parameter, Module))
             or name in self.__dict__.get("_parameters", {})
@@ -69,15 +94,19 @@ class Module:
             value._owner = (weakref.ref(self), name)
 
     def __getattr__(self, name: str) -> Any:
-        for table in ("_parameters", "_modules"):
+        for table in ("_parameters", "_buffers", "_modules"):
             entries = self.__dict__.get(table, {})
             if name in entries:
                 return entries[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        if self._parameters.pop(name, None) is None and self._modules.pop(name, None) is None:
+        tables = (self._parameters, self._buffers, self._modules)
+        table = next((table for table in tables if name in table), None)
+        if table is None:
             object.__delattr__(self, name)
+        else:
+            del table[name]
 
     @property
     def path(self) -> str:
@@ -114,25 +143,52 @@ class Module:
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """All parameters, each once, with dotted names. A shared parameter has the name it is met by first."""
+        yield from self._named(lambda module: module._parameters, prefix)
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """All buffers, each once, with dotted names."""
+        yield from self._named(lambda module: module._buffers, prefix)
+
+    def named_variables(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """All that outlives a step: parameters, then buffers."""
+        yield from self.named_parameters(prefix)
+        yield from self.named_buffers(prefix)
+
+    def _named(
+        self, table: Callable[[Module], Mapping[str, Parameter | None]], prefix: str
+    ) -> Iterator[tuple[str, Parameter]]:
         seen: set[int] = set()
         for path, module in self.named_modules(prefix):
-            for name, parameter in module._parameters.items():
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield (f"{path}.{name}" if path else name), parameter
+            for name, variable in table(module).items():
+                if variable is not None and id(variable) not in seen:
+                    seen.add(id(variable))
+                    yield (f"{path}.{name}" if path else name), variable
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, each once."""
         for _, parameter in self.named_parameters():
             yield parameter
 
+    def buffers(self) -> Iterator[Parameter]:
+        """All buffers, each once."""
+        for _, buffer in self.named_buffers():
+            yield buffer
+
+    def variables(self) -> Iterator[Parameter]:
+        """All parameters, then all buffers, each once."""
+        for _, variable in self.named_variables():
+            yield variable
+
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The numbers of all parameters by dotted name; a shared parameter under each of its names."""
+        """The numbers of all parameters and persistent buffers by dotted name; a shared parameter under each of its names."""
         return {name: parameter.numpy() for name, parameter in self._state()}
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         for name, parameter in self._parameters.items():
             yield prefix + name, parameter
+        for name, buffer in self._buffers.items():
+            if buffer is not None and name not in self._not_saved:
+                yield prefix + name, buffer
         for name, child in self._modules.items():
             yield from child._state(f"{prefix}{name}.")
 
@@ -165,7 +221,7 @@ class Module:
         return missing, unexpected
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Training behaviour (dropout) on, or off, here and below."""
+        """Training behaviour (dropout, statistics of a batch norm) on, or off, here and below."""
         for module in self.modules():
             object.__setattr__(module, "training", mode)
         return self
@@ -189,7 +245,7 @@ class Module:
 
     def session(self) -> Session | None:
         """The session that holds this module's parameters; None while they are on the host."""
-        return next((p.session for p in self.parameters() if p.session is not None), None)
+        return next((p.session for p in self.variables() if p.session is not None), None)
 
     def extra_repr(self) -> str:
         """What `repr` shows in the parentheses of a module without children."""
