@@ -24,6 +24,11 @@ bert  LayerNorm(word_embeddings[x] + position_embeddings[0..T-1] + token_type_em
       x = LayerNorm(x + output.dense(gelu(intermediate.dense(x)))); logits decoder(LayerNorm(gelu(transform.dense(x))))
       with word_embeddings as the decoder's matrix; mean cross entropy of y where it is not -100. No token sees a place where
       mask is false; there is no dropout; names are those of Hugging Face's BertForMaskedLM; norms' eps is 1e-12.
+resnet
+      relu(bn1(conv1(x))), blocks relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x)))))), the mean over each plane, fc.
+      Convolutions are 3x3 with padding 1 and without bias, the first of a group but the first one with stride 2; the
+      shortcut is x, or a 1x1 convolution with that stride and a norm where the width changes. Batch norms (eps 1e-5) use
+      the statistics of the whole batch. Mean cross entropy of y.
 All use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
 norm 1 as PyTorch does it, times min(1, 1 / (norm + 1e-6)); the optimizer is PyTorch's AdamW or SGD with the numbers of
 the case, over all parameters in one group.
@@ -46,6 +51,8 @@ ADAMW = {"kind": "adamw", "lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight
 # comparison.
 LLAMA_ADAMW = ADAMW | {"eps": 1e-5}
 SGD = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
+# At 0.05 training is rough enough to amplify every rounding error a thousandfold.
+RESNET_SGD = SGD | {"lr": 0.01}
 CLIP_GRAD_NORM = 1.0
 
 
@@ -99,7 +106,17 @@ class Bert:
     optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
 
 
-Case = Mlp | Gpt | Llama | Bert
+@dataclass(frozen=True)
+class Resnet:
+    blocks: tuple[int, ...]  # of two 3x3 convolutions; a group has twice the width of the one before
+    width: int
+    size: int  # of the images
+    batch: int
+    classes: int = 10
+    optimizer: dict = field(default_factory=lambda: RESNET_SGD)
+
+
+Case = Mlp | Gpt | Llama | Bert | Resnet
 
 CASES = {
     "mlp": Mlp(ADAMW),
@@ -108,6 +125,7 @@ CASES = {
     "gpt": Gpt(layers=4, dim=256, heads=8, context=256, batch=8, tokens=64),  # the quickstart's model
     "llama_small": Llama(layers=2, dim=64, heads=4, kv_heads=2, hidden=176, batch=8, tokens=64),
     "bert_small": Bert(layers=2, dim=64, heads=4, hidden=176, batch=8, tokens=32),
+    "resnet_small": Resnet(blocks=(1, 1, 1), width=8, size=12, batch=16),
 }
 
 
@@ -123,6 +141,25 @@ def shapes(case: Case) -> dict[str, tuple[int, ...]]:
     def norm(name: str, size: int) -> None:
         found[f"{name}.weight"] = found[f"{name}.bias"] = (size,)
 
+    def conv(name: str, inputs: int, outputs: int, kernel: int) -> None:
+        found[f"{name}.weight"] = (outputs, inputs, kernel, kernel)
+
+    if isinstance(case, Resnet):
+        conv("conv1", 3, case.width, 3)
+        norm("bn1", case.width)
+        inputs = case.width
+        for i, count in enumerate(case.blocks):
+            for b in range(count):
+                block, outputs = f"layer{i + 1}.{b}", case.width << i
+                for j, channels in ((1, inputs), (2, outputs)):
+                    conv(f"{block}.conv{j}", channels, outputs, 3)
+                    norm(f"{block}.bn{j}", outputs)
+                if inputs != outputs:
+                    conv(f"{block}.downsample.0", inputs, outputs, 1)
+                    norm(f"{block}.downsample.1", outputs)
+                inputs = outputs
+        linear("fc", inputs, case.classes)
+        return found
     if isinstance(case, Mlp):
         for i, (inputs, outputs) in enumerate(zip(case.sizes, case.sizes[1:]), 1):
             linear(f"fc{i}", inputs, outputs)
@@ -191,7 +228,7 @@ def initial_weights(case: Case, seed: int) -> dict[str, np.ndarray]:
         elif name.startswith(("tok.", "pos.", "model.embed_tokens.", "bert.embeddings.")):
             values *= 0.1
         else:
-            values /= np.sqrt(shape[1])
+            values /= np.sqrt(np.prod(shape[1:]))
         weights[name] = values.astype(np.float32)
     return weights
 
@@ -207,6 +244,9 @@ def batches(case: Case, seed: int, steps: int = STEPS) -> list[dict[str, np.ndar
             width = case.sizes[0] // case.sizes[-1]
             y = [x[:, i * width : (i + 1) * width].sum(1) for i in range(case.sizes[-1])]
             found.append({"x": x.astype(np.float32), "y": np.argmax(np.stack(y, 1), 1).astype(np.int32)})
+        elif isinstance(case, Resnet):  # the label is where the first row of the first channel is largest
+            x = bell(bits, case.batch * 3 * case.size**2).reshape(case.batch, 3, case.size, case.size)
+            found.append({"x": x.astype(np.float32), "y": np.argmax(x[:, 0, 0, : case.classes], 1).astype(np.int32)})
         else:  # walks of small steps over the vocabulary: something to learn
             raw = np.asarray(bits.random_raw(case.batch * (case.tokens + 1)), np.uint64).reshape(case.batch, -1)
             steps_up = (raw % np.uint64(5)).astype(np.int64)

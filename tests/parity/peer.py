@@ -170,7 +170,47 @@ class Bert(nn.Module):
         return F.linear(x, self.bert["embeddings"].word_embeddings.weight, self.cls.predictions.bias)
 
 
+def conv_norm(inputs, outputs, kernel, stride=1):
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+    return conv, nn.BatchNorm2d(outputs, track_running_stats=False)
+
+
+class ResnetBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1, self.bn1 = conv_norm(inputs, outputs, 3, stride)
+        self.conv2, self.bn2 = conv_norm(outputs, outputs, 3)
+        self.downsample = nn.Sequential(*conv_norm(inputs, outputs, 1, stride) if inputs != outputs else ())
+
+    def forward(self, x):
+        inner = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(inner)) + self.downsample(x))
+
+
+class Resnet(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.conv1, self.bn1 = conv_norm(3, case.width, 3)
+        inputs = case.width
+        for i, count in enumerate(case.blocks):
+            blocks = []
+            for b in range(count):
+                blocks.append(ResnetBlock(inputs, case.width << i, 2 if i > 0 and b == 0 else 1))
+                inputs = case.width << i
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+        self.groups = len(case.blocks)
+        self.fc = nn.Linear(inputs, case.classes)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        for i in range(self.groups):
+            x = getattr(self, f"layer{i + 1}")(x)
+        return self.fc(x.mean((2, 3)))
+
+
 def make_model(case, dtype=torch.float32):
+    if isinstance(case, cases.Resnet):
+        return Resnet(case).to(dtype)
     if isinstance(case, cases.Bert):
         return Bert(case).to(dtype)
     if isinstance(case, cases.Mlp):

@@ -37,6 +37,14 @@ def test_several_plans_are_compared():
     assert len(lines) == 5 and all("ms" in line and "GiB" in line for line in lines[1:])
 
 
+def test_a_network_on_images_is_planned_with_statistics_across_devices():
+    done = plan("resnet-50", "--mesh", "dp=4,sp=2", "--recipe", "data_parallel+sample_parallel", "--batch", "256")
+    assert done.returncode == 0, done.stderr
+    assert "dp=4, sp=2" in done.stdout and "all_reduce      sp" in done.stdout
+    done = plan("resnet-50", "--mesh", "dp=8", "--seq", "128")
+    assert done.returncode == 1 and "reads no sequences" in done.stderr
+
+
 def test_a_stage_of_planning_can_be_read():
     done = plan("gpt2-124m", "--mesh", "dp=2", "--stage", "deduce")
     assert "linear 'blocks.0.mlp.up.linear': dp S(0), B, B -> S(0)" in done.stdout
