@@ -171,7 +171,6 @@ def test_a_skipped_step_leaves_running_statistics_as_they_are():
 
 
 def test_running_statistics_are_saved_and_trained_on(tmp_path):
-    straight = trained("dp=2", model=Normed(), steps=0)
     with make_step("dp=2", model=Normed()) as step:
         step(rows())
         step.save(str(tmp_path))
