@@ -1,10 +1,16 @@
 #include "planner/choices.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "runtime/base/check.h"
 
 namespace troupe {
+namespace {
+
+constexpr int kHostMemory = -1;  // under no switch: the link to it is the one within a host
+
+}  // namespace
 
 bool Choices::is_data_axis(int axis) const {
   return std::find(data_axes.begin(), data_axes.end(), mesh.axis(axis).name) != data_axes.end();
@@ -33,17 +39,32 @@ void Choices::cut_stages(const std::string& axis) {
   mesh = pipeline.stages.front();
 }
 
+void Choices::add_hosts() {
+  const auto count = static_cast<int64_t>(devices.size());
+  for (int stage = 0; stage < pipeline.stage_count(); ++stage) {
+    std::vector<DeviceId> beside;
+    for (DeviceId device : stage_mesh(stage).devices()) beside.emplace_back(device.value + count);
+    hosts.emplace_back(mesh.axes(), std::move(beside));
+  }
+  for (size_t d = 0; d < static_cast<size_t>(count); ++d) {
+    devices.push_back("host" + devices[d].substr(devices[d].find(':')));
+    topology.places.push_back(topology.places[d]);
+    topology.places.back().switch_in_host = kHostMemory;
+  }
+}
+
 const Mesh& Choices::stage_mesh(int stage) const {
+  if (is_host(stage)) return host_mesh(beside(stage));
   return pipeline.stages.empty() ? mesh : pipeline.stages[static_cast<size_t>(stage)];
 }
 
 int Choices::stage_of(const Mesh& stage_mesh) const {
-  const auto& stages = pipeline.stages;
-  if (stages.empty()) return 0;
-  const auto it = std::find_if(stages.begin(), stages.end(),
-                               [&](const Mesh& other) { return other.device(0) == stage_mesh.device(0); });
-  CHECK(it != stages.end(), stage_mesh.str());
-  return static_cast<int>(it - stages.begin());
+  if (stages() == 1) return 0;
+  for (int stage = 0; stage < stages(); ++stage) {
+    if (this->stage_mesh(stage).device(0) == stage_mesh.device(0)) return stage;
+  }
+  CHECK(false, stage_mesh.str());
+  std::abort();
 }
 
 int Choices::data_parallel_size() const {

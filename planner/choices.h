@@ -26,6 +26,9 @@ struct Choices {
   // Others are made whole once per step.
   std::set<std::string> gathered_per_pass;
   std::vector<std::string> recompute;  // modules whose forward pass is done again for their backward pass
+  std::vector<std::string> offload;    // modules of which what is kept for the backward pass waits in host memory
+  int64_t host_memory_bytes = 0;       // per device; 0: no limit
+  std::vector<Mesh> hosts;             // by stage: the host memory beside each device; empty: none
   // What the step computes in: float32, or bfloat16 where ops can (see planner/precision.h).
   DType precision = DType::f32;
   int source_slots = 2;  // pieces that a source may read ahead, at least 1
@@ -46,8 +49,16 @@ struct Choices {
 
   // Takes an axis out of the mesh: its coordinates become the stages of the pipeline.
   void cut_stages(const std::string& axis);
-  // Devices in the order of stages, within one in that of its mesh. A device's place in this order is its *position*.
-  int positions() const { return mesh.size() * pipeline.stage_count(); }
+  // Puts host memory beside every device, as devices of its own: "host:3" beside "gpu:3".
+  void add_hosts();
+  // Devices in the order of stages, within one in that of its mesh; then, where there are hosts, those of each stage. A
+  // device's place in this order is its *position*. Hosts are counted as stages that follow the others.
+  int positions() const { return mesh.size() * stages(); }
+  int stages() const { return pipeline.stage_count() * (hosts.empty() ? 1 : 2); }
+  bool is_host(int stage) const { return stage >= pipeline.stage_count(); }
+  // The stage whose devices these hosts stand beside; a stage of devices itself.
+  int beside(int stage) const { return stage % pipeline.stage_count(); }
+  const Mesh& host_mesh(int stage) const { return hosts[static_cast<size_t>(stage)]; }
   int stage_at(int position) const { return position / mesh.size(); }
   int in_stage(int position) const { return position % mesh.size(); }  // position in the stage's mesh
   const Mesh& stage_mesh(int stage) const;

@@ -8,6 +8,7 @@
 #include "planner/deduce.h"
 #include "planner/emit.h"
 #include "planner/memory.h"
+#include "planner/offload.h"
 #include "planner/peak.h"
 #include "planner/pieces.h"
 #include "planner/place.h"
@@ -48,7 +49,7 @@ Walked walk(const Graph& graph, const Choices& choices, const Profile& profile) 
   Walked result;
   result.fired = pieces(graph, place(graph, choices.pipeline));
   result.deduced = deduce(result.fired, choices, profile);
-  result.boxed = box(result.fired, result.deduced, choices);
+  result.boxed = offload(box(result.fired, result.deduced, choices), choices);
   result.tasks = shard(result.boxed, choices, profile);
   for (int c = 0; c < result.tasks.classes(); ++c) {
     double seconds = 0;
@@ -122,6 +123,7 @@ Emitted emit_pipeline(Walked& walked, Choices& choices, const Profile& profile) 
 Compiled compile(const Graph& graph, const Choices& given, const Profile& profile) {
   Choices choices = given;
   if (choices.topology.places.empty()) choices.topology = Topology::one_host(static_cast<int>(choices.devices.size()));
+  if (!choices.offload.empty()) choices.add_hosts();
   check(choices);
 
   Compiled result;

@@ -68,7 +68,7 @@ class EmitStage {
 
   void number() {
     const auto count = [&](const auto& items, std::vector<int64_t>& in_stage, std::vector<int64_t>& first) {
-      std::vector<int64_t> counts(static_cast<size_t>(choices_.pipeline.stage_count()), 0);
+      std::vector<int64_t> counts(static_cast<size_t>(choices_.stages()), 0);
       for (const auto& item : items) in_stage.push_back(counts[static_cast<size_t>(item.stage)]++);
       int64_t total = 0;
       first.resize(static_cast<size_t>(choices_.positions()));
@@ -92,13 +92,15 @@ class EmitStage {
     for (int kind = 0; kind < kArenaKinds; ++kind) {
       device.arena_bytes[kind] = graph_.arena_bytes[c][static_cast<size_t>(kind)];
     }
-    PlanStream compute{device.name + " compute", id, false, {}};
+    PlanStream compute{
+        device.name + (choices_.is_host(choices_.stage_at(position)) ? " copy" : " compute"), id, false, {}};
     PlanStream sources{device.name + " source", id, true, {}};
     const auto add = [&](PlanStream& stream, int repeat, std::vector<TaskId> tasks) {
       if (!tasks.empty()) stream.segments.push_back({repeat, std::move(tasks)});
     };
     add(compute, 1, tasks_of(position, Segment::before, false, std::nullopt));
-    for (const Stretch& stretch : fold(graph_.turns[static_cast<size_t>(choices_.stage_at(position))])) {
+    const int stage = choices_.stage_at(position);
+    for (const Stretch& stretch : fold(graph_.turns[static_cast<size_t>(choices_.beside(stage))])) {
       std::vector<TaskId> tasks;
       for (Turn turn : stretch.turns) {
         const std::vector<TaskId> more = tasks_of(position, Segment::piece, false, turn);

@@ -71,9 +71,10 @@ class Fit {
     return compile(graph_, choices, profile_);
   }
 
-  static Need need_of(const Compiled& compiled) {
+  Need need_of(const Compiled& compiled) const {
     Need need;
-    for (const PlanDevice& device : compiled.plan.devices) {
+    for (size_t d = 0; d < choices_.devices.size(); ++d) {  // not the hosts, which follow
+      const PlanDevice& device = compiled.plan.devices[d];
       need.push_back(std::accumulate(std::begin(device.arena_bytes), std::end(device.arena_bytes), int64_t{0}));
     }
     return need;

@@ -201,9 +201,10 @@ MemoryPlan plan_memory(TaskGraph& graph, const Program& program, const Choices& 
   return MemoryStage(graph, program, choices).run();
 }
 
-MemoryNeed memory_need(const TaskGraph& graph) {
+MemoryNeed memory_need(const TaskGraph& graph, const Choices& choices, bool of_hosts) {
   MemoryNeed most;
   for (int c = 0; c < graph.classes(); ++c) {
+    if (choices.is_host(choices.stage_at(graph.positions[static_cast<size_t>(c)].front())) != of_hosts) continue;
     const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(c)];
     const int64_t bytes = std::accumulate(arenas.begin(), arenas.end(), int64_t{0});
     if (bytes > most.bytes) most = {c, bytes};
@@ -212,11 +213,16 @@ MemoryNeed memory_need(const TaskGraph& graph) {
 }
 
 bool fits_memory(const TaskGraph& graph, const Choices& choices) {
-  return choices.memory_bytes == 0 || memory_need(graph).bytes <= choices.memory_bytes;
+  const auto fits = [&](bool of_hosts, int64_t limit) {
+    return limit == 0 || memory_need(graph, choices, of_hosts).bytes <= limit;
+  };
+  return fits(false, choices.memory_bytes) && fits(true, choices.host_memory_bytes);
 }
 
 void refuse_memory(const TaskGraph& graph, const Program& program, const Choices& choices, const MemoryPlan& memory) {
-  const MemoryNeed need = memory_need(graph);
+  MemoryNeed need = memory_need(graph, choices, false);
+  const bool of_hosts = choices.memory_bytes == 0 || need.bytes <= choices.memory_bytes;
+  if (of_hosts) need = memory_need(graph, choices, true);
   const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(need.c)];
   const std::string& device =
       choices.devices[choices.device_at(graph.positions[static_cast<size_t>(need.c)].front()).index()];
@@ -224,13 +230,14 @@ void refuse_memory(const TaskGraph& graph, const Program& program, const Choices
   if (largest.size() > 8) largest.resize(8);
   const std::string recomputed =
       choices.recompute.empty() ? "" : ", with " + some_of(choices.recompute, 4) + " recomputed";
+  const std::string limit = of_hosts ? "offload has memory=" + bytes_text(choices.host_memory_bytes) + " per host"
+                                     : "the mesh has memory=" + bytes_text(choices.memory_bytes) + " per device";
   throw PlanError(
       "plan '" + choices.name + "' needs " + bytes_text(need.bytes) + " on " + device + " at its peak (" +
       bytes_text(arenas[0]) + " variables, " + bytes_text(arenas[1]) + " workspace, " + bytes_text(arenas[2]) +
-      " data)" + recomputed + ", but the mesh has memory=" + bytes_text(choices.memory_bytes) +
-      " per device; the least that would do is memory=" + std::to_string(need.bytes) +
+      " data)" + recomputed + ", but " + limit + "; the least that would do is memory=" + std::to_string(need.bytes) +
       "; the largest tensors at the peak: " + join(largest, "; ", [](const std::string& tensor) { return tensor; }) +
-      "; a smaller batch, more pieces per shard, recompute or more devices would help");
+      "; a smaller batch, more pieces per shard, recompute, offload or more devices would help");
 }
 
 std::vector<std::string> peak_tensors(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, int c) {

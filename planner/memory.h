@@ -18,12 +18,12 @@ struct MemoryPlan {
 // Sets the offsets of registers and scratch and the sizes of the arenas.
 MemoryPlan plan_memory(TaskGraph& graph, const Program& program, const Choices& choices);
 
-// What the devices need that need most: their class, and the bytes of all their arenas.
+// What the devices, or the hosts beside them, need that need most: their class, and the bytes of all their arenas.
 struct MemoryNeed {
   int c = 0;
   int64_t bytes = 0;
 };
-MemoryNeed memory_need(const TaskGraph& graph);
+MemoryNeed memory_need(const TaskGraph& graph, const Choices& choices, bool of_hosts);
 
 bool fits_memory(const TaskGraph& graph, const Choices& choices);
 // Throws PlanError with the need, the memory that would do, and the tensors that live at the peak.

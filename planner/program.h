@@ -36,7 +36,8 @@ struct ProgramNode {
   SourceLine line;
   Role role = Role::forward;
   Rate rate = Rate::step;
-  int chunk = 0;  // of the pipeline
+  int chunk = 0;         // of the pipeline
+  bool on_host = false;  // runs beside its stage's devices
   std::optional<BoxingStep> boxing;
   std::string text() const { return op->name + " '" + path + "'"; }
 };

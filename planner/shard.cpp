@@ -135,17 +135,22 @@ class ShardStage {
         for (int reader : *list) {
           const ClassTask& task = graph_.tasks[static_cast<size_t>(reader)];
           if (task.segment != Segment::piece) continue;
-          needed = std::max(needed, task.stage == reg.stage ? held_between(producer, task) : send_slots());
+          needed = std::max(needed, near(task, reg) ? held_between(producer, task) : send_slots());
         }
       }
       reg.slots = producer.on_source_stream ? needed + choices_.source_slots - 1 : needed;
     }
   }
 
+  // On the same devices, or with the host memory beside them, in the order of the same turns.
+  bool near(const ClassTask& task, const ClassRegister& reg) const {
+    return choices_.beside(task.stage) == choices_.beside(reg.stage);
+  }
+
   int send_slots() const { return std::max(choices_.pipeline.send_slots, 1); }
 
   int held_between(const ClassTask& producer, const ClassTask& reader) const {
-    const std::vector<Turn>& turns = graph_.turns[static_cast<size_t>(producer.stage)];
+    const std::vector<Turn>& turns = graph_.turns[static_cast<size_t>(choices_.beside(producer.stage))];
     // A source is in no turn: what it has read is there when the first reader's turn begins.
     const Turn from = producer.on_source_stream ? Turn{Pass::forward, producer.turn.chunk} : producer.turn;
     return in_flight(turns, from, reader.turn);
@@ -181,6 +186,7 @@ class ShardStage {
     made.kernel = kernel;
     made.segment = segments_[id.index()];
     made.stage = choices_.pipeline.stage_of(node(id).chunk);
+    if (node(id).on_host) made.stage += choices_.pipeline.stage_count();
     made.turn = turns_[id.index()];
     made.inputs = std::move(inputs);
     graph_.tasks.push_back(std::move(made));
@@ -343,9 +349,18 @@ class ShardStage {
     return seconds + profile_.firing_s;
   }
 
+  // Whether parts of a sum are added, and do not stay apart.
+  static bool adds(const BoxingStep& step) {
+    for (int axis = 0; axis < step.from.mesh().axis_count(); ++axis) {
+      const bool alike = step.from.mesh().axes() == step.to.mesh().axes() && step.from.sbp(axis) == step.to.sbp(axis);
+      if (step.from.sbp(axis).is_partial() && !alike) return true;
+    }
+    return false;
+  }
+
   // A region adds at most one tensor per device and tree node.
   int64_t pull_scratch_bound(const ProgramNode& here) const {
-    if (!here.boxing->from.has_partial()) return 0;
+    if (!adds(*here.boxing)) return 0;
     const size_t sources = static_cast<size_t>(std::max(here.boxing->from.mesh().size(), 2 * choices_.batch_shards));
     PullRegion region;
     region.sources.resize(sources);

@@ -79,9 +79,10 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
     kinds.activations = arenas[static_cast<size_t>(ArenaKind::workspace)] - kinds.gradients;
     summary.memory[choices.device_at(position).index()] = kinds;
   }
-  summary.peak_tensors = peak_tensors(graph, program, memory, memory_need(graph).c);
+  summary.peak_tensors = peak_tensors(graph, program, memory, memory_need(graph, choices, false).c);
   std::string& text = summary.text;
-  text = "plan '" + plan.name + "': " + std::to_string(plan.devices.size()) + " devices, " + choices.mesh.str() +
+  text = "plan '" + plan.name + "': " + std::to_string(choices.mesh.size() * choices.pipeline.stage_count()) +
+         " devices" + (choices.hosts.empty() ? "" : " and their hosts") + ", " + choices.mesh.str() +
          pipeline_text(choices) + "; " + std::to_string(choices.batch_shards) + " batch shards in " +
          std::to_string(plan.rounds) + " rounds; " + std::to_string(plan.tasks.size()) + " actors\n";
   text += traffic_table(plan.promise.traffic);

@@ -42,7 +42,11 @@ class TrafficCount {
  private:
   const ProgramNode& node(const ClassTask& task) const { return program_.node(task.node); }
   const BoxingStep& boxing_of(const ClassTask& task) const { return *node(task).boxing; }
-  std::string axis_of(const BoxingStep& step) const { return step.axis < 0 ? "-" : choices_.mesh.axis(step.axis).name; }
+  std::string axis_of(const BoxingStep& step) const {
+    const auto is_host = [&](const Layout& layout) { return choices_.is_host(choices_.stage_of(layout.mesh())); };
+    if (is_host(step.from) || is_host(step.to)) return "host";
+    return step.axis < 0 ? "-" : choices_.mesh.axis(step.axis).name;
+  }
 
   // Devices of a class receive the same, but in an exchange, where it depends on what they have already.
   void add_received(const ClassTask& task, const std::vector<int>& alike) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <thread>
 #include <utility>
 
@@ -21,12 +22,30 @@ constexpr double kStallReportPatience = 0.1;  // for executors whose kernels run
 
 size_t row(int executors, int from, int to) { return static_cast<size_t>(from * executors + to); }
 
+// By device: its executor. Devices in order, so that executors have about the same work.
+std::vector<int> executors_of(const Plan& plan, int executors) {
+  std::vector<double> work(plan.devices.size(), 0);
+  for (const PlanTask& task : plan.tasks) work[task.device.index()] += task.predicted_s * task.firings_per_step;
+  double total = std::accumulate(work.begin(), work.end(), 0.0);
+  if (total <= 0) {  // a plan without predictions
+    work.assign(work.size(), 1);
+    total = static_cast<double>(work.size());
+  }
+  std::vector<int> result;
+  double before = 0;
+  for (double of_device : work) {
+    result.push_back(std::min(static_cast<int>((before + of_device / 2) / total * executors), executors - 1));
+    before += of_device;
+  }
+  return result;
+}
+
 std::vector<int> places(const Plan& plan, const EngineOptions& options) {
   std::vector<int> executor_of;
-  const auto devices = static_cast<int64_t>(plan.devices.size());
+  const std::vector<int> of_device = executors_of(plan, options.executors);
   for (size_t s = 0; s < plan.streams.size(); ++s) {
     int place = options.place ? options.place(plan, StreamId(static_cast<int64_t>(s))) : -1;
-    if (place < 0) place = static_cast<int>(plan.streams[s].device.value * options.executors / devices);
+    if (place < 0) place = of_device[plan.streams[s].device.index()];
     CHECK(place < options.executors, place, options.executors);
     executor_of.push_back(place);
   }

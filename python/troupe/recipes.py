@@ -11,7 +11,7 @@ from functools import partial, reduce
 from troupe._troupe import PlanError
 from troupe.layout import B, S, Sbp
 from troupe.layouts import Rule
-from troupe.mesh import Mesh
+from troupe.mesh import Mesh, memory_bytes
 from troupe.nn.layers import Linear, ModuleList
 from troupe.nn.module import Module
 from troupe.stages import Stages, cut_at, cut_evenly
@@ -31,6 +31,9 @@ class Decision:
     recompute: list[str] = field(default_factory=list)
     may_recompute: list[str] = field(default_factory=list)
     """Modules, and parts of them, of which as few are recomputed as let the plan fit the devices."""
+    offload: list[str] = field(default_factory=list)
+    host_memory: int = 0
+    """Bytes of host memory beside each device; 0: no limit."""
     stages: Stages | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -56,6 +59,8 @@ class Recipe:
             result.gathered_per_pass |= decision.gathered_per_pass
             result.recompute += [path for path in decision.recompute if path not in result.recompute]
             result.may_recompute += [path for path in decision.may_recompute if path not in result.may_recompute]
+            result.offload += [path for path in decision.offload if path not in result.offload]
+            result.host_memory = decision.host_memory or result.host_memory
             if decision.stages is not None and result.stages is not None:
                 raise PlanError(f"{self!r}: only one pipeline is possible")
             result.stages = result.stages or decision.stages
@@ -205,6 +210,18 @@ def recompute_to_fit(*patterns: str) -> Recipe:
     return Recipe(((name, part),))
 
 
+def offload(*patterns: str, memory: str | int = 0) -> Recipe:
+    """What the modules named by `patterns` keep for the backward pass waits in host memory: copied there after its last use
+    in the forward pass, and back before its first use in the backward pass. Changes no number. Every device has a host
+    beside it with `memory` of its own (0: without a limit). Without patterns: every module that stands in a list of modules.
+
+    Raises PlanError for a pattern that matches no module.
+    """
+    name = f"offload({', '.join(map(repr, patterns))})"
+    limit = memory_bytes(memory)
+    return Recipe(((name, lambda model, _: Decision(offload=_named(model, patterns, name), host_memory=limit)),))
+
+
 def _named(model: Module, patterns: Sequence[str], name: str) -> list[str]:
     """The outermost modules that patterns name; without patterns those that stand in lists."""
     paths = [path for path, _ in model.named_modules() if path]
@@ -283,14 +300,14 @@ def parse(text: str, own: Mapping[str, Callable[[], Recipe]] | None = None) -> R
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
     The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, recompute,
-    recompute_auto (`recompute_to_fit`) and the schedules of `pipeline`; `own` adds a model's own recipes. Raises
+    recompute_auto (`recompute_to_fit`), offload and the schedules of `pipeline`; `own` adds a model's own recipes. Raises
     PlanError, with them, for another name.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
     known |= {"sample_parallel": sample_parallel, "sequence_parallel": sequence_parallel, "recompute": recompute}
-    known["recompute_auto"] = recompute_to_fit
+    known |= {"recompute_auto": recompute_to_fit, "offload": offload}
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
     known |= own or {}
     parts = []

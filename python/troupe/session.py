@@ -219,7 +219,9 @@ def choices_for(name: str, mesh: Mesh, seed: int, decision: Decision, options: C
     choices.set_precision(options.precision)
     choices.seed = seed
     choices.gathered_per_pass = decision.gathered_per_pass
-    choices.recompute = decision.recompute if name == "train" else []
+    if name == "train":
+        choices.recompute, choices.offload = decision.recompute, decision.offload
+        choices.host_memory_bytes = decision.host_memory
     if (stages := decision.stages) is not None:
         choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
     return choices

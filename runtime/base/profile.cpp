@@ -38,7 +38,8 @@ Topology Topology::hosts(int devices, int per_host) {
   for (int d = 0; d < devices; ++d) topology.places[static_cast<size_t>(d)] = {d / per_host, 0};
   topology.links[static_cast<int>(LinkKind::local)] = {4.3e12, 0};
   topology.links[static_cast<int>(LinkKind::within_switch)] = {450e9, 5e-6};
-  topology.links[static_cast<int>(LinkKind::within_host)] = {450e9, 5e-6};
+  // Devices of a host share a switch; what stands apart is host memory, by 16 lanes of PCIe 5.
+  topology.links[static_cast<int>(LinkKind::within_host)] = {55e9, 5e-6};
   topology.links[static_cast<int>(LinkKind::between_hosts)] = {50e9, 10e-6};
   return topology;
 }

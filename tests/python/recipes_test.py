@@ -11,6 +11,7 @@ import troupe as tr
 from troupe.recipes import (
     data_parallel,
     megatron,
+    offload,
     parse,
     pipeline,
     recompute,
@@ -103,6 +104,21 @@ def test_recompute_keeps_the_bits_and_holds_less(one_device):
     assert held[1] < held[0] / 2
     with pytest.raises(tr.PlanError, match="'layers.*' matches no module; the modules are tok"):
         make_step(GPT(vocab=64, layers=2, dim=32, heads=4, context=16), {}, data_parallel() + recompute("layers.*"))
+
+@pytest.mark.parametrize("axes", [{}, {"dp": 2}, {"dp": 2, "pp": 2}], ids=str)
+def test_what_is_offloaded_keeps_the_bits_and_frees_devices(axes, one_device):
+    base = zero(3) + pipeline() if "pp" in axes else zero(3) if axes else data_parallel()
+    assert_same(run(axes, base + parse("offload+recompute")), one_device)
+    assert_same(run(axes, base + offload("blocks.*.mlp", memory="1GiB")), one_device)
+    batch = {name: np.zeros((16, 16), np.int64) for name in ("x", "y")}
+    model = GPT(vocab=64, layers=6, dim=32, heads=4, context=16)
+    kept = make_step(model, axes, base).plan(batch).memory
+    moved = make_step(model, axes, base + offload()).plan(batch).memory
+    assert sum(moved[0].values()) < sum(kept[0].values())
+    assert len(moved) == 2 * len(kept) and sum(moved[len(kept)].values()) > 0
+    with pytest.raises(tr.PlanError, match=r"on host:0 at its peak .* offload has memory=1.0 KiB per host"):
+        make_step(model, axes, base + offload(memory="1KiB")).plan(batch)
+
 
 @pytest.mark.parametrize("axes", [{"dp": 2}, {"dp": 2, "pp": 2}], ids=str)
 def test_what_is_recomputed_to_fit_keeps_the_bits(axes, one_device):
