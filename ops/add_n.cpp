@@ -34,17 +34,18 @@ void add(T* out, const T* a, const T* b, int64_t n) {
 }
 
 // Added in float32 and rounded once.
-void add_bf16(BFloat16* out, std::span<const TensorView> xs, int64_t n) {
+template <LowFloat T>
+void add_low(T* out, std::span<const TensorView> xs, int64_t n) {
   constexpr int64_t kBlock = 1024;
   float sum[kBlock], term[kBlock];
   for (int64_t first = 0; first < n; first += kBlock) {
     const int64_t count = std::min(kBlock, n - first);
-    cpu::cast<float, BFloat16>(sum, xs[0].as<BFloat16>() + first, count);
+    cpu::cast<float, T>(sum, xs[0].as<T>() + first, count);
     for (const TensorView& x : xs.subspan(1)) {
-      cpu::cast<float, BFloat16>(term, x.as<BFloat16>() + first, count);
+      cpu::cast<float, T>(term, x.as<T>() + first, count);
       cpu::add_to(sum, sum, term, count);
     }
-    cpu::cast<BFloat16, float>(out + first, sum, count);
+    cpu::cast<T, float>(out + first, sum, count);
   }
 }
 
@@ -53,7 +54,9 @@ void add_n_cpu(const KernelArgs& args, Stream&) {
   const TensorView& y = args.outputs[0];
   const auto xs = args.inputs;
   if (xs.size() == 1) return copy_unless_in_place(y, xs[0]);
-  if (y.dtype == DType::bf16) return add_bf16(y.as<BFloat16>(), xs, y.elements());
+  if (is_low(y.dtype)) {
+    return with_low(y.dtype, [&](auto zero) { add_low(y.as<decltype(zero)>(), xs, y.elements()); });
+  }
   with_number(y.dtype, [&](auto zero) {
     using T = decltype(zero);
     add(y.as<T>(), xs[0].as<T>(), xs[1].as<T>(), y.elements());

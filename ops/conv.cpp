@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "ops/cpu/gemm_bf16.h"
+#include "ops/cpu/gemm_low.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
@@ -238,15 +238,17 @@ int64_t weight_gradient_scratch(const OpArgs& args) {
   return scratch_of(ConvPass::weight_gradient, weight_sizes(args.attrs, args.shape(0), args.shape(1), dw), args);
 }
 
-// Where the processor has no instructions for bfloat16, a pass runs in float32.
+// A pass in float16 runs in float32, and one in bfloat16 where the processor has no instructions for it.
+bool is_widened(DType dtype) { return is_low(dtype) && !(dtype == DType::bf16 && cpu::multiplies_bf16()); }
+
 template <Kernel kernel>
-void in_bf16(const KernelArgs& args, Stream& stream) {
-  cpu::multiplies_bf16() ? kernel(args, stream) : in_float32<kernel>(args, stream);
+void in_low(const KernelArgs& args, Stream& stream) {
+  is_widened(args.inputs[0].dtype) ? in_float32<kernel>(args, stream) : kernel(args, stream);
 }
 
 template <std::vector<TensorType> (*infer)(const OpArgs&), int64_t (*own)(const OpArgs&)>
-int64_t scratch_in_bf16(const OpArgs& args) {
-  return cpu::multiplies_bf16() ? own(args) : scratch_in_float32<infer, own>(args);
+int64_t scratch_in_low(const OpArgs& args) {
+  return is_widened(args.inputs[0].dtype) ? scratch_in_float32<infer, own>(args) : own(args);
 }
 
 // Two per product: a weight is used once for each element of its output plane.
@@ -268,8 +270,8 @@ OpDef conv2d() {
       .infer = infer_conv,
       .gradient = conv_gradient,
       .precision = Precision::low,
-      .cpu = in_bf16<conv_kernel>,
-      .scratch_bytes = scratch_in_bf16<infer_conv, conv_scratch>,
+      .cpu = in_low<conv_kernel>,
+      .scratch_bytes = scratch_in_low<infer_conv, conv_scratch>,
       .flops = [](const OpArgs& args) { return flops_of(args.shape(1), infer_conv(args).front().shape); }};
 }
 
@@ -284,8 +286,8 @@ OpDef conv2d_input_gradient() {
       .signatures = input_gradient_signatures,
       .infer = infer_input_gradient,
       .precision = Precision::low,
-      .cpu = in_bf16<input_gradient_kernel>,
-      .scratch_bytes = scratch_in_bf16<infer_input_gradient, input_gradient_scratch>,
+      .cpu = in_low<input_gradient_kernel>,
+      .scratch_bytes = scratch_in_low<infer_input_gradient, input_gradient_scratch>,
       .flops = [](const OpArgs& args) { return flops_of(args.shape(1), args.shape(0)); }};
 }
 
@@ -296,12 +298,12 @@ OpDef conv2d_weight_gradient() {
       .outputs = {"dw"},
       .doc =
           "The gradient of conv2d's w, which has the attribute kernel; group_in: input channels of a group, 0 for a "
-          "single one; f32 where x and dy are bf16.",
+          "single one; f32 where x and dy are bf16 or f16.",
       .signatures = weight_gradient_signatures,
       .infer = infer_weight_gradient,
       .precision = Precision::low,
-      .cpu = in_bf16<weight_gradient_kernel>,
-      .scratch_bytes = scratch_in_bf16<infer_weight_gradient, weight_gradient_scratch>,
+      .cpu = in_low<weight_gradient_kernel>,
+      .scratch_bytes = scratch_in_low<infer_weight_gradient, weight_gradient_scratch>,
       .flops = [](const OpArgs& args) { return flops_of(infer_weight_gradient(args).front().shape, args.shape(1)); }};
 }
 

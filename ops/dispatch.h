@@ -16,10 +16,18 @@ void with_float(DType dtype, Fn&& fn) {
   fn(double{});
 }
 
-// bf16 too.
+// bf16, f16.
+template <class Fn>
+void with_low(DType dtype, Fn&& fn) {
+  if (dtype == DType::bf16) return fn(BFloat16{});
+  CHECK(dtype == DType::f16, name_of(dtype));
+  fn(Float16{});
+}
+
+// f32, f64, bf16, f16.
 template <class Fn>
 void with_any_float(DType dtype, Fn&& fn) {
-  if (dtype == DType::bf16) return fn(BFloat16{});
+  if (is_low(dtype)) return with_low(dtype, fn);
   with_float(dtype, fn);
 }
 
@@ -41,7 +49,7 @@ void with_number(DType dtype, Fn&& fn) {
 template <class Fn>
 void with_any(DType dtype, Fn&& fn) {
   if (size_of(dtype) == 1) return fn(uint8_t{});
-  if (dtype == DType::bf16) return fn(BFloat16{});
+  if (is_low(dtype)) return with_low(dtype, fn);
   with_number(dtype, fn);
 }
 

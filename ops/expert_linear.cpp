@@ -98,7 +98,7 @@ void weight_gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& x = args.inputs[0];
   with_any_float(x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    using Sum = std::conditional_t<std::is_same_v<T, BFloat16>, float, T>;
+    using Sum = std::conditional_t<LowFloat<T>, float, T>;
     cpu::expert_linear_weight_gradient<T, Sum>(args.outputs[0].as<Sum>(), x.as<T>(), args.inputs[1].as<T>(), x.shape[3],
                                                args.inputs[1].shape[3], rows_of(args),
                                                reinterpret_cast<T*>(args.scratch.data()));
@@ -144,7 +144,7 @@ OpDef expert_linear_weight_gradient() {
       .outputs = {"dw"},
       .doc =
           "dw[e, out, in] = sum over b and the places c of dy[e, b, c, out] * x[e, b, c, in], below counts[e, b] where "
-          "given; f32 where these are bf16.",
+          "given; f32 where these are bf16 or f16.",
       .rule_of = [](const OpArgs& args) { return with_counts(args, "e b c in, e b c out", "e out in"); },
       .infer = infer_weight_gradient,
       .precision = Precision::low,

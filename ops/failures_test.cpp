@@ -95,7 +95,7 @@ TEST(Mistakes, SayTheShapesAndWhatWouldBeRight) {
   EXPECT_EQ(error_of("rope", {{DType::f32, {8, 4}}}, {{"theta", 1e4}}),
             "rope 'block3.up': x is f32[8,4] and seq_dim is 2, but must be a dim before the last one (model.py:41)");
   EXPECT_EQ(error_of("gelu", {{DType::i64, {8}}}),
-            "gelu 'block3.up': x is i64[8], but must be f32, f64 or bf16; cast it (model.py:41)");
+            "gelu 'block3.up': x is i64[8], but must be f32, f64, bf16 or f16; cast it (model.py:41)");
   EXPECT_EQ(error_of("reshape", {{DType::f32, {8, 3}}}, {{"shape", std::vector<int64_t>{5, 5}}}),
             "reshape 'block3.up': x is f32[8,3] with 24 elements, but shape is [5,5] with 25; both must hold as "
             "many elements (model.py:41)");

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/cpu/movement.h"
+#include "ops/dispatch.h"
 #include "runtime/base/check.h"
 
 namespace troupe::in_float32_detail {
@@ -14,13 +15,12 @@ constexpr size_t kMostBlockOutputs = 2;
 
 int64_t widened_bytes(int64_t elements) { return (elements * 4 + kAlign - 1) / kAlign * kAlign; }
 
-bool any_bf16(std::span<const TensorView> views) {
-  return std::any_of(views.begin(), views.end(), [](const TensorView& view) { return view.dtype == DType::bf16; });
+bool any_low(std::span<const TensorView> views) {
+  return std::any_of(views.begin(), views.end(), [](const TensorView& view) { return is_low(view.dtype); });
 }
 
-bool any_bf16(const OpArgs& args) {
-  return std::any_of(args.inputs.begin(), args.inputs.end(),
-                     [](const TensorType& type) { return type.dtype == DType::bf16; });
+bool any_low(const OpArgs& args) {
+  return std::any_of(args.inputs.begin(), args.inputs.end(), [](const TensorType& type) { return is_low(type.dtype); });
 }
 
 // Takes float32 buffers from the front of the scratch.
@@ -29,7 +29,7 @@ class Buffers {
   explicit Buffers(std::span<std::byte> scratch) : left_(scratch) {}
 
   TensorView widened(const TensorView& view) {
-    if (view.dtype != DType::bf16) return view;
+    if (!is_low(view.dtype)) return view;
     const auto bytes = static_cast<size_t>(widened_bytes(view.elements()));
     CHECK(bytes <= left_.size(), bytes, left_.size());
     TensorView result = view;
@@ -49,11 +49,19 @@ class Buffers {
 constexpr size_t kMostOperands = 16;
 
 void load(const TensorView& to, const TensorView& from) {
-  if (from.dtype == DType::bf16) cpu::cast<float, BFloat16>(to.as<float>(), from.as<BFloat16>(), to.elements());
+  if (!is_low(from.dtype)) return;
+  with_low(from.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::cast<float, T>(to.as<float>(), from.as<T>(), to.elements());
+  });
 }
 
 void store(const TensorView& to, const TensorView& from) {
-  if (to.dtype == DType::bf16) cpu::cast<BFloat16, float>(to.as<BFloat16>(), from.as<float>(), to.elements());
+  if (!is_low(to.dtype)) return;
+  with_low(to.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    cpu::cast<T, float>(to.as<T>(), from.as<float>(), to.elements());
+  });
 }
 
 void run_widened(Kernel kernel, const KernelArgs& args, std::span<const TensorView> inputs,
@@ -81,12 +89,12 @@ TensorView block_of(const TensorView& view, int64_t first, int64_t count) {
 }  // namespace
 
 void run_whole(Kernel kernel, const KernelArgs& args, Stream& stream) {
-  if (!any_bf16(args.inputs) && !any_bf16(args.outputs)) return kernel(args, stream);
+  if (!any_low(args.inputs) && !any_low(args.outputs)) return kernel(args, stream);
   run_widened(kernel, args, args.inputs, args.outputs, stream);
 }
 
 void run_blocks(Kernel kernel, const KernelArgs& args, Stream& stream) {
-  if (!any_bf16(args.inputs) && !any_bf16(args.outputs)) return kernel(args, stream);
+  if (!any_low(args.inputs) && !any_low(args.outputs)) return kernel(args, stream);
   CHECK(args.inputs.size() <= kMostOperands && args.outputs.size() <= kMostBlockOutputs, args.inputs.size());
   const int64_t n = args.outputs[0].elements();
   TensorView inputs[kMostOperands], outputs[kMostBlockOutputs];
@@ -99,11 +107,11 @@ void run_blocks(Kernel kernel, const KernelArgs& args, Stream& stream) {
 }
 
 int64_t whole_bytes(const OpArgs& args, Infer infer, ScratchBytes own) {
-  if (!any_bf16(args)) return own == nullptr ? 0 : own(args);
+  if (!any_low(args)) return own == nullptr ? 0 : own(args);
   std::vector<TensorType> types(args.inputs.begin(), args.inputs.end());
   int64_t bytes = 0;
   const auto widen = [&bytes](TensorType& type) {
-    if (type.dtype != DType::bf16) return;
+    if (!is_low(type.dtype)) return;
     bytes += widened_bytes(type.shape.elements());
     type.dtype = DType::f32;
   };
@@ -114,7 +122,7 @@ int64_t whole_bytes(const OpArgs& args, Infer infer, ScratchBytes own) {
 }
 
 int64_t block_bytes(const OpArgs& args) {
-  if (!any_bf16(args)) return 0;
+  if (!any_low(args)) return 0;
   return static_cast<int64_t>(args.inputs.size() + kMostBlockOutputs) * widened_bytes(kBlock);
 }
 

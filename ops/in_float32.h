@@ -1,4 +1,4 @@
-// Kernels on bfloat16 made from those on float32: operands are widened into scratch, the kernel runs, and results are
+// Kernels on bfloat16 and float16 made from those on float32: operands are widened into scratch, the kernel runs, and results are
 // rounded once where they are stored. Operands of other dtypes go through as they are.
 #pragma once
 

@@ -26,7 +26,7 @@ void expect_float(const OpArgs& args, int i, const char* name) {
 
 void expect_any_float(const OpArgs& args, int i, const char* name) {
   if (is_float(operand(args, i).dtype)) return;
-  throw PlanError(operand_text(args, i, name) + ", but must be f32, f64 or bf16; cast it");
+  throw PlanError(operand_text(args, i, name) + ", but must be f32, f64, bf16 or f16; cast it");
 }
 
 void expect_number(const OpArgs& args, int i, const char* name) {
@@ -36,7 +36,7 @@ void expect_number(const OpArgs& args, int i, const char* name) {
 }
 
 void expect_any_number(const OpArgs& args, int i, const char* name) {
-  if (operand(args, i).dtype != DType::bf16) expect_number(args, i, name);
+  if (!is_low(operand(args, i).dtype)) expect_number(args, i, name);
 }
 
 void expect_ids(const OpArgs& args, int i, const char* name) {
@@ -119,7 +119,7 @@ std::vector<TensorType> infer_any_same(const OpArgs& args) {
   return {args.inputs[0]};
 }
 
-DType sum_dtype(DType dtype) { return dtype == DType::bf16 ? DType::f32 : dtype; }
+DType sum_dtype(DType dtype) { return is_low(dtype) ? DType::f32 : dtype; }
 
 Shape rows_of(const Shape& shape) {
   Shape rows = shape;

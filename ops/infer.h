@@ -14,9 +14,9 @@ std::string operand_text(const OpArgs& args, int operand, const char* name);
 // Each throws PlanError when it does not hold; `name` is the operand's name in the text.
 void expect_operands(const OpArgs& args, int least);
 void expect_float(const OpArgs& args, int operand, const char* name);       // f32 or f64
-void expect_any_float(const OpArgs& args, int operand, const char* name);   // or bf16
+void expect_any_float(const OpArgs& args, int operand, const char* name);   // or bf16, f16
 void expect_number(const OpArgs& args, int operand, const char* name);      // f32, f64, i32 or i64
-void expect_any_number(const OpArgs& args, int operand, const char* name);  // or bf16
+void expect_any_number(const OpArgs& args, int operand, const char* name);  // or bf16, f16
 void expect_ids(const OpArgs& args, int operand, const char* name);         // i32 or i64
 void expect_dtype(const OpArgs& args, int operand, const char* name, DType dtype);
 void expect_rank(const OpArgs& args, int operand, const char* name, int least);
@@ -34,10 +34,10 @@ DType dtype_attr(const Attrs& attrs);
 
 // The common infer functions: one float operand, the output of the same type; all operands of one float type.
 std::vector<TensorType> infer_same_float(const OpArgs& args);
-std::vector<TensorType> infer_same_any_float(const OpArgs& args);  // bf16 too
+std::vector<TensorType> infer_same_any_float(const OpArgs& args);  // bf16 and f16 too
 std::vector<TensorType> infer_any_same(const OpArgs& args);        // one operand of any dtype
 
-// What sums over rows come in: float32 for bfloat16, the same dtype for others.
+// What sums over rows come in: float32 for bfloat16 and float16, the same dtype for others.
 DType sum_dtype(DType dtype);
 
 // The shape without its last dim: the rows of an op that works on the last dim.

@@ -26,29 +26,29 @@ TEST(Kernels, Float32EqualsFloat64WithinItsPrecision) {
   }
 }
 
-// One rounding of the result where it is stored, of sums that are float32: half of the distance between two bfloat16
-// numbers.
-constexpr double kBFloat16Tolerance = 1.0 / 256 + kFloatTolerance;
-
-TEST(Kernels, BFloat16IsFloat64RoundedOnce) {
+// One rounding of the result where it is stored, of sums that are float32: `half` of the distance between two numbers.
+void expect_rounded_once(DType dtype, double half) {
   int tried = 0;
   for (const UseCase& use : use_cases()) {
-    if (!use.takes_bf16()) continue;
-    const UseCase low = use.in_bf16();
+    if (!use.takes_low()) continue;
+    const UseCase low = use.in_low(dtype);
     const std::vector<HostTensor> given = low.inputs();
     std::vector<HostTensor> same = use.inputs();
     for (size_t i = 0; i < same.size(); ++i) same[i].set_numbers(given[i].numbers());
     const std::vector<HostTensor> right = run_op(use.def(), use.attrs, same, kContext);
     const std::vector<HostTensor> found = run_op(low.def(), low.attrs, given, kContext);
     for (size_t i = 0; i < right.size(); ++i) {
-      const bool rounded = found[i].type().dtype == DType::bf16;
-      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), rounded ? kBFloat16Tolerance : kFloatTolerance), "")
+      const bool rounded = found[i].type().dtype == dtype;
+      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), (rounded ? half : 0) + kFloatTolerance), "")
           << low.str();
     }
     ++tried;
   }
   EXPECT_GT(tried, 50);
 }
+
+TEST(Kernels, BFloat16IsFloat64RoundedOnce) { expect_rounded_once(DType::bf16, 1.0 / 256); }
+TEST(Kernels, Float16IsFloat64RoundedOnce) { expect_rounded_once(DType::f16, 1.0 / 2048); }
 
 // Runs the op with `output` in the memory of `input`, all other outputs in memory that is not zero.
 std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::pair<int, int>>& shared) {
@@ -75,11 +75,12 @@ std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::p
   return result;
 }
 
-// All uses, and once more in bfloat16 those of ops that take it.
+// All uses, and once more in bfloat16 and float16 those of ops that take them.
 std::vector<UseCase> uses_in_all_dtypes() {
   std::vector<UseCase> uses = use_cases();
   for (const UseCase& use : use_cases()) {
-    if (use.takes_bf16()) uses.push_back(use.in_bf16());
+    if (!use.takes_low()) continue;
+    for (DType low : {DType::bf16, DType::f16}) uses.push_back(use.in_low(low));
   }
   return uses;
 }

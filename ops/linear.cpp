@@ -1,7 +1,7 @@
 // y[.., out] = sum over in of x[.., in] * w[out, in] + b[out], and the three products of its backward.
 
 #include "ops/cpu/gemm.h"
-#include "ops/cpu/gemm_bf16.h"
+#include "ops/cpu/gemm_low.h"
 #include "ops/cpu/reduce.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
@@ -75,10 +75,12 @@ void linear_cpu(const KernelArgs& args, Stream&) {
   const int64_t rows = row_count(x.shape);
   const int64_t in = w.shape[1];
   const int64_t out = w.shape[0];
-  if (x.dtype == DType::bf16) {
-    const BFloat16* bias = args.inputs.size() > 2 ? args.inputs[2].as<BFloat16>() : nullptr;
-    return cpu::gemm_bf16(false, true, rows, out, in, x.as<BFloat16>(), in, w.as<BFloat16>(), in, bias,
-                          args.outputs[0].as<BFloat16>(), out);
+  if (is_low(x.dtype)) {
+    return with_low(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const T* bias = args.inputs.size() > 2 ? args.inputs[2].as<T>() : nullptr;
+      cpu::gemm_low<T, T>(false, true, rows, out, in, x.as<T>(), in, w.as<T>(), in, bias, args.outputs[0].as<T>(), out);
+    });
   }
   with_float(x.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -106,9 +108,12 @@ void input_gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& w = args.inputs[1];
   const int64_t in = w.shape[1];
   const int64_t out = w.shape[0];
-  if (dy.dtype == DType::bf16) {
-    return cpu::gemm_bf16<BFloat16>(false, false, row_count(dy.shape), in, out, dy.as<BFloat16>(), out,
-                                    w.as<BFloat16>(), in, nullptr, args.outputs[0].as<BFloat16>(), in);
+  if (is_low(dy.dtype)) {
+    return with_low(dy.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::gemm_low<T, T>(false, false, row_count(dy.shape), in, out, dy.as<T>(), out, w.as<T>(), in, nullptr,
+                          args.outputs[0].as<T>(), in);
+    });
   }
   with_float(dy.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -135,9 +140,12 @@ void weight_gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& dy = args.inputs[1];
   const int64_t in = x.shape.back();
   const int64_t out = dy.shape.back();
-  if (x.dtype == DType::bf16) {
-    return cpu::gemm_bf16<float>(true, false, out, in, row_count(x.shape), dy.as<BFloat16>(), out, x.as<BFloat16>(), in,
-                                 nullptr, args.outputs[0].as<float>(), in);
+  if (is_low(x.dtype)) {
+    return with_low(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      cpu::gemm_low<T, float>(true, false, out, in, row_count(x.shape), dy.as<T>(), out, x.as<T>(), in, nullptr,
+                              args.outputs[0].as<float>(), in);
+    });
   }
   with_float(x.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -200,7 +208,7 @@ OpDef linear_weight_gradient() {
   return {.name = "linear_weight_gradient",
           .inputs = {"x", "dy"},
           .outputs = {"dw"},
-          .doc = "dw[out, in] = sum over all rows of dy[.., out] * x[.., in]; f32 where these are bf16.",
+          .doc = "dw[out, in] = sum over all rows of dy[.., out] * x[.., in]; f32 where these are bf16 or f16.",
           .rule_of =
               [](const OpArgs& args) {
                 return dim_names_and(args.rank(0), "in") + ", " + dim_names_and(args.rank(0), "out") +
@@ -216,7 +224,7 @@ OpDef row_sum() {
   return {.name = "row_sum",
           .inputs = {"x"},
           .outputs = {"y"},
-          .doc = "y[n] = sum over all rows of x[.., n]; f32 where x is bf16.",
+          .doc = "y[n] = sum over all rows of x[.., n]; f32 where x is bf16 or f16.",
           .rule_of = [](const OpArgs& args) { return dim_names_and(args.rank(0), "n") + " -> n; additive"; },
           .infer = infer_row_sum,
           .gradient = row_sum_gradient,

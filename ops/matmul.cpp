@@ -1,5 +1,5 @@
 #include "ops/cpu/gemm.h"
-#include "ops/cpu/gemm_bf16.h"
+#include "ops/cpu/gemm_low.h"
 #include "ops/definitions.h"
 #include "ops/dispatch.h"
 #include "ops/graph.h"
@@ -110,16 +110,18 @@ void matmul_cpu(const KernelArgs& args, Stream&) {
   const bool trans_a = transposed(*args.attrs, "trans_a");
   const bool trans_b = transposed(*args.attrs, "trans_b");
   const auto [batch, m, n, k] = sizes_of(a.shape, b.shape, *args.attrs);
-  if (a.dtype == DType::bf16) {
+  if (is_low(a.dtype)) {
     const bool more_rows = b.shape.rank() == 2 && !trans_a;
     const int64_t products = more_rows ? 1 : batch;
     const int64_t rows = more_rows ? batch * m : m;
-    for (int64_t i = 0; i < products; ++i) {
-      cpu::gemm_bf16<BFloat16>(trans_a, trans_b, rows, n, k, a.as<BFloat16>() + i * m * k, a.shape.back(),
-                               b.as<BFloat16>() + (b.shape.rank() == 2 ? 0 : i * k * n), b.shape.back(), nullptr,
-                               args.outputs[0].as<BFloat16>() + i * m * n, n);
-    }
-    return;
+    return with_low(a.dtype, [&, m = m, n = n, k = k](auto zero) {
+      using T = decltype(zero);
+      for (int64_t i = 0; i < products; ++i) {
+        cpu::gemm_low<T, T>(trans_a, trans_b, rows, n, k, a.as<T>() + i * m * k, a.shape.back(),
+                            b.as<T>() + (b.shape.rank() == 2 ? 0 : i * k * n), b.shape.back(), nullptr,
+                            args.outputs[0].as<T>() + i * m * n, n);
+      }
+    });
   }
   with_float(a.dtype, [&, batch = batch, m = m, n = n, k = k](auto zero) {
     using T = decltype(zero);

@@ -13,12 +13,14 @@ namespace {
 constexpr double kTolerance = 1e-9;
 
 // What bfloat16 loses where a result lies in addends on devices: each is rounded by at most 1/256 of itself, and together
-// they are at most some 8 in size.
+// they are at most some 8 in size. Of float16 it is 1/2048.
 constexpr double kBFloat16Tolerance = 8.0 / 256;
+constexpr double kFloat16Tolerance = 8.0 / 2048;
 
 double tolerance_of(const UseCase& use, const TensorType& type) {
   for (const Operand& operand : use.operands) {
     if (operand.dtype == DType::bf16) return kBFloat16Tolerance;
+    if (operand.dtype == DType::f16) return kFloat16Tolerance;
   }
   return type.dtype == DType::f32 ? 1e-5 : kTolerance;
 }
@@ -98,11 +100,13 @@ TEST(MeshLaws, SignaturesHoldOnOneAxis) {
 }
 
 // That sums pass is algebra, which float64 shows; here the addends of an operand would be rounded before the op sees them.
-TEST(MeshLaws, SignaturesHoldInBFloat16) {
+TEST(MeshLaws, SignaturesHoldInLowPrecision) {
   for (const UseCase& use : use_cases()) {
-    if (!use.takes_bf16()) continue;
-    for (int devices : {2, 4, 9}) check_on_mesh(use.in_bf16(), mesh_of({devices}), 1000, false);
-    check_on_mesh(use.in_bf16(), mesh_of({2, 2}), 60, false);
+    if (!use.takes_low()) continue;
+    for (DType low : {DType::bf16, DType::f16}) {
+      for (int devices : {2, 4, 9}) check_on_mesh(use.in_low(low), mesh_of({devices}), 1000, false);
+      check_on_mesh(use.in_low(low), mesh_of({2, 2}), 60, false);
+    }
   }
 }
 
@@ -129,11 +133,12 @@ void expect_bits_of_the_whole(const UseCase& use) {
   }
 }
 
-TEST(MeshLaws, SplitsGiveTheBitsOfTheWholeInFloat32AndBFloat16) {
+TEST(MeshLaws, SplitsGiveTheBitsOfTheWholeInFloat32AndLower) {
   for (const UseCase& use : use_cases()) {
     if (is_product(use.op)) continue;
     expect_bits_of_the_whole(use.in_f32());
-    if (use.takes_bf16()) expect_bits_of_the_whole(use.in_bf16());
+    if (!use.takes_low()) continue;
+    for (DType low : {DType::bf16, DType::f16}) expect_bits_of_the_whole(use.in_low(low));
   }
 }
 

@@ -33,8 +33,8 @@ struct OpArgs {
   const Shape& shape(int input) const { return inputs[static_cast<size_t>(input)].shape; }
 };
 
-// Whether an op computes on bfloat16 in a step of that precision: never; where all its floating-point operands are
-// bfloat16; always.
+// Whether an op computes on the low dtype (bf16, f16) in a step of that precision: never; where all its floating-point
+// operands are of it; always.
 enum class Precision : uint8_t { full, follow, low };
 const char* name_of(Precision precision);
 
@@ -63,7 +63,7 @@ struct OpDef {
   std::vector<ValueId> (*decompose)(GradientBuilder&) = nullptr;
 
   // What the op does in a step of low precision, and which operands of a `low` op stay float32 all the same. An op that
-  // is not `full` takes bf16: it computes in float32 and rounds once when it stores.
+  // is not `full` takes bf16 and f16: it computes in float32 and rounds once when it stores.
   Precision precision = Precision::full;
   std::vector<int> full_inputs = {};
 

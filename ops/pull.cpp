@@ -49,10 +49,10 @@ void fill_neutral(const TensorView& out, int reduction) {
   std::fill_n(out.as<T>(), out.elements(), value);
 }
 
-void fill_neutral_bf16(const TensorView& out, int reduction) {
+template <LowFloat T>
+void fill_neutral(const TensorView& out, int reduction) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
-  const BFloat16 value(reduction == 0 ? 0.0f : reduction == 1 ? -infinity : infinity);
-  std::fill_n(out.as<BFloat16>(), out.elements(), value);
+  std::fill_n(out.as<T>(), out.elements(), T(reduction == 0 ? 0.0f : reduction == 1 ? -infinity : infinity));
 }
 
 void fill_neutral(const TensorView& out, int reduction) {
@@ -69,7 +69,9 @@ void fill_neutral(const TensorView& out, int reduction) {
     case DType::b8:
       return fill_neutral<uint8_t>(out, reduction);
     case DType::bf16:
-      return fill_neutral_bf16(out, reduction);
+      return fill_neutral<BFloat16>(out, reduction);
+    case DType::f16:
+      return fill_neutral<Float16>(out, reduction);
   }
 }
 
@@ -98,26 +100,27 @@ int first_run_dim(const int64_t* extent, const Shape& shape, int dim) {
   return std::max(first, dim);
 }
 
-// Sums of bfloat16 are made in float32, of blocks of every source.
+// Sums of bfloat16 and float16 are made in float32, of blocks of every source.
 constexpr int64_t kWideBlock = 256;
 
 // Room for a block of the sum and of every source, and for a pointer to each of the latter.
 size_t wide_bytes(DType dtype, size_t sources) {
-  return dtype == DType::bf16 ? sources * sizeof(float*) + (sources + 1) * kWideBlock * sizeof(float) : 0;
+  return is_low(dtype) ? sources * sizeof(float*) + (sources + 1) * kWideBlock * sizeof(float) : 0;
 }
 
-void reduce_widened(cpu::TreeOp op, BFloat16* out, const BFloat16* const* rows, int64_t sources, const int* program,
-                    int64_t length, int64_t run, std::byte* room) {
+template <LowFloat T>
+void reduce_widened(cpu::TreeOp op, T* out, const T* const* rows, int64_t sources, const int* program, int64_t length,
+                    int64_t run, std::byte* room) {
   const float** columns = reinterpret_cast<const float**>(room);
   float* wide = reinterpret_cast<float*>(columns + sources);
   for (int64_t s = 0; s < sources; ++s) columns[s] = wide + (s + 1) * kWideBlock;
   for (int64_t first = 0; first < run; first += kWideBlock) {
     const int64_t count = std::min(kWideBlock, run - first);
     for (int64_t s = 0; s < sources; ++s) {
-      cpu::cast<float, BFloat16>(wide + (s + 1) * kWideBlock, rows[s] + first, count);
+      cpu::cast<float, T>(wide + (s + 1) * kWideBlock, rows[s] + first, count);
     }
     cpu::reduce_tree<float>(op, wide, columns, sources, program, length, 0, count);
-    cpu::cast<BFloat16, float>(out + first, wide, count);
+    cpu::cast<T, float>(out + first, wide, count);
   }
 }
 
@@ -154,8 +157,10 @@ class Pulling {
         return reduce<double>(rank, offset, extent, sources, reader);
       case DType::bf16:
         return reduce<BFloat16>(rank, offset, extent, sources, reader);
+      case DType::f16:
+        return reduce<Float16>(rank, offset, extent, sources, reader);
       default:
-        *args_.failure = "sums between devices are possible for f32, f64 and bf16, not for " +
+        *args_.failure = "sums between devices are possible for f32, f64, bf16 and f16, not for " +
                          std::string(name_of(args_.outputs[0].dtype));
         for (int64_t i = 0; i < sources; ++i) reader.take(2 + rank);
         reader.take(reader.next());
@@ -197,7 +202,7 @@ class Pulling {
         rows[s] = reinterpret_cast<const T*>(parts[s].data) + linear(parts[s].strides, index, run_dim);
       }
       T* to = out + linear(out_strides_, index, run_dim);
-      if constexpr (std::is_same_v<T, BFloat16>) {
+      if constexpr (LowFloat<T>) {
         reduce_widened(op, to, rows, sources, program, length, run, wide);
       } else {
         cpu::reduce_tree<T>(op, to, rows, sources, program, length, 0, run);

@@ -36,7 +36,7 @@ std::vector<int64_t> pulled_elements(const Attrs& attrs, size_t inputs);
 // Scratch for these regions, in bytes.
 int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype);
 
-// inputs: registers of any devices; outputs: one register of any dtype (sums: f32, f64, bf16).
+// inputs: registers of any devices; outputs: one register of any dtype (sums: f32, f64, bf16, f16).
 void pull_kernel(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe

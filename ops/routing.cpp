@@ -258,7 +258,7 @@ OpDef routed_dot() {
       .outputs = {"y"},
       .doc =
           "y[b, s, k] = the sum over d of buffer[choices[b, s, k], b, places[b, s, k], d] x[b, s, d], 0 for a dropped "
-          "choice; f32 where these are bf16.",
+          "choice; f32 where these are bf16 or f16.",
       .rule = "e b c d, b s k, b s k, b s d -> b s k; linear(0), linear(3)",
       .infer = infer_dot,
       .precision = Precision::low,

@@ -41,9 +41,9 @@ struct UseCase {
   }
   // The use with float32 in place of float64.
   UseCase in_f32() const;
-  // The use with bfloat16 in place of float64, where the op takes it; float32 where the op wants that.
-  UseCase in_bf16() const;
-  bool takes_bf16() const { return def().precision != Precision::full && has_float64(); }
+  // The use with bf16 or f16 in place of float64, where the op takes it; float32 where the op wants that.
+  UseCase in_low(DType low) const;
+  bool takes_low() const { return def().precision != Precision::full && has_float64(); }
   bool has_float64() const {
     return std::any_of(operands.begin(), operands.end(), [](const Operand& o) { return o.dtype == DType::f64; });
   }

@@ -298,12 +298,12 @@ UseCase UseCase::in_f32() const {
   return use;
 }
 
-UseCase UseCase::in_bf16() const {
+UseCase UseCase::in_low(DType low) const {
   UseCase use = *this;
   for (size_t i = 0; i < operands.size(); ++i) {
     const std::vector<int>& full = def().full_inputs;
     const bool is_full = std::find(full.begin(), full.end(), static_cast<int>(i)) != full.end();
-    if (operands[i].dtype == DType::f64) use.operands[i].dtype = is_full ? DType::f32 : DType::bf16;
+    if (operands[i].dtype == DType::f64) use.operands[i].dtype = is_full ? DType::f32 : low;
   }
   return use;
 }

@@ -29,7 +29,7 @@ struct Choices {
   std::vector<std::string> offload;    // modules of which what is kept for the backward pass waits in host memory
   int64_t host_memory_bytes = 0;       // per device; 0: no limit
   std::vector<Mesh> hosts;             // by stage: the host memory beside each device; empty: none
-  // What the step computes in: float32, or bfloat16 where ops can (see planner/precision.h).
+  // What the step computes in: float32, or bfloat16 or float16 where ops can (see planner/precision.h).
   DType precision = DType::f32;
   int source_slots = 2;  // pieces that a source may read ahead, at least 1
   uint64_t seed = 0;

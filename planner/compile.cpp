@@ -129,7 +129,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   Compiled result;
   result.stages["write"] = graph.str();
   Graph rewritten = recompute(graph, choices.recompute);
-  if (choices.precision == DType::bf16) rewritten = in_bf16(rewritten);
+  if (is_low(choices.precision)) rewritten = in_precision(rewritten, choices.precision);
   Walked walked = walk_cheapest(rewritten, choices, profile);
   const Program& boxed = walked.boxed;
   const TaskGraph& tasks = walked.tasks;

@@ -3,14 +3,15 @@
 #include <algorithm>
 
 #include "planner/rewrite.h"
+#include "runtime/base/check.h"
 
 namespace troupe {
 namespace {
 
 class Lowering final : public GraphRewrite {
  public:
-  explicit Lowering(const Graph& graph)
-      : GraphRewrite(graph), other_(graph.values().size()), in_update_(graph.values().size(), false) {
+  Lowering(const Graph& graph, DType low)
+      : GraphRewrite(graph), low_(low), other_(graph.values().size()), in_update_(graph.values().size(), false) {
     for (const Node& node : graph.nodes()) {
       if (node.role != Role::update) continue;
       for (ValueId input : node.inputs) in_update_[input.index()] = true;
@@ -21,7 +22,7 @@ class Lowering final : public GraphRewrite {
   ValueId input(size_t n, ValueId old) override {
     if (!is_f32(old)) return value(old);
     const Node& reader = old_graph().nodes()[n];
-    return in(old, is_low(reader) && !is_full_input(reader, old) ? DType::bf16 : DType::f32);
+    return in(old, is_low(reader) && !is_full_input(reader, old) ? low_ : DType::f32);
   }
 
   ValueId kept(ValueId old) override { return is_f32(old) ? in(old, DType::f32) : value(old); }
@@ -44,7 +45,7 @@ class Lowering final : public GraphRewrite {
       if (!is_float(dtype)) continue;
       if (dtype != DType::f32) return false;
       any = true;
-      all = all && dtype_now(input) == DType::bf16;
+      all = all && dtype_now(input) == low_;
     }
     if (node.op->precision == Precision::low) return any;
     return any && all && !rounds_for_update(node);
@@ -54,11 +55,11 @@ class Lowering final : public GraphRewrite {
   bool rounds_for_update(const Node& node) const {
     std::vector<TensorType> types = input_types(old_graph(), node);
     for (TensorType& type : types) {
-      if (type.dtype == DType::f32) type.dtype = DType::bf16;
+      if (type.dtype == DType::f32) type.dtype = low_;
     }
     const std::vector<TensorType> made = node.op->infer({types, node.attrs});
     for (size_t o = 0; o < made.size(); ++o) {
-      if (made[o].dtype == DType::bf16 && in_update_[node.outputs[o].index()]) return true;
+      if (made[o].dtype == low_ && in_update_[node.outputs[o].index()]) return true;
     }
     return false;
   }
@@ -77,12 +78,16 @@ class Lowering final : public GraphRewrite {
     return other;
   }
 
-  std::vector<ValueId> other_;   // by value of the old graph: float32 and bfloat16 are two, so one is enough
+  const DType low_;
+  std::vector<ValueId> other_;   // by value of the old graph: float32 and the low dtype are two, so one is enough
   std::vector<bool> in_update_;  // by value of the old graph
 };
 
 }  // namespace
 
-Graph in_bf16(const Graph& graph) { return Lowering(graph).run(); }
+Graph in_precision(const Graph& graph, DType low) {
+  CHECK(is_low(low), name_of(low));
+  return Lowering(graph, low).run();
+}
 
 }  // namespace troupe

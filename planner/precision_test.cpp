@@ -44,7 +44,7 @@ TEST(Precision, CastsEachValueOnceAndKeepsSumsInFloat32) {
   graph.assign(v, graph.add("sub", {v, gradients[1]}, {}, "update").front());
   graph.output("loss", loss);
 
-  const Graph low = in_bf16(graph);
+  const Graph low = in_precision(graph, DType::bf16);
   EXPECT_EQ(lines_of(low, "x"), "x: f32\nx.cast: bf16\n");
   EXPECT_EQ(lines_of(low, "up"),
             "up.weight: f32\nup.weight.cast: bf16\nup.linear: bf16\n"
@@ -59,7 +59,7 @@ TEST(Precision, CastsEachValueOnceAndKeepsSumsInFloat32) {
 
 TEST(Precision, ABiasGradientSumsBFloat16InFloat32) {
   const ModelBuilder model = bert_model(1, 4, 8, 32, 4);
-  const Graph low = in_bf16(model.graph);
+  const Graph low = in_precision(model.graph, DType::bf16);
   int sums = 0;
   for (const Node& node : low.nodes()) {
     if (node.op->name != "row_sum" || !node.path.starts_with("blocks.0.mlp.up")) continue;
@@ -75,13 +75,13 @@ TEST(Precision, AGraphWithoutSuchOpsStaysAsItIs) {
   const ValueId x = graph.source("x", DType::f64, {4, 8}, true);
   const ValueId w = graph.variable("w", DType::f64, {6, 8});
   graph.output("y", graph.add("linear", {x, w}, {}, "m").front());
-  EXPECT_EQ(in_bf16(graph).str(), graph.str());
+  EXPECT_EQ(in_precision(graph, DType::bf16).str(), graph.str());
 }
 
 // The numbers of a block in bfloat16 are those in float32 within bfloat16's precision.
 TEST(Precision, ABlockGivesNearlyTheSame) {
   const ModelBuilder model = bert_model(1, 4, 8, 32, 4);
-  const Graph low = in_bf16(model.graph);
+  const Graph low = in_precision(model.graph, DType::bf16);
   std::map<ValueId, HostTensor> given, low_given;
   for (size_t n = 0; n < model.graph.nodes().size(); ++n) {
     const Node& node = model.graph.nodes()[n];

@@ -26,11 +26,13 @@ int64_t first_nonfinite(const TensorView& view) {
   if (view.dtype == DType::f32) return first_nonfinite<float>(view);
   if (view.dtype == DType::f64) return first_nonfinite<double>(view);
   if (view.dtype == DType::bf16) return first_nonfinite<BFloat16>(view);
+  if (view.dtype == DType::f16) return first_nonfinite<Float16>(view);
   return -1;
 }
 
 double value_at(const TensorView& view, int64_t element) {
   if (view.dtype == DType::bf16) return view.as<BFloat16>()[element];
+  if (view.dtype == DType::f16) return view.as<Float16>()[element];
   return view.dtype == DType::f32 ? static_cast<double>(view.as<float>()[element]) : view.as<double>()[element];
 }
 

@@ -1,10 +1,9 @@
 #include "ops/cpu/expert_linear.h"
 
 #include <algorithm>
-#include <type_traits>
 
 #include "ops/cpu/gemm.h"
-#include "ops/cpu/gemm_bf16.h"
+#include "ops/cpu/gemm_low.h"
 
 namespace troupe::cpu {
 namespace {
@@ -12,8 +11,8 @@ namespace {
 template <typename T, typename S>
 void product(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
              int64_t ldb, S* c) {
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    gemm_bf16<S>(trans_a, trans_b, m, n, k, a, lda, b, ldb, nullptr, c, n);
+  if constexpr (LowFloat<T>) {
+    gemm_low<T, S>(trans_a, trans_b, m, n, k, a, lda, b, ldb, nullptr, c, n);
   } else {
     gemm<T>(trans_a, trans_b, m, n, k, T(1), a, lda, b, ldb, T(0), c, n);
   }
@@ -77,5 +76,6 @@ struct ExpertLinearInstances {
 template struct ExpertLinearInstances<float, float>;
 template struct ExpertLinearInstances<double, double>;
 template struct ExpertLinearInstances<BFloat16, float>;
+template struct ExpertLinearInstances<Float16, float>;
 
 }  // namespace troupe::cpu

@@ -106,7 +106,7 @@ int64_t box_offset(const int64_t* strides, const int64_t* offset, int ndim) {
 
 template <typename To, typename From>
 To convert(From x) {
-  if constexpr (std::is_same_v<From, BFloat16>) {
+  if constexpr (LowFloat<From>) {
     return convert<To>(static_cast<float>(x));
   } else if constexpr (std::is_same_v<To, uint8_t>) {
     return x != From(0) ? 1 : 0;
@@ -204,7 +204,13 @@ void arange(T* dst, T start, T step, int64_t n) {
 template <typename To, typename From>
 void cast(To* dst, const From* src, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) dst[i] = convert<To, From>(src[i]);
+  for (int64_t i = 0; i < n; ++i) {
+    if constexpr (LowFloat<To>) {
+      dst[i].bits = convert<To, From>(src[i]).bits;  // of whole structs compilers make no vectors
+    } else {
+      dst[i] = convert<To, From>(src[i]);
+    }
+  }
 }
 
 template <typename T>
@@ -217,6 +223,7 @@ struct MoveInstances {
   static constexpr auto m5 = cast<T, int64_t>;
   static constexpr auto m6 = cast<T, uint8_t>;
   static constexpr auto m7 = cast<T, BFloat16>;
+  static constexpr auto m8 = cast<T, Float16>;
 };
 template struct MoveInstances<float>;
 template struct MoveInstances<double>;
@@ -224,6 +231,7 @@ template struct MoveInstances<int32_t>;
 template struct MoveInstances<int64_t>;
 template struct MoveInstances<uint8_t>;
 template struct MoveInstances<BFloat16>;
+template struct MoveInstances<Float16>;
 
 template <typename T>
 struct NumberInstances {

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "runtime/base/bfloat16.h"
+#include "runtime/base/dtype.h"
 
 namespace troupe::cpu {
 
@@ -29,7 +29,7 @@ template <typename T>
 void add_box(T* dst, const int64_t* dst_shape, const int64_t* dst_offset, const T* src, const int64_t* src_shape,
              const int64_t* src_offset, const int64_t* extent, int ndim);
 
-// The box of `extent` at `offset` in dst = value. T: float, double, BFloat16, int32_t, int64_t, uint8_t.
+// The box of `extent` at `offset` in dst = value. T: float, double, BFloat16, Float16, int32_t, int64_t, uint8_t.
 template <typename T>
 void fill_box(T* dst, const int64_t* dst_shape, const int64_t* offset, const int64_t* extent, int ndim, T value);
 
@@ -41,7 +41,7 @@ void fill(T* dst, T value, int64_t n);
 template <typename T>
 void arange(T* dst, T start, T step, int64_t n);
 
-// Between float, double, BFloat16, int32_t, int64_t and uint8_t, which is a bool: anything but 0 becomes 1. Numbers
+// Between float, double, BFloat16, Float16, int32_t, int64_t and uint8_t, which is a bool: anything but 0 becomes 1. Numbers
 // that do not fit an integer saturate, NaN gives 0.
 template <typename To, typename From>
 void cast(To* dst, const From* src, int64_t n);

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "ops/cpu/row_sums.h"
-#include "runtime/base/bfloat16.h"
+#include "runtime/base/dtype.h"
 
 namespace troupe::cpu {
 namespace {
@@ -117,5 +117,6 @@ struct RoutingInstances {
 template struct RoutingInstances<float, float>;
 template struct RoutingInstances<double, double>;
 template struct RoutingInstances<BFloat16, float>;
+template struct RoutingInstances<Float16, float>;
 
 }  // namespace troupe::cpu

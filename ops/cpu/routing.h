@@ -27,8 +27,8 @@ struct Places {
 };
 void expert_places(int32_t* counts, int32_t* place, const int32_t* choices, const Places& of);
 
-// buffer[choice, row, place] += weight * x[row, token], zero at first; weights null: 1. T: float, double, BFloat16;
-// W: the type of weights (and of sums).
+// buffer[choice, row, place] += weight * x[row, token], zero at first; weights null: 1. T: float, double, BFloat16,
+// Float16; W: the type of weights (and of sums).
 template <typename T, typename W>
 void dispatch(T* buffer, const T* x, const W* weights, const Routing& by);
 

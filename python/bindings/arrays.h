@@ -30,15 +30,17 @@ inline nb::dlpack::dtype dlpack_of(DType dtype) {
       return nb::dtype<bool>();
     case DType::bf16:
       return {static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat), 16, 1};
+    case DType::f16:
+      return {static_cast<uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
   }
   return nb::dtype<float>();
 }
 
 inline DType dtype_of_array(const InputArray& array) {
-  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8, DType::b8}) {
+  for (DType dtype : {DType::f32, DType::f64, DType::i32, DType::i64, DType::u8, DType::b8, DType::f16}) {
     if (array.dtype() == dlpack_of(dtype)) return dtype;
   }
-  throw PlanError("an array's element type is none that tensors have: f32, f64, i32, i64, u8, bool are possible");
+  throw PlanError("an array's element type is none that tensors have: f32, f64, i32, i64, u8, bool, f16 are possible");
 }
 
 inline Shape shape_of_array(const InputArray& array) {

@@ -103,10 +103,26 @@ void save_directory(const std::string& path, const nb::dict& files) {
   directory.commit();
 }
 
+// NumPy has no bfloat16.
+nb::object widened(const NamedTensor& tensor) {
+  return new_array(DType::f32, tensor.shape, [&](std::span<std::byte> into) {
+    for (size_t i = 0; i < tensor.bytes.size() / sizeof(BFloat16); ++i) {
+      BFloat16 value;
+      std::memcpy(&value, tensor.bytes.data() + i * sizeof value, sizeof value);
+      reinterpret_cast<float*>(into.data())[i] = value;
+    }
+  });
+}
+
+// By name; bfloat16 becomes float32.
 nb::dict load_tensors(const std::string& path) {
   const SafetensorsFile file(path);
   nb::dict result;
   for (const NamedTensor& tensor : file.tensors()) {
+    if (tensor.dtype == DType::bf16) {
+      result[tensor.name.c_str()] = widened(tensor);
+      continue;
+    }
     result[tensor.name.c_str()] = new_array(tensor.dtype, tensor.shape, [&](std::span<std::byte> into) {
       if (!tensor.bytes.empty()) std::memcpy(into.data(), tensor.bytes.data(), tensor.bytes.size());
     });

@@ -13,6 +13,7 @@ float64 = "f64"
 int32 = "i32"
 int64 = "i64"
 uint8 = "u8"
+float16 = "f16"
 bool_ = "bool"
 
 _NUMPY: dict[str, np.dtype] = {
@@ -22,6 +23,7 @@ _NUMPY: dict[str, np.dtype] = {
     "i64": np.dtype(np.int64),
     "u8": np.dtype(np.uint8),
     "bool": np.dtype(np.bool_),
+    "f16": np.dtype(np.float16),
 }
 _NAMES = {dtype: name for name, dtype in _NUMPY.items()}
 

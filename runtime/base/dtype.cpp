@@ -8,7 +8,7 @@
 namespace troupe {
 namespace {
 
-constexpr std::array<std::string_view, 7> kNames = {"f32", "f64", "i32", "i64", "u8", "bool", "bf16"};
+constexpr std::array<std::string_view, 8> kNames = {"f32", "f64", "i32", "i64", "u8", "bool", "bf16", "f16"};
 
 }  // namespace
 
@@ -18,7 +18,8 @@ DType dtype_from_name(std::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {
     if (kNames[i] == name) return static_cast<DType>(i);
   }
-  throw PlanError("dtype '" + std::string(name) + "' is unknown; f32, f64, i32, i64, u8, bool or bf16 are possible");
+  throw PlanError("dtype '" + std::string(name) +
+                  "' is unknown; f32, f64, i32, i64, u8, bool, bf16 or f16 are possible");
 }
 
 }  // namespace troupe

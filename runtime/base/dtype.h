@@ -1,15 +1,18 @@
 // Element types of tensors.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
 #include "runtime/base/bfloat16.h"
+#include "runtime/base/float16.h"
 
 namespace troupe {
 
-enum class DType : uint8_t { f32, f64, i32, i64, u8, b8, bf16 };
+enum class DType : uint8_t { f32, f64, i32, i64, u8, b8, bf16, f16 };
+constexpr DType kLastDType = DType::f16;
 
 // Bytes per element. `b8` is a boolean that takes one byte (0 or 1).
 constexpr int64_t size_of(DType dtype) {
@@ -21,6 +24,7 @@ constexpr int64_t size_of(DType dtype) {
     case DType::i64:
       return 8;
     case DType::bf16:
+    case DType::f16:
       return 2;
     case DType::u8:
     case DType::b8:
@@ -29,10 +33,12 @@ constexpr int64_t size_of(DType dtype) {
   return 0;
 }
 
-constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
+// The floats of two bytes: stored so, computed with in float32.
+constexpr bool is_low(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
+constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || is_low(dtype); }
 constexpr bool is_integer(DType dtype) { return dtype == DType::i32 || dtype == DType::i64 || dtype == DType::u8; }
 
-// "f32", "f64", "i32", "i64", "u8", "bool", "bf16".
+// "f32", "f64", "i32", "i64", "u8", "bool", "bf16", "f16".
 std::string_view name_of(DType dtype);
 
 // The inverse of name_of; throws PlanError for an unknown name and lists the known ones.
@@ -64,5 +70,13 @@ template <>
 constexpr DType dtype_of<BFloat16>() {
   return DType::bf16;
 }
+template <>
+constexpr DType dtype_of<Float16>() {
+  return DType::f16;
+}
+
+// The C++ types of the dtypes that is_low holds for.
+template <class T>
+concept LowFloat = std::same_as<T, BFloat16> || std::same_as<T, Float16>;
 
 }  // namespace troupe

@@ -25,12 +25,14 @@ struct FormatDType {
   DType dtype;
   std::string_view name;
 };
-constexpr std::array<FormatDType, 6> kDTypes = {{{DType::f32, "F32"},
+constexpr std::array<FormatDType, 8> kDTypes = {{{DType::f32, "F32"},
                                                  {DType::f64, "F64"},
                                                  {DType::i32, "I32"},
                                                  {DType::i64, "I64"},
                                                  {DType::u8, "U8"},
-                                                 {DType::b8, "BOOL"}}};
+                                                 {DType::b8, "BOOL"},
+                                                 {DType::bf16, "BF16"},
+                                                 {DType::f16, "F16"}}};
 
 std::string format_name(DType dtype) {
   const auto it = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const auto& entry) { return entry.dtype == dtype; });

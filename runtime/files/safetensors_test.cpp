@@ -75,6 +75,16 @@ TEST(Safetensors, ReadsBackWhatItWrote) {
   EXPECT_EQ(file.metadata(), (SafetensorsMetadata{{"format", "pt"}, {"note", "\u20ac \"quoted\"\n"}}));
 }
 
+TEST(Safetensors, FloatsOfTwoBytesComeBack) {
+  const TestDir dir;
+  const std::vector<uint16_t> bits = {0x3f80, 0x8001, 0x7c00};
+  write_safetensors(dir / "x", {{"b", DType::bf16, {3}, bytes_of(bits)}, {"h", DType::f16, {3}, bytes_of(bits)}}, {});
+  const SafetensorsFile file(dir / "x");
+  EXPECT_EQ(file.find("b")->dtype, DType::bf16);
+  EXPECT_EQ(file.find("h")->dtype, DType::f16);
+  for (const char* name : {"b", "h"}) EXPECT_EQ(values_of<uint16_t>(*file.find(name)), bits);
+}
+
 TEST(Safetensors, AFileCanBeWithoutTensors) {
   const TestDir dir;
   write_safetensors(dir / "x", {});
@@ -103,7 +113,7 @@ TEST(Safetensors, EveryTensorIsAlignedToItsElements) {
   for (int round = 0; round < 10; ++round) {
     std::vector<NamedTensor> tensors;
     for (int64_t n = random.below(10); n > 0; --n) {
-      const auto dtype = static_cast<DType>(random.below(6));
+      const auto dtype = static_cast<DType>(random.below(static_cast<int64_t>(kLastDType) + 1));
       const int64_t size = random.below(100);
       tensors.push_back(
           {"t" + std::to_string(n), dtype, {size}, std::span(zeros).first(static_cast<size_t>(size * size_of(dtype)))});
@@ -154,8 +164,9 @@ TEST(Safetensors, SaysWhyATensorIsRefused) {
     return refusal_of_header("{\"w\":" + entry(dtype, shape, offsets) + "}");
   };
   EXPECT_EQ(refusal("F32", "[2]", "[0,8]"), "none");
-  EXPECT_EQ(refusal("BF16", "[4]", "[0,8]"),
-            "tensor 'w': dtype BF16 is not supported; F32, F64, I32, I64, U8, BOOL are");
+  EXPECT_EQ(refusal("BF16", "[4]", "[0,8]"), "none");
+  EXPECT_EQ(refusal("I16", "[4]", "[0,8]"),
+            "tensor 'w': dtype I16 is not supported; F32, F64, I32, I64, U8, BOOL, BF16, F16 are");
   EXPECT_EQ(refusal("F32", "[3]", "[0,8]"), "tensor 'w': F32 [3] does not have 8 bytes");
   EXPECT_EQ(refusal("F32", "[4294967296,4294967296]", "[0,8]"),
             "tensor 'w': F32 [4294967296,4294967296] does not have 8 bytes");

@@ -61,6 +61,7 @@ enum DType {
   u8 @4;
   b8 @5;  # a boolean in one byte, 0 or 1
   bf16 @6;
+  f16 @7;
 }
 
 enum Arena {

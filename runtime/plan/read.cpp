@@ -34,7 +34,7 @@ To enum_of(Wire value, To last, const char* what) {
   return static_cast<To>(value);
 }
 
-DType dtype_of_wire(wire::DType dtype) { return enum_of(dtype, DType::bf16, "dtype"); }
+DType dtype_of_wire(wire::DType dtype) { return enum_of(dtype, kLastDType, "dtype"); }
 
 Dims dims_of(capnp::List<int64_t>::Reader list) {
   if (list.size() > static_cast<unsigned>(kMaxRank)) {

@@ -77,7 +77,7 @@ class Validator {
   void check_register(size_t i) const {
     const PlanRegister& reg = plan_.registers[i];
     const auto where = register_place(i);
-    require_enum(reg.dtype, DType::bf16, where, "dtype");
+    require_enum(reg.dtype, kLastDType, where, "dtype");
     require_enum(reg.arena, ArenaKind::io, where, "arena");
     if (reg.producer.value != -1) require_id(reg.producer, plan_.tasks, where, "producer");
     require(reg.slot_count >= 1, where, [&] { return "it has " + number(reg.slot_count) + " credits"; });

@@ -37,7 +37,7 @@ void check_list(const Plan& plan, const char* kind, const Tensors& tensors, cons
   for (size_t i = 0; i < tensors.size(); ++i) {
     const auto& tensor = tensors[i];
     const auto where = place_in(kind, tensors, i);
-    require_enum(tensor.dtype, DType::bf16, where, "dtype");
+    require_enum(tensor.dtype, kLastDType, where, "dtype");
     require(names.insert(tensor.name).second, where, [&] { return "another has the same name"; });
     require(bytes_of(tensor.dtype, tensor.shape).has_value(), where,
             [&] { return "its shape [" + tensor.shape.str() + "] is not possible"; });

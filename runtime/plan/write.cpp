@@ -45,7 +45,7 @@ void write_ids(const Ids& ids, Make make) {
 
 wire::DType wire_of(DType dtype) { return static_cast<wire::DType>(dtype); }
 
-static_assert(static_cast<int>(wire::DType::BF16) == static_cast<int>(DType::bf16));
+static_assert(static_cast<int>(wire::DType::F16) == static_cast<int>(kLastDType));
 static_assert(static_cast<int>(wire::Arena::IO) == static_cast<int>(ArenaKind::io));
 static_assert(static_cast<int>(wire::TaskKind::SOURCE) == static_cast<int>(TaskKind::source));
 

@@ -1,4 +1,4 @@
-#include "ops/cpu/gemm_bf16.h"
+#include "ops/cpu/gemm_low.h"
 
 #include <algorithm>
 #include <compare>
@@ -73,8 +73,9 @@ constexpr int64_t kRows = 64;
 constexpr int64_t kColumns = 64;
 constexpr int64_t kDepth = 256;
 
-void widen(float* to, const BFloat16* from, int64_t rows, int64_t columns, int64_t stride) {
-  for (int64_t i = 0; i < rows; ++i) cast<float, BFloat16>(to + i * columns, from + i * stride, columns);
+template <LowFloat T>
+void widen(float* to, const T* from, int64_t rows, int64_t columns, int64_t stride) {
+  for (int64_t i = 0; i < rows; ++i) cast<float, T>(to + i * columns, from + i * stride, columns);
 }
 
 }  // namespace
@@ -84,19 +85,22 @@ bool multiplies_bf16() {
   return found;
 }
 
-template <typename C>
-void gemm_bf16(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const BFloat16* a, int64_t lda,
-               const BFloat16* b, int64_t ldb, const BFloat16* bias, C* c, int64_t ldc) {
-  if (!multiplies_bf16() || m <= 0 || n <= 0 || k <= 0) {
-    return gemm_bf16_in_float32(trans_a, trans_b, m, n, k, a, lda, b, ldb, bias, c, ldc);
+template <LowFloat T, typename C>
+void gemm_low(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
+              int64_t ldb, const T* bias, C* c, int64_t ldc) {
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (multiplies_bf16() && m > 0 && n > 0 && k > 0) {
+      const OneThread one_thread;
+      const Form form = {trans_a, trans_b, bias != nullptr, std::is_same_v<C, float>, m, n, k, lda, ldb, ldc};
+      return product_of(form).run(a, b, bias, c);
+    }
   }
-  const OneThread one_thread;
-  product_of({trans_a, trans_b, bias != nullptr, std::is_same_v<C, float>, m, n, k, lda, ldb, ldc}).run(a, b, bias, c);
+  gemm_low_in_float32(trans_a, trans_b, m, n, k, a, lda, b, ldb, bias, c, ldc);
 }
 
-template <typename C>
-void gemm_bf16_in_float32(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const BFloat16* a, int64_t lda,
-                          const BFloat16* b, int64_t ldb, const BFloat16* bias, C* c, int64_t ldc) {
+template <LowFloat T, typename C>
+void gemm_low_in_float32(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+                         const T* b, int64_t ldb, const T* bias, C* c, int64_t ldc) {
   alignas(64) float left[kRows * kDepth], right[kDepth * kColumns], sum[kRows * kColumns];
   for (int64_t i = 0; i < m; i += kRows) {
     const int64_t rows = std::min(kRows, m - i);
@@ -122,13 +126,14 @@ void gemm_bf16_in_float32(bool trans_a, bool trans_b, int64_t m, int64_t n, int6
   }
 }
 
-template void gemm_bf16<BFloat16>(bool, bool, int64_t, int64_t, int64_t, const BFloat16*, int64_t, const BFloat16*,
-                                  int64_t, const BFloat16*, BFloat16*, int64_t);
-template void gemm_bf16<float>(bool, bool, int64_t, int64_t, int64_t, const BFloat16*, int64_t, const BFloat16*,
-                               int64_t, const BFloat16*, float*, int64_t);
-template void gemm_bf16_in_float32<BFloat16>(bool, bool, int64_t, int64_t, int64_t, const BFloat16*, int64_t,
-                                             const BFloat16*, int64_t, const BFloat16*, BFloat16*, int64_t);
-template void gemm_bf16_in_float32<float>(bool, bool, int64_t, int64_t, int64_t, const BFloat16*, int64_t,
-                                          const BFloat16*, int64_t, const BFloat16*, float*, int64_t);
+template <LowFloat T>
+struct GemmInstances {
+  static constexpr auto g0 = gemm_low<T, T>;
+  static constexpr auto g1 = gemm_low<T, float>;
+  static constexpr auto g2 = gemm_low_in_float32<T, T>;
+  static constexpr auto g3 = gemm_low_in_float32<T, float>;
+};
+template struct GemmInstances<BFloat16>;
+template struct GemmInstances<Float16>;
 
 }  // namespace troupe::cpu
