@@ -4,6 +4,7 @@
 
 #include "planner/boxing_price.h"
 #include "planner/min_sum.h"
+#include "planner/op_seconds.h"
 #include "planner/pins.h"
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
@@ -158,7 +159,7 @@ class AxisProblem {
     problem_.add_variable(std::move(unary));
   }
 
-  // Time of one step's firings on one device: the work or the memory traffic, whichever takes longer.
+  // Time of one step's firings on one device.
   double compute_seconds(const ProgramNode& node, const Signature& signature) const {
     double bytes = 0;
     std::vector<TensorType> local = program_.input_types(node);
@@ -174,11 +175,7 @@ class AxisProblem {
     }
     // Variables cost no time by themselves, but of two equal plans the one that stores less is better.
     if (node.kind == NodeKind::variable) return 1e-3 * bytes / profile_.memory_bytes_per_s;
-    double seconds = bytes / profile_.memory_bytes_per_s;
-    if (node.op->flops != nullptr) {
-      seconds = std::max(seconds, node.op->flops({local, node.attrs}) / profile_.matmul_flops_per_s);
-    }
-    return seconds * firings(node.rate);
+    return op_seconds(*node.op, {local, node.attrs}, bytes, profile_) * firings(node.rate);
   }
 
   void count_readers() {

@@ -7,6 +7,7 @@
 #include "ops/accumulate.h"
 #include "ops/pull.h"
 #include "planner/boxing_price.h"
+#include "planner/op_seconds.h"
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
 
@@ -330,7 +331,7 @@ class ShardStage {
     return here.op->scratch_bytes({inputs, here.attrs});
   }
 
-  // Of one firing: the work or the memory traffic, whichever takes longer.
+  // Of one firing.
   double seconds(const ClassTask& task, size_t c) const {
     const ProgramNode& here = node(task.node);
     if (here.kind == NodeKind::boxing) {
@@ -342,11 +343,7 @@ class ShardStage {
     int64_t bytes = 0;
     for (const TensorType& type : inputs) bytes += type.shape.elements() * size_of(type.dtype);
     for (const TensorType& type : local_types(task.outputs, c)) bytes += type.shape.elements() * size_of(type.dtype);
-    double seconds = static_cast<double>(bytes) / profile_.memory_bytes_per_s;
-    if (here.op->flops != nullptr) {
-      seconds = std::max(seconds, here.op->flops({inputs, here.attrs}) / profile_.matmul_flops_per_s);
-    }
-    return seconds + profile_.firing_s;
+    return op_seconds(*here.op, {inputs, here.attrs}, static_cast<double>(bytes), profile_) + profile_.firing_s;
   }
 
   // Whether parts of a sum are added, and do not stay apart.

@@ -47,6 +47,7 @@ Topology Topology::hosts(int devices, int per_host) {
 Profile Profile::h200() {
   Profile profile;
   profile.matmul_flops_per_s = 395e12;
+  profile.low_matmul_flops_per_s = 791e12;
   profile.memory_bytes_per_s = 4.3e12;
   profile.firing_s = 3e-6;
   profile.cores = 0;

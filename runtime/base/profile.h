@@ -42,12 +42,13 @@ struct Topology {
 };
 
 struct Profile {
-  double matmul_flops_per_s = 130e9;  // one CPU device, float32
-  double memory_bytes_per_s = 12e9;   // one CPU device, streaming
-  double firing_s = 1e-6;             // cost of one firing that does nothing
-  int cores = 2;                      // executors that run at the same time; 0: one per device
-  // One H200: dense TF32 products at 80 % of 494 TFLOP/s, copies at 90 % of 4.8 TB/s (NVIDIA's data sheet, and the shares
-  // of it that well-tuned kernels reach).
+  double matmul_flops_per_s = 130e9;      // one CPU device, float32
+  double low_matmul_flops_per_s = 260e9;  // the same of bf16 and f16: AVX512-BF16 does two products for one of float32
+  double memory_bytes_per_s = 12e9;       // one CPU device, streaming
+  double firing_s = 1e-6;                 // cost of one firing that does nothing
+  int cores = 2;                          // executors that run at the same time; 0: one per device
+  // One H200: dense products at 80 % of 494 TFLOP/s in TF32, which stands for float32, and of 989 TFLOP/s in bf16 and
+  // f16; copies at 90 % of 4.8 TB/s (NVIDIA's data sheet, and the shares of it that well-tuned kernels reach).
   static Profile h200();
   bool operator==(const Profile&) const = default;
 };
