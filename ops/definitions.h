@@ -155,6 +155,8 @@ OpDef row_sum_squares();
 OpDef tree_sum();
 OpDef global_norm_scale();
 OpDef is_finite();
+// loss_scale.cpp
+OpDef loss_scale_update();
 // sgd.cpp
 OpDef sgd();
 // adamw.cpp

@@ -34,7 +34,7 @@ std::vector<ValueId> GradientBuilder::add_all(std::string_view op, const std::ve
   return graph_.add(op, inputs, attrs, graph_.node(node_).path + ".grad", graph_.node(node_).line);
 }
 
-std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>& wrt) {
+std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>& wrt, ValueId seed) {
   const Value& loss = value(scalar);
   if (loss.type.shape.rank() != 0 || !is_float(loss.type.dtype)) {
     const Node& producer = node(loss.producer);
@@ -61,11 +61,13 @@ std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>
   };
 
   set_origin(loss.producer);
-  contributions[scalar.index()] = {
-      add("fill", {},
-          {{"value", 1.0}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(loss.type.dtype))}},
-          value(scalar).name + ".grad", node(loss.producer).line)
-          .front()};
+  if (!seed.valid()) {
+    const Attrs one = {
+        {"value", 1.0}, {"shape", std::vector<int64_t>{}}, {"dtype", std::string(name_of(loss.type.dtype))}};
+    seed = add("fill", {}, one, value(scalar).name + ".grad", node(loss.producer).line).front();
+  }
+  CHECK(value(seed).type == loss.type, value(seed).type.str(), loss.type.str());
+  contributions[scalar.index()] = {seed};
 
   for (size_t n = forward_nodes; n-- > 0;) {
     const NodeId id(static_cast<int64_t>(n));
@@ -95,7 +97,7 @@ std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>
       if (!inputs[i].valid() || !needed[i]) continue;
       const ValueId input = nodes_[n].inputs[i];
       const DType dtype = value(input).type.dtype;
-      // A sum over rows of bfloat16 is float32.
+      // A sum over rows of a low dtype is float32.
       if (value(inputs[i]).type.dtype != dtype) inputs[i] = builder.add("cast", {inputs[i]}, dtype_attrs(dtype));
       CHECK(value(inputs[i]).type == value(input).type, nodes_[n].text, value(inputs[i]).type.str(),
             value(input).type.str());

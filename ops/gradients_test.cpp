@@ -108,6 +108,7 @@ TEST(Gradients, EveryOpWithFloatOutputsHasOneOrIsMadeByThem) {
                            "tree_sum",
                            "global_norm_scale",
                            "is_finite",
+                           "loss_scale_update",
                            "sgd",
                            "adamw",
                            "apply_update",
@@ -138,6 +139,22 @@ TEST(Gradients, OfSeveralUsesAreAddedInGraphOrder) {
   EXPECT_EQ(total.op->name, "add_n");
   EXPECT_EQ(graph.node(graph.value(total.inputs[0]).producer).origin, graph.value(first).producer);
   EXPECT_EQ(graph.node(graph.value(total.inputs[1]).producer).origin, graph.value(second).producer);
+}
+
+TEST(Gradients, GrowWithTheirSeed) {
+  Graph graph;
+  const ValueId x = graph.source("x", DType::f64, {}, false);
+  const ValueId seed = graph.source("seed", DType::f64, {}, false);
+  const ValueId loss = graph.add("square", {x}).front();
+  const std::vector<ValueId> found = {graph.gradients(loss, {x}).front(), graph.gradients(loss, {x}, seed).front()};
+  std::map<ValueId, HostTensor> given;
+  for (ValueId source : {x, seed}) {
+    given.emplace(source, HostTensor(TensorType{DType::f64, {}}));
+    given.at(source).set_numbers(std::vector{source == x ? 3.0 : 8.0});
+  }
+  const std::vector<HostTensor> gradients = interpret(graph, given, found);
+  EXPECT_EQ(gradients[0].numbers()[0], 6);
+  EXPECT_EQ(gradients[1].numbers()[0], 48);
 }
 
 TEST(Gradients, OfAValueThatTheLossDoesNotDependOnIsInvalid) {

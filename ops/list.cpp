@@ -127,6 +127,7 @@ std::vector<OpDef> make_list() {
       define::tree_sum(),
       define::global_norm_scale(),
       define::is_finite(),
+      define::loss_scale_update(),
       define::sgd(),
       define::adamw(),
       define::apply_update(),

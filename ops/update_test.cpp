@@ -208,6 +208,32 @@ TEST(GlobalNorm, IsThatOfTorch) {
   EXPECT_TRUE(std::isnan(scale(std::nan(""))));
 }
 
+// (scale, good steps) after a step with this loss and norm.
+std::pair<double, double> next_scale(double scale, int64_t good_steps, double loss, double norm) {
+  const Attrs attrs = {{"growth", 4.0}, {"backoff", 0.5}, {"interval", int64_t{3}}, {"floor", 2.0}};
+  const HostTensor inputs[] = {number(scale, DType::f32), number(static_cast<double>(good_steps), DType::i64),
+                               number(loss, DType::f32), number(norm, DType::f32)};
+  const std::vector<HostTensor> state = run_op(*find_op("loss_scale_update"), attrs, inputs);
+  return {first(state[0]), first(state[1])};
+}
+
+TEST(LossScale, GrowsAfterSoManyFiniteStepsInARow) {
+  EXPECT_EQ(next_scale(16, 0, 1, 1), std::pair(16.0, 1.0));
+  EXPECT_EQ(next_scale(16, 1, 1, 1), std::pair(16.0, 2.0));
+  EXPECT_EQ(next_scale(16, 2, 1, 1), std::pair(64.0, 0.0));
+}
+
+TEST(LossScale, BacksOffDownToItsFloor) {
+  EXPECT_EQ(next_scale(16, 2, 1, INFINITY), std::pair(8.0, 0.0));
+  EXPECT_EQ(next_scale(3, 1, 1, NAN), std::pair(2.0, 0.0));
+  EXPECT_EQ(next_scale(2, 1, 1, NAN), std::pair(2.0, 0.0));
+}
+
+TEST(LossScale, StaysWhereTheLossIsNotFiniteOrItWouldBeInfinite) {
+  EXPECT_EQ(next_scale(16, 2, NAN, NAN), std::pair(16.0, 2.0));
+  EXPECT_EQ(next_scale(0x1p127, 2, 1, 1), std::pair(0x1p127, 0.0));
+}
+
 TEST(IsFinite, IsFalseForInfinityAndNan) {
   const auto finite = [](double a, double b) {
     const HostTensor inputs[] = {number(a), number(b, DType::f32)};

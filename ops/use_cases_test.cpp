@@ -70,6 +70,8 @@ void add_norms(std::vector<UseCase>& cases) {
   cases.push_back({"tree_sum", {real({7})}});
   cases.push_back({"global_norm_scale", {between({}, 2, 5)}, {{"max_norm", 1.0}}});
   cases.push_back({"is_finite", {real({}), real({})}});
+  const Attrs scaling = {{"growth", 2.0}, {"backoff", 0.5}, {"interval", int64_t{3}}, {"floor", 1.0}};
+  cases.push_back({"loss_scale_update", {positive({}), ids({}, 5), real({}), real({})}, scaling});
 }
 
 void add_attention(std::vector<UseCase>& cases) {

@@ -21,6 +21,7 @@ class PlaceStage {
       if (chunks_[n] == kNowhere) chunks_[n] = chunk_for(graph_.nodes()[n]);
     }
     place_by_readers();
+    place_updates();
     for (const Node& node : graph_.nodes()) check(node);
     return chunks_;
   }
@@ -47,6 +48,7 @@ class PlaceStage {
         return of(node.inputs[static_cast<size_t>(input)]);
       }
     }
+    if (!node.op->updates.empty()) return kNowhere;
     int last = kNowhere;
     int last_variable = kNowhere;
     for (ValueId input : node.inputs) {
@@ -56,15 +58,32 @@ class PlaceStage {
     return last != kNowhere ? last : last_variable;
   }
 
+  // Updates of variables that are nowhere yet wait for these, and variables that nothing else reads for the updates.
   void place_by_readers() {
     std::vector<int> first(chunks_.size(), kNowhere);
     for (size_t n = chunks_.size(); n-- > 0;) {
-      if (chunks_[n] == kNowhere) chunks_[n] = std::max(first[n], 0);
+      const OpDef& op = *graph_.nodes()[n].op;
+      if (chunks_[n] == kNowhere && !op.updates.empty()) continue;
+      if (chunks_[n] == kNowhere) chunks_[n] = op.name == "variable" ? first[n] : std::max(first[n], 0);
+      if (chunks_[n] == kNowhere) continue;
       for (ValueId input : graph_.nodes()[n].inputs) {
         int& earliest = first[graph_.value(input).producer.index()];
         earliest = earliest == kNowhere ? chunks_[n] : std::min(earliest, chunks_[n]);
       }
     }
+  }
+
+  void place_updates() {
+    for (size_t n = 0; n < chunks_.size(); ++n) {
+      const Node& node = graph_.nodes()[n];
+      if (node.op->updates.empty()) continue;
+      if (chunks_[n] == kNowhere) chunks_[n] = std::max(chunk_for(node), 0);
+      for (ValueId input : node.inputs) {
+        int& chunk = chunks_[graph_.value(input).producer.index()];
+        if (chunk == kNowhere) chunk = chunks_[n];
+      }
+    }
+    for (int& chunk : chunks_) chunk = std::max(chunk, 0);
   }
 
   void check(const Node& node) const {

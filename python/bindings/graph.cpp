@@ -73,7 +73,8 @@ nb::tuple tuple_of(const Dims& dims) { return nb::tuple(nb::cast(dims.vector()))
 
 void bind_graph(nb::module_& module) {
   module.def("ops", &list_of_ops, "Every op: (name, operands, outputs, what it computes).");
-  module.def("precisions", &precisions, "Every op and what it does in a step in bf16: (name, full, follow or low).");
+  module.def("precisions", &precisions,
+             "Every op and what it does in a step in bf16 or f16: (name, full, follow or low).");
   nb::class_<Graph>(module, "Graph", "The logical program.")
       .def(nb::init<>())
       .def("add", [](Graph& graph, const std::string& op, const std::vector<int64_t>& inputs, const nb::dict& attrs,
@@ -95,10 +96,12 @@ void bind_graph(nb::module_& module) {
                      const std::string& pattern, const std::string& file,
                      int line) { graph.pin({ValueId(value), axis, sbp_from_text(sbp), {file, line}, pattern}); })
       .def("set_role", [](Graph& graph, const std::string& role) { graph.set_role(role_of(role)); })
-      .def("gradients",
-           [](Graph& graph, int64_t scalar, const std::vector<int64_t>& wrt) {
-             return numbers(graph.gradients(ValueId(scalar), ids(wrt)));
-           })
+      .def(
+          "gradients",
+          [](Graph& graph, int64_t scalar, const std::vector<int64_t>& wrt, int64_t seed) {
+            return numbers(graph.gradients(ValueId(scalar), ids(wrt), ValueId(seed)));
+          },
+          nb::arg(), nb::arg(), nb::arg() = ValueId().value)
       .def("type",
            [](const Graph& graph, int64_t value) {
              const TensorType& type = graph.value(ValueId(value)).type;

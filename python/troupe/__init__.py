@@ -17,12 +17,13 @@ planner compiles it into a static graph of actors.
 from troupe import data, functional, log, nn, ops, optim, recipes
 from troupe._troupe import FaultError, PlanError
 from troupe.compiled import compile
-from troupe.dtypes import float32, float64, int32, int64, uint8
+from troupe.dtypes import float16, float32, float64, int32, int64, uint8
 from troupe.evaluation import evaluate
 from troupe.generation import generate
 from troupe.layout import B, P, S
 from troupe.layouts import pin, to_layout
 from troupe.loop import train
+from troupe.loss_scale import LossScale
 from troupe.mesh import mesh, parse_mesh
 from troupe.metrics import Metrics
 from troupe.nn.parameter import manual_seed
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "B",
     "FaultError",
+    "LossScale",
     "Metrics",
     "P",
     "Plan",
@@ -47,6 +49,7 @@ __all__ = [
     "compile",
     "data",
     "evaluate",
+    "float16",
     "float32",
     "float64",
     "functional",

@@ -17,7 +17,8 @@ from troupe.trace import record
 
 @dataclass(frozen=True)
 class Term:
-    """sum / weight, where the weight is a tensor to be added up or a number known beforehand."""
+    """sum / weight, where the weight is a tensor to be added up or a number known beforehand; of a tensor, known_weight
+    says how large it can be."""
 
     sum: Tensor
     weight: Tensor | None
@@ -76,7 +77,9 @@ def _split(value: Tensor, cut: Cut) -> list[Term]:
             of = Tensor(trace, counted[0])
             ranks = cut.ranks if _from_batch(of) else 1  # a batch's elements are those of a round
             return [Term(inputs[0], None, of.numel() * cut.pieces / ranks)]
-        return [Term(inputs[0], inputs[1], 0.0)]
+        sum_op, summed, _ = trace.graph.producer(inputs[0].id)
+        most = Tensor(trace, summed[0]).numel() * cut.pieces / cut.ranks if sum_op == "reduce_sum" else cut.pieces
+        return [Term(inputs[0], inputs[1], most)]
     if op in ("add", "sub"):
         right = _split(inputs[1], cut)
         return _split(inputs[0], cut) + (right if op == "add" else _scaled(right, -1.0))

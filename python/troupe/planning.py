@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pieces", type=int, help="pieces of a step per data-parallel device (default: 4 per stage)"
     )
     parser.add_argument("--seq", type=int, help="tokens per sequence (default: the model's)")
+    parser.add_argument("--precision", default="f32", help="f32, bf16 or f16")
     parser.add_argument("--memory", default="0", help="of a device, such as 141GB; a larger plan is refused")
     parser.add_argument("--gpus-per-host", type=int, default=8, metavar="N", help="0 plans for CPU devices")
     parser.add_argument("--stage", help="print the text of one stage of planning, such as deduce")
@@ -91,5 +92,6 @@ def dry_plan(arguments: argparse.Namespace, mesh_text: str, recipe_text: str) ->
         recipe=recipe,
         pieces_per_shard=pieces,
         clip_grad_norm=1.0,
+        precision=arguments.precision,
     )
     return step.dry_plan(published.fields, arguments.batch or ranks * pieces, arguments.gpus_per_host)

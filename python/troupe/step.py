@@ -15,6 +15,7 @@ from troupe.batch import Fields, as_arrays, fields_of, rows_of, tokens_of
 from troupe.data.source import Data, SingleBatches, as_data
 from troupe.interrupt import CtrlC
 from troupe.layouts import Layouts, resolve, rules_of
+from troupe.loss_scale import LossScale
 from troupe.means import Cut
 from troupe.mesh import Mesh, mesh as make_mesh
 from troupe.metrics import Metrics
@@ -40,8 +41,10 @@ class TrainStep:
     global norm of the gradients. reduction: "canonical" adds the shards' gradients along one fixed tree; "fast" lets each
     device add all its pieces in one sum, which holds one accumulator instead of several, and rounds otherwise on another
     number of data-parallel devices. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing). precision:
-    "f32", or "bf16": ops of the forward and backward pass compute on bfloat16 as `precision_table` says; parameters,
-    their gradients, the optimizer and everything that is fetched stay float32.
+    "f32", or "bf16" or "f16": ops of the forward and backward pass compute on bfloat16 or float16 as `precision_table`
+    says; parameters, their gradients, the optimizer and everything that is fetched stay float32. loss_scale: with "f16",
+    how the loss is scaled; a step whose gradients alone are not finite then changes nothing but the scale, and becomes
+    a case for on_nonfinite when the scale cannot shrink further.
 
     Raises PlanError for what does not fit together.
     """
@@ -62,11 +65,14 @@ class TrainStep:
         reduction: str = "canonical",
         on_nonfinite: str = "stop",
         precision: str = "f32",
+        loss_scale: LossScale | None = None,
     ):
         if reduction not in ("canonical", "fast"):
             raise PlanError(f"reduction={reduction!r}; 'canonical' and 'fast' are possible")
-        if precision not in ("f32", "bf16"):
-            raise PlanError(f"precision={precision!r}; 'f32' and 'bf16' are possible")
+        if precision not in ("f32", "bf16", "f16"):
+            raise PlanError(f"precision={precision!r}; 'f32', 'bf16' and 'f16' are possible")
+        if loss_scale is not None and precision != "f16":
+            raise PlanError(f"loss_scale goes with precision='f16'; the gradients of {precision!r} need none")
         if on_nonfinite not in ("stop", "skip"):
             raise PlanError(f"on_nonfinite={on_nonfinite!r}; 'stop' and 'skip' are possible")
         if pieces_per_shard < 1 or (batch_shards is not None and batch_shards < 1):
@@ -100,6 +106,7 @@ class TrainStep:
         self.clip_grad_norm = clip_grad_norm
         self.seed = seed
         self.on_nonfinite = on_nonfinite
+        self.loss_scale = (loss_scale or LossScale()) if precision == "f16" else None
         self.decision = decision
         self._options = CompileOptions(self.data_axes, *cut, precision)
         names = [name for name, _ in model.named_variables()]
@@ -120,8 +127,12 @@ class TrainStep:
                 self._state = self._session.saved
             self._plans, self._current = {}, None
             self._session = Session(self.model, self.mesh, self.seed, self.decision)
-            self._session.set_initial(self._state)
+            self._session.set_initial(self._initial(self._state))
         return self._session
+
+    def _initial(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The variables that do not begin at zero, with `state` on top."""
+        return {**(self.loss_scale.state() if self.loss_scale is not None else {}), **state}
 
     def plan(self, data: Any) -> Plan:
         """The plan for batches like those of `data` (data, or one batch), to look at. Nothing runs."""
@@ -162,7 +173,9 @@ class TrainStep:
         cut = Cut(self.batch_shards * self.pieces_per_shard, ranks)
         pin_outputs(forward.trace, self.decision.outputs)
         pin_sources(forward, self.decision.sources)
-        return record_training(forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm)
+        return record_training(
+            forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm, self.loss_scale
+        )
 
     def _key(self, fields: Fields, rows: int) -> Any:
         """All that a plan depends on and that can change between steps."""
@@ -209,8 +222,8 @@ class TrainStep:
         """Runs the next step on its batch of `data`; None when the data has ended. With `read_ahead` the batch after it
         is taken from the data meanwhile.
 
-        Raises FaultError when the loss or a gradient is not finite and on_nonfinite is "stop": nothing was changed, and
-        the error names the first tensor that was not.
+        Raises FaultError when the loss or a gradient is not finite, no smaller loss scale may help and on_nonfinite is
+        "stop": nothing was changed, and the error names the first tensor that was not.
         """
         plan = self._loaded(data.fields, data.batch_rows)
         if self._current is None or self._current[0] is not plan or self._current[1] is not data:
@@ -225,14 +238,14 @@ class TrainStep:
         plan.wait()
         values = plan.fetch()
         seconds = time.perf_counter() - began
-        if float(values.pop("ok")) == 0:
-            self._not_finite(plan)
+        if float(values["ok"]) == 0:
+            self._not_finite(plan, values)
         metrics = Metrics(self.steps, seconds, tokens_of(data.fields, data.batch_rows), values)
         self.steps += 1
         return metrics
 
-    def _not_finite(self, plan: LoadedPlan) -> None:
-        if self.on_nonfinite == "skip":
+    def _not_finite(self, plan: LoadedPlan, values: Mapping[str, np.ndarray]) -> None:
+        if self.on_nonfinite == "skip" or (self.loss_scale is not None and self.loss_scale.can_shrink(values)):
             return
         first = plan.first_nonfinite(self.steps)
         raise FaultError(
@@ -274,7 +287,7 @@ class TrainStep:
         self.model.load_state_dict(tensors)
         self.steps, self._state = state["step"], optimizer
         if self._session is not None and not self._session.closed:
-            self._session.set_initial(optimizer)
+            self._session.set_initial(self._initial(optimizer))
             self._current = None
 
     def close(self) -> None:

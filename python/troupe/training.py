@@ -13,6 +13,7 @@ from troupe.batch import Fields
 from troupe.buffers import record_buffers
 from troupe.layout import B, S
 from troupe.layouts import Rule
+from troupe.loss_scale import LossScale, Scaling
 from troupe.means import Cut, mean_of, terms_of, total_weight
 from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
@@ -25,7 +26,7 @@ from troupe.watching import record_watches
 Loss = Callable[[Module, Mapping[str, Tensor]], Any]
 Pins = Mapping[str, Mapping[str, Rule]]
 
-RESERVED = ("loss", "grad_norm", "lr", "ok", "step")
+RESERVED = ("loss", "grad_norm", "lr", "ok", "loss_scale", "step")
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,16 @@ def pin_sources(forward: Forward, rules: Sequence[Rule]) -> None:
 
 
 def record_training(
-    forward: Forward, model: Module, optimizer: Optimizer, cut: Cut, pins: Pins, clip_grad_norm: float | None
+    forward: Forward,
+    model: Module,
+    optimizer: Optimizer,
+    cut: Cut,
+    pins: Pins,
+    clip_grad_norm: float | None,
+    loss_scale: LossScale | None = None,
 ) -> Trace:
-    """Adds gradients, the update of all parameters, and the outputs "loss", "grad_norm", "lr", "ok"."""
+    """Adds gradients, the update of all parameters, and the outputs "loss", "grad_norm", "lr", "ok" and, with a
+    loss_scale, "loss_scale"."""
     trace = forward.trace
     parameters: dict[str, Parameter] = dict(model.named_parameters())
     used = trace.parameters
@@ -112,17 +120,22 @@ def record_training(
         terms = terms_of(forward.loss, cut, "the loss")
         metrics = {name: terms_of(value, cut, f"metric '{name}'") for name, value in forward.metrics.items()}
         watches = record_watches(trace, cut)
-    gradients = [trace.graph.gradients(term.sum.id, [used[name].id for name in trained]) for term in terms]
+        scaling = Scaling(trace, loss_scale) if loss_scale is not None else None
+        seeds = [(scaling.seed(term).id,) if scaling is not None else () for term in terms]
+    wrt = [used[name].id for name in trained]
+    gradients = [trace.graph.gradients(term.sum.id, wrt, *seed) for term, seed in zip(terms, seeds, strict=True)]
     trace.graph.set_role("update")
     with trace.recording("optimizer"):
         scales = [record("rdiv_scalar", total_weight(term), value=1.0) for term in terms]
         total: dict[str, Tensor] = {}
         for index, name in enumerate(trained):
-            parts = [
-                (Tensor(trace, found[index]), scale)
-                for found, scale in zip(gradients, scales, strict=True)
-                if found[index] >= 0
-            ]
+            parts = []
+            for term, found, scale in zip(terms, gradients, scales, strict=True):
+                if found[index] < 0:
+                    continue
+                gradient = Tensor(trace, found[index])
+                with trace.within(f"optimizer.unscaled.{name}"):
+                    parts.append((scaling.unscaled(gradient, term) if scaling is not None else gradient, scale))
             if len(scales) == 1 and parts:
                 total[name] = parts[0][0]
             elif parts:
@@ -130,10 +143,11 @@ def record_training(
                 total[name] = scaled[0] if len(scaled) == 1 else record("add_n", *scaled)
         if not total:
             raise PlanError("nothing can be trained: the loss does not depend on any parameter")
-        ok = _record_update(
+        mean = mean_of(terms)
+        norm, ok = _record_update(
             trace,
             forward.loss,
-            mean_of(terms),
+            mean,
             total,
             scales[0] if len(scales) == 1 else None,
             parameters,
@@ -141,6 +155,8 @@ def record_training(
             pins,
             clip_grad_norm,
         )
+        if scaling is not None:
+            scaling.record_update(mean, norm)
         record_buffers(trace, cut.pieces, ok)
         for name, metric in metrics.items():
             trace.graph.output(name, mean_of(metric).id)
@@ -159,8 +175,9 @@ def _record_update(
     optimizer: Optimizer,
     pins: Pins,
     clip_grad_norm: float | None,
-) -> Tensor:
-    """Gradients count times `scale`; None: they are means already. Returns "ok"."""
+) -> tuple[Tensor, Tensor]:
+    """Gradients count times `scale`; None: they are means already. Returns their global norm before it is clipped, and
+    "ok"."""
     squares = []
     for name, gradient in gradients.items():
         with trace.within(f"optimizer.norm.{name}"):
@@ -199,7 +216,7 @@ def _record_update(
     trace.graph.assign(steps.id, (steps + ok.long()).id)
     for name, value in (("loss", mean), ("grad_norm", norm), ("lr", rates[0]), ("ok", ok)):
         trace.graph.output(name, value.id)
-    return ok
+    return norm, ok
 
 
 def record_evaluation(forward: Forward, cut: Cut, pins: Pins) -> Trace:

@@ -12,7 +12,7 @@ def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("env", "plan", "checkpoint"))
+    assert all(command in shown for command in ("env", "plan", "precision", "checkpoint"))
 
 
 def test_env_shows_what_was_found(capsys):
@@ -28,6 +28,16 @@ def test_a_checkpoint_is_listed(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "step 1" in shown and "up.weight" in shown and "optimizer.m.up.weight" in shown
     assert main(["checkpoint", str(tmp_path)]) == 1
+
+
+def test_precision_lists_what_ops_compute_on(capsys):
+    assert main(["precision", "f16"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == tr.precision_table("f16") + "\n"
+    assert main(["precision"]) == 0
+    assert capsys.readouterr().out == shown.replace("f16", "bf16")
+    assert main(["precision", "f8"]) == 1
+    assert "'bf16' and 'f16' have" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_plan(tmp_path, capsys):

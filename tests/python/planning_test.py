@@ -45,6 +45,17 @@ def test_a_network_on_images_is_planned_with_statistics_across_devices():
     assert done.returncode == 1 and "reads no sequences" in done.stderr
 
 
+def test_steps_in_bfloat16_are_priced_as_such():
+    seconds = {}
+    for precision in ("f32", "bf16", "f16"):
+        done = plan("gpt2-124m", "--batch", "8", "--pieces", "1", "--precision", precision, "--json")
+        assert done.returncode == 0, done.stderr
+        seconds[precision] = json.loads(done.stdout)["predicted_step_s"]
+    # Products take half the time and most activations half the bytes; the update stays float32.
+    assert abs(seconds["f16"] / seconds["bf16"] - 1) < 0.02
+    assert 0.4 < seconds["bf16"] / seconds["f32"] < 0.8
+
+
 def test_a_stage_of_planning_can_be_read():
     done = plan("gpt2-124m", "--mesh", "dp=2", "--stage", "deduce")
     assert "linear 'blocks.0.mlp.up.linear': dp S(0), B, B -> S(0)" in done.stdout
