@@ -1,4 +1,5 @@
-"""The GPT-mini in Troupe: tokens/s of training on two CPU devices, data-parallel, in float32 or bfloat16. See peer_gpt_mini.py."""
+"""The GPT-mini in Troupe: tokens/s of training on two CPU devices, data-parallel, in any precision. See
+peer_gpt_mini.py."""
 
 import sys
 import time
@@ -31,7 +32,7 @@ def make_step(mesh: str, precision: str) -> tr.TrainStep:
 def main() -> None:
     options = protocol.parser(__doc__)
     options.add_argument("--mesh", default="dp=2")
-    options.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    options.add_argument("--precision", choices=["f32", "bf16", "f16"], default="f32")
     options = options.parse_args()
     step = make_step(options.mesh, options.precision)
     random = np.random.default_rng(0)

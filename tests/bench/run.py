@@ -63,6 +63,27 @@ class Side:
             self.process.kill()
 
 
+def alternate(ours: Side, theirs: Side, rounds: int, names: tuple[str, str]) -> list[tuple[float, float]]:
+    """Tokens/s of both sides, block by block; whoever goes first in one round goes second in the next."""
+    pairs = []
+    for i in range(rounds):
+        if i % 2:
+            second = theirs.block()
+            pairs.append((ours.block(), second))
+        else:
+            pairs.append((ours.block(), theirs.block()))
+        first, second = pairs[-1]
+        print(f"round {i}: {names[0]} {first:.0f}, {names[1]} {second:.0f}, ratio {first / second:.2f}")
+    return pairs
+
+
+def spread(pairs: list[tuple[float, float]]) -> tuple[float, list[float], str]:
+    """The median of the pairs' ratios, all of them, and both in words."""
+    ratios = sorted(a / b for a, b in pairs)
+    ratio = statistics.median(ratios)
+    return ratio, ratios, f"{ratio:.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds)"
+
+
 def best_peer(python: str, limit_s: float, blocks: int) -> str:
     """The name of PyTorch's fastest setting."""
     found = {}
@@ -92,20 +113,12 @@ def main() -> None:
     name = best_peer(options.peer_python, options.limit, blocks=3)
     peer = Side([options.peer_python, "peer_gpt_mini.py", *PEERS[name]], options.limit)
     ours = Side([sys.executable, options.ours], options.limit)
-    pairs = []
-    for i in range(options.rounds):
-        if i % 2:  # whoever goes first in one round goes second in the next
-            theirs = peer.block()
-            pairs.append((ours.block(), theirs))
-        else:
-            pairs.append((ours.block(), peer.block()))
-        print(f"round {i}: Troupe {pairs[-1][0]:.0f}, PyTorch {pairs[-1][1]:.0f}, ratio {pairs[-1][0] / pairs[-1][1]:.2f}")
+    pairs = alternate(ours, peer, options.rounds, ("Troupe", "PyTorch"))
     peer.close()
     ours.close()
-    ratios = sorted(a / b for a, b in pairs)
-    ratio = statistics.median(ratios)
+    ratio, ratios, words = spread(pairs)
     print(f"PyTorch {peer.about.get('torch')} at its fastest: {name}")
-    print(f"Troupe / PyTorch: {ratio:.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds)")
+    print(f"Troupe / PyTorch: {words}")
     print(json.dumps({"ratio": ratio, "ratios": ratios, "tokens_per_s": [a for a, _ in pairs],
                       "peer_tokens_per_s": [b for _, b in pairs], "peer": name, "torch": peer.about.get("torch")}))
 
