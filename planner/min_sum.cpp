@@ -81,12 +81,39 @@ std::vector<int> MinSum::solve() const {
   return found;
 }
 
-MinSum::Choices MinSum::useful_choices() const {
-  Choices useful;
+bool MinSum::is_possible(const Choices& useful, int v, int choice) const {
+  if (unary_[static_cast<size_t>(v)][static_cast<size_t>(choice)] >= kImpossible) return false;
+  return std::all_of(pairs_of_[static_cast<size_t>(v)].begin(), pairs_of_[static_cast<size_t>(v)].end(), [&](int p) {
+    const Pair& pair = pairs_[static_cast<size_t>(p)];
+    const std::vector<int>& partners = useful[static_cast<size_t>(pair.u == v ? pair.v : pair.u)];
+    return std::any_of(partners.begin(), partners.end(), [&](int y) {
+      const int entry = pair.u == v ? choice * choices(pair.v) + y : y * choices(pair.v) + choice;
+      return pair.table[static_cast<size_t>(entry)] < kImpossible;
+    });
+  });
+}
+
+MinSum::Choices MinSum::possible_choices() const {
+  Choices all;
   for (int v = 0; v < variables(); ++v) {
-    useful.emplace_back(static_cast<size_t>(choices(v)));
-    std::iota(useful.back().begin(), useful.back().end(), 0);
+    all.emplace_back(static_cast<size_t>(choices(v)));
+    std::iota(all.back().begin(), all.back().end(), 0);
   }
+  Choices possible = all;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (int v = 0; v < variables(); ++v) {
+      std::vector<int>& list = possible[static_cast<size_t>(v)];
+      const auto dropped = std::erase_if(list, [&](int choice) { return !is_possible(possible, v, choice); });
+      if (list.empty()) return all;
+      changed = changed || dropped > 0;
+    }
+  }
+  return possible;
+}
+
+MinSum::Choices MinSum::useful_choices() const {
+  Choices useful = possible_choices();
   for (bool changed = true; changed;) {
     changed = false;
     for (int v = 0; v < variables(); ++v) {

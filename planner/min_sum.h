@@ -12,7 +12,8 @@ constexpr double kImpossible = 1e30;
 
 // minimise  sum_i unary_i[x_i] + sum_(i,j) pair_ij[x_i][x_j]
 //
-// Choices that another one beats whatever their neighbours do are dropped (Goldstein 1994); the rest is exact by
+// Choices that go with none of a neighbour's are dropped, and those that another one beats whatever their neighbours do
+// (Goldstein 1994); the rest is exact by
 // elimination as long as the tables that arise have at most `table_limit` entries, see eliminator.h, and a last descent
 // repairs what was fixed wrongly where they have more. A plain value; deterministic: ties go to the lower choice.
 class MinSum {
@@ -35,7 +36,12 @@ class MinSum {
   };
 
   using Choices = std::vector<std::vector<int>>;  // by variable, ascending
-  // Those that no other choice of the variable beats.
+  // Whether every neighbour has a choice that goes with this one.
+  bool is_possible(const Choices& useful, int variable, int choice) const;
+  // Those that have such neighbours, which have such neighbours in turn (arc consistency, Mackworth 1977); all where
+  // nothing is possible.
+  Choices possible_choices() const;
+  // Of these, those that no other choice of the variable beats.
   Choices useful_choices() const;
   // What taking `other` for `choice` gains at least, whatever the neighbours choose.
   double least_gain(const Choices& useful, int variable, int choice, int other) const;

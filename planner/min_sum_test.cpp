@@ -75,5 +75,21 @@ TEST(MinSum, StaysCloseToTheMinimumWhenTablesMustStaySmall) {
   EXPECT_LT(worst, 1.5);
 }
 
+TEST(MinSum, GuessesNothingThatANeighbourRulesOut) {
+  // All must choose alike, each would rather not choose 2, and the last can choose nothing else.
+  MinSum problem(4);
+  constexpr int kVariables = 12;
+  for (int v = 0; v < kVariables; ++v) {
+    const double other = v + 1 < kVariables ? 0 : kImpossible;
+    problem.add_variable({other, other, 1});
+    for (int u = 0; u < v; ++u) {
+      std::vector<double> alike(9, kImpossible);
+      for (const size_t choice : {0u, 4u, 8u}) alike[choice] = 0;
+      problem.add_pair(u, v, alike);
+    }
+  }
+  EXPECT_EQ(problem.solve(), std::vector<int>(kVariables, 2));
+}
+
 }  // namespace
 }  // namespace troupe
