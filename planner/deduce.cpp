@@ -86,7 +86,11 @@ class AxisProblem {
   }
 
   const TensorType& type(ValueId value) const { return program_.value(value).type; }
-  double firings(Rate rate) const { return rate == Rate::piece ? choices_.rounds() : 1; }
+  // As on one data-parallel device: what is decided here decides the order of sums, and so the last bits, which must not
+  // depend on the number of those devices.
+  double firings(Rate rate) const {
+    return rate == Rate::piece ? choices_.batch_shards * choices_.pieces_per_shard : 1;
+  }
 
   std::vector<Signature> all_signatures(const ProgramNode& node) const {
     switch (node.kind) {
