@@ -63,8 +63,8 @@ std::string linear_rule(const OpArgs& args) {
 std::vector<ValueId> linear_gradient(GradientBuilder& g) {
   const ValueId dy = g.gradient();
   std::vector<ValueId> result(static_cast<size_t>(g.inputs()));
-  if (g.needed(0)) result[0] = g.add("linear_input_gradient", {dy, g.input(1)});
-  if (g.needed(1)) result[1] = g.add("linear_weight_gradient", {g.input(0), dy});
+  if (g.needed(0)) result[0] = g.add("linear_input_gradient", {dy, g.input(1)}, g.attrs());
+  if (g.needed(1)) result[1] = g.add("linear_weight_gradient", {g.input(0), dy}, g.attrs());
   if (g.inputs() > 2 && g.needed(2)) result[2] = g.add("row_sum", {dy});
   return result;
 }

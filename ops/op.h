@@ -34,7 +34,7 @@ struct OpArgs {
 };
 
 // Whether an op computes on the low dtype (bf16, f16) in a step of that precision: never; where all its floating-point
-// operands are of it; always.
+// operands are of it; always. (A node with the attribute `full` never does.)
 enum class Precision : uint8_t { full, follow, low };
 const char* name_of(Precision precision);
 

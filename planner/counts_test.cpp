@@ -98,6 +98,18 @@ TEST(CollectiveCounts, BertDataAndTensorParallel) {
   EXPECT_EQ(collectives(model.graph, choices_on({{"dp", 2}, {"tp", 2}})), "1 all_reduce on dp, 7 all_reduce on tp");
 }
 
+TEST(CollectiveCounts, ExpertsSplitTheRestDataParallel) {
+  ModelBuilder model = experts_model({});
+  split_experts(model, "ep");
+  EXPECT_EQ(collectives(model.graph, choices_on({{"ep", 4}})), "1 all_reduce on ep, 4 all_to_all on ep");
+}
+
+TEST(CollectiveCounts, ExpertsWithoutDroppingAlsoSendHowManyTokensThereAre) {
+  ModelBuilder model = experts_model({.dropless = true});
+  split_experts(model, "ep");
+  EXPECT_EQ(collectives(model.graph, choices_on({{"ep", 4}})), "1 all_reduce on ep, 5 all_to_all on ep");
+}
+
 struct Product {
   Graph graph;
   ValueId a = graph.variable("a", DType::f32, {64, 128});

@@ -37,7 +37,7 @@ class Lowering final : public GraphRewrite {
   }
 
   bool is_low(const Node& node) {
-    if (node.role == Role::update || node.op->precision == Precision::full) return false;
+    if (node.role == Role::update || node.op->precision == Precision::full || node.attrs.has("full")) return false;
     bool any = false;
     bool all = true;
     for (ValueId input : node.inputs) {

@@ -160,6 +160,52 @@ inline ModelBuilder bert_model(int layers, int64_t batch, int64_t seq, int64_t d
   return model;
 }
 
+struct ExpertsShape {
+  int64_t batch = 64;
+  int64_t seq = 16;
+  int64_t dim = 64;
+  int64_t experts = 16;
+  int64_t capacity = 2;
+  bool dropless = false;
+};
+
+// A linear layer, so that the input of what follows needs a gradient, then an MLP per expert of which every token takes
+// two. The loss is the sum of squares.
+inline ModelBuilder experts_model(const ExpertsShape& shape) {
+  ModelBuilder model;
+  ValueId x = model.graph.source("x", DType::f32, {shape.batch, shape.seq, shape.dim}, true);
+  x = model.linear(x, "before", shape.dim, shape.dim);
+  const ValueId logits = model.linear(x, "router", shape.dim, shape.experts, false);
+  const ValueId probabilities = model.add("softmax", {logits}, {{"dim", int64_t{2}}}, "router");
+  const std::vector<ValueId> chosen = model.graph.add("top_k", {probabilities}, {{"k", int64_t{2}}}, "router");
+  Attrs sizes = {{"experts", shape.experts}, {"capacity", shape.capacity}};
+  Attrs places_attrs = sizes;
+  places_attrs.set("dropless", int64_t{shape.dropless});
+  const std::vector<ValueId> placed = model.graph.add("expert_places", {chosen[1]}, places_attrs, "router");
+  const auto linear = [&](ValueId from, const char* name, int64_t in, int64_t out) {
+    std::vector<ValueId> inputs = {from, model.parameter(name, {shape.experts, out, in})};
+    if (shape.dropless) inputs.push_back(placed[0]);
+    return model.add("expert_linear", inputs, {}, "experts");
+  };
+  const ValueId buffer = model.add("dispatch", {x, chosen[1], placed[1]}, sizes, "experts");
+  const ValueId up = model.add("gelu", {linear(buffer, "experts.up.weight", shape.dim, 2 * shape.dim)}, {}, "experts");
+  const ValueId down = linear(up, "experts.down.weight", 2 * shape.dim, shape.dim);
+  x = model.add("combine", {down, chosen[1], placed[1], chosen[0]}, {}, "experts");
+  model.train(model.sum_all(model.add("square", {x}, {}, "loss")));
+  return model;
+}
+
+// As the recipe expert_parallel: rows of a piece and experts split, all other parameters whole.
+inline void split_experts(ModelBuilder& model, const std::string& axis) {
+  for (const Variable& variable : model.graph.variables()) {
+    const bool is_expert = variable.name.find("experts.") != std::string::npos;
+    if (variable.name.ends_with("weight") || variable.name.ends_with("bias")) {
+      model.graph.pin({variable.value, axis, is_expert ? S(0) : B, {}, "expert_parallel"});
+    }
+  }
+  model.graph.pin({model.graph.sources().front().value, axis, S(0), {}, "expert_parallel"});
+}
+
 struct GptShape {
   int64_t vocab = 256;
   int layers = 4;

@@ -22,9 +22,9 @@ from troupe.tensor import Tensor
 from troupe.trace import line_text, record
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
-    """x[..., in] times weight[out, in] transposed, plus bias[out]; [..., out]."""
-    return record("linear", x, weight) if bias is None else record("linear", x, weight, bias)
+def linear(x: Any, weight: Any, bias: Any = None, *, full: bool = False) -> Tensor:
+    """x[..., in] times weight[out, in] transposed, plus bias[out]; [..., out]. full: in float32 in every precision."""
+    return record("linear", x, weight, *([] if bias is None else [bias]), **({"full": 1} if full else {}))
 
 
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
@@ -181,6 +181,41 @@ def rope(x: Any, theta: float = 10000.0, *, seq_dim: int = 2) -> Tensor:
     [batch, seq, heads, d]. The pairs are those of the Llama checkpoints in Hugging Face's form ("rotate half").
     """
     return record("rope", x, theta=float(theta), seq_dim=seq_dim)
+
+
+def topk(x: Any, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest elements along the last dim, largest first, and their places (i32); of equal ones the lower first."""
+    return record("top_k", x, k=int(k))
+
+
+def expert_places(
+    choices: Any, experts: int, capacity: int, dropless: bool = False, factor: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """counts[experts, batch]: how many tokens of each row of choices[batch, seq, k] (i32) chose each expert;
+    places[batch, seq, k]: where in the expert's buffer each goes, first choices first, or -1 beyond `capacity`.
+
+    dropless: a count above `capacity` is a FaultError, which names `factor`.
+    """
+    options = {} if factor is None else {"capacity_factor": float(factor)}
+    return record("expert_places", choices, experts=experts, capacity=capacity, dropless=int(dropless), **options)
+
+
+def dispatch(x: Any, choices: Any, places: Any, experts: int, capacity: int) -> Tensor:
+    """x[batch, seq, dim] in the buffers of the chosen experts: [experts, batch, capacity, dim], zero where no token is."""
+    return record("dispatch", x, choices, places, experts=experts, capacity=capacity)
+
+
+def combine(buffer: Any, choices: Any, places: Any, weights: Any) -> Tensor:
+    """[batch, seq, dim]: for each token the sum of weights[batch, seq, k] times its rows of the experts' buffers."""
+    return record("combine", buffer, choices, places, weights)
+
+
+def expert_linear(x: Any, weight: Any, counts: Any = None) -> Tensor:
+    """x[experts, batch, places, in] times each expert's weight[out, in] transposed; weight[experts, out, in].
+
+    counts[experts, batch] (i32): only so many places are computed, the others are zero.
+    """
+    return record("expert_linear", x, weight, *([] if counts is None else [counts]))
 
 
 def scaled_dot_product_attention(

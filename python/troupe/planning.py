@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import time
 
 from troupe import recipes
 from troupe._troupe import PlanError
+from troupe.layout import S
 from troupe.mesh import Mesh, memory_bytes, parse_axes
 from troupe.plan import Plan
 from troupe.published import find
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="such as zero3+megatron+1f1b, or recipes of the model itself; several meshes and recipes are compared",
     )
-    parser.add_argument("--batch", type=int, help="rows per step (default: one per piece)")
+    parser.add_argument("--batch", type=int, help="rows per step (default: one per piece and device that shares it)")
     parser.add_argument(
         "--pieces", type=int, help="pieces of a step per data-parallel device (default: 4 per stage)"
     )
@@ -79,9 +81,9 @@ def dry_plan(arguments: argparse.Namespace, mesh_text: str, recipe_text: str) ->
     mesh = Mesh(kind, tuple(parse_axes(mesh_text).items()), memory_bytes(arguments.memory))
     recipe = recipes.parse(recipe_text, published.recipes)
     decision = recipe.decide(model, mesh)
-    ranks = 1
-    for axis in decision.data_axes:
-        ranks *= mesh.axis_size(axis)
+    ranks = math.prod(mesh.axis_size(axis) for axis in decision.data_axes)
+    # Those that share the samples of a piece.
+    sharing = math.prod(mesh.axis_size(rule.axis) for rule in decision.sources if rule.sbp == S(0))
     stages = mesh.axis_size(decision.stages.axis) if decision.stages is not None else 1
     pieces = arguments.pieces or (4 * stages if stages > 1 else 1)
     step = TrainStep(
@@ -94,4 +96,4 @@ def dry_plan(arguments: argparse.Namespace, mesh_text: str, recipe_text: str) ->
         clip_grad_norm=1.0,
         precision=arguments.precision,
     )
-    return step.dry_plan(published.fields, arguments.batch or ranks * pieces, arguments.gpus_per_host)
+    return step.dry_plan(published.fields, arguments.batch or ranks * pieces * sharing, arguments.gpus_per_host)

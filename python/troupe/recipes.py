@@ -12,6 +12,7 @@ from troupe._troupe import PlanError
 from troupe.layout import B, S, Sbp
 from troupe.layouts import Rule
 from troupe.mesh import Mesh, memory_bytes
+from troupe.nn.experts import ExpertLinear
 from troupe.nn.layers import Linear, ModuleList
 from troupe.nn.module import Module
 from troupe.stages import Stages, cut_at, cut_evenly
@@ -107,6 +108,33 @@ def sample_parallel(axis: str = "sp") -> Recipe:
     return _recipe(name, axis, decide)
 
 
+def expert_parallel(axis: str = "ep") -> Recipe:
+    """Experts are split along `axis`, and so are the samples of every piece, as `sample_parallel` does; every device of the
+    axis holds all other parameters. Tokens go to the devices of their experts and back by all-to-all.
+
+    Experts are what `nn.ExpertLinear` modules hold (those of `nn.MoE`). Parts may be uneven. Raises PlanError for a model
+    without experts, and where there are fewer experts than devices along the axis.
+    """
+    name = f"expert_parallel({axis!r})"
+
+    def decide(model: Module, mesh: Mesh) -> Decision:
+        experts = {path: module.experts for path, module in model.named_modules() if isinstance(module, ExpertLinear)}
+        if not experts:
+            raise PlanError(f"{name}: the model has no experts; nn.MoE and nn.ExpertLinear have them")
+        path, fewest = min(experts.items(), key=operator.itemgetter(1))
+        size = mesh.axis_size(axis)
+        if fewest < size:
+            raise PlanError(
+                f"{name}: '{path}' has {fewest} experts, which cannot be split among the {size} devices of the axis; "
+                f"{axis}={fewest} or fewer is possible, with the other devices along a data or tensor-parallel axis"
+            )
+        split = {f"{path}.weight" for path in experts}
+        rules = [Rule(path, axis, S(0) if path in split else B, name) for path, _ in model.named_parameters()]
+        return Decision(rules=rules, sources=[Rule("*", axis, S(0), name)])
+
+    return _recipe(name, axis, decide)
+
+
 def sequence_parallel(axis: str = "tp", dim: int = 1, row: Sequence[str] | None = None) -> Recipe:
     """With `megatron`: between its pairs of linear layers the tokens are split along `axis` (activations [batch, seq, ...] by
     `dim`), so that norms, dropout and residual sums are done once and not by every device, and held in parts: an
@@ -133,7 +161,8 @@ def sequence_parallel(axis: str = "tp", dim: int = 1, row: Sequence[str] | None 
 
 def zero(stage: int, axis: str = "dp") -> Recipe:
     """The batch is split along `axis`, and so is what `data_parallel` holds on every device: parameters, their gradients
-    once they are added up, and the optimizer's state, each by its first dim (parts may be uneven or empty).
+    once they are added up, and the optimizer's state, each by its first dim, weights of experts by their second (parts may
+    be uneven or empty).
 
     stage 1 and 2: parameters are made whole once per step. Both give one plan: gradients are scattered as soon as they
     are added up, and the parts of parameters beside the whole ones are what an update needs anyway. stage 3: a module's
@@ -148,7 +177,8 @@ def zero(stage: int, axis: str = "dp") -> Recipe:
 
     def decide(model: Module, mesh: Mesh) -> Decision:
         names = [path for path, parameter in model.named_parameters() if parameter.shape]
-        rules = [Rule(path, axis, S(0), name) for path in names]
+        experts = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, ExpertLinear)}
+        rules = [Rule(path, axis, S(1) if path in experts else S(0), name) for path in names]
         return Decision(data_axes=[axis], rules=rules, gathered_per_pass=set(names) if stage == 3 else set())
 
     return _recipe(name, axis, decide)
@@ -261,7 +291,8 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
     """Linear layers split along `axis` in pairs: the first of a pair by its outputs, the second by its inputs.
 
     A Linear module is known by the end of its name, one or more whole parts ("fc1", "intermediate.dense"): those in
-    `column` have weight S(0) and bias S(0), those in `row` weight S(1) and bias B. Embeddings and all other parameters are left to the planner. Raises PlanError when no
+    `column` have weight S(0) and bias S(0), those in `row` weight S(1) and bias B; ExpertLinear modules alike, each expert by
+    itself. Embeddings and all other parameters are left to the planner. Raises PlanError when no
     module is matched.
     """
     name = f"megatron({axis!r})"
@@ -269,11 +300,12 @@ def megatron(axis: str = "tp", column: Sequence[str] = COLUMN, row: Sequence[str
     def decide(model: Module, mesh: Mesh) -> Decision:
         rules: list[Rule] = []
         for path, module in model.named_modules():
-            if not isinstance(module, Linear) or not _ends_in(path, (*column, *row)):
+            if not isinstance(module, (Linear, ExpertLinear)) or not _ends_in(path, (*column, *row)):
                 continue
             by_column = _ends_in(path, column)
-            rules.append(Rule(f"{path}.weight", axis, S(0) if by_column else S(1), name))
-            if module.bias is not None:
+            outputs = 1 if isinstance(module, ExpertLinear) else 0
+            rules.append(Rule(f"{path}.weight", axis, S(outputs if by_column else outputs + 1), name))
+            if isinstance(module, Linear) and module.bias is not None:
                 rules.append(Rule(f"{path}.bias", axis, S(0) if by_column else B, name))
         if not rules:
             linears = [path for path, module in model.named_modules() if isinstance(module, Linear)]
@@ -299,15 +331,16 @@ def parameters(axis: str, layouts: Mapping[str, Sbp]) -> Recipe:
 def parse(text: str, own: Mapping[str, Callable[[], Recipe]] | None = None) -> Recipe:
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
-    The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, recompute,
-    recompute_auto (`recompute_to_fit`), offload and the schedules of `pipeline`; `own` adds a model's own recipes. Raises
-    PlanError, with them, for another name.
+    The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, expert_parallel,
+    recompute, recompute_auto (`recompute_to_fit`), offload and the schedules of `pipeline`; `own` adds a model's own
+    recipes. Raises PlanError, with them, for another name.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
     known |= {"sample_parallel": sample_parallel, "sequence_parallel": sequence_parallel, "recompute": recompute}
     known |= {"recompute_auto": recompute_to_fit, "offload": offload}
+    known["expert_parallel"] = expert_parallel
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)
     known |= own or {}
     parts = []

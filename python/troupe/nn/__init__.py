@@ -3,6 +3,7 @@
 from troupe.nn import init
 from troupe.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from troupe.nn.convolution import AdaptiveAvgPool2d, AvgPool2d, Conv2d, Flatten, MaxPool2d
+from troupe.nn.experts import ExpertLinear, Experts, MoE, Router
 from troupe.nn.layers import (
     GELU,
     CrossEntropyLoss,
@@ -33,16 +34,20 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "ExpertLinear",
+    "Experts",
     "GELU",
     "Identity",
     "LayerNorm",
     "Linear",
     "MSELoss",
+    "MoE",
     "Module",
     "ModuleList",
     "Parameter",
     "RMSNorm",
     "ReLU",
+    "Router",
     "Sequential",
     "SiLU",
     "Tanh",
