@@ -19,6 +19,8 @@ llama embed_tokens[x]; per block x += o(attention(rope(q), rope(k), v of input_l
       x += down(silu(gate(y)) * up(y)) with y = post_attention_layernorm(x); norm; lm_head; mean cross entropy of y over all
       tokens. Key head j serves the query heads j heads/kv_heads and those up to the next; rope turns numbers i and
       i + d/2 of a head of size d at place p by p theta^(-2i/d); norms are RMS norms with eps 1e-5; there are no biases.
+moe   as llama, but x += the sum over the two experts e with the largest r_e of r_e / (their sum) down_e(silu(gate_e(y)) *
+      up_e(y)), with r = softmax(router(y)); weights of experts are (experts, out, in); no token is dropped.
 bert  LayerNorm(word_embeddings[x] + position_embeddings[0..T-1] + token_type_embeddings[segments]); per layer
       x = LayerNorm(x + attention.output.dense(attention(query, key, value of x))), then
       x = LayerNorm(x + output.dense(gelu(intermediate.dense(x)))); logits decoder(LayerNorm(gelu(transform.dense(x))))
@@ -94,6 +96,12 @@ class Llama:
 
 
 @dataclass(frozen=True)
+class Moe(Llama):
+    experts: int = 4
+    chosen: int = 2
+
+
+@dataclass(frozen=True)
 class Bert:
     layers: int
     dim: int
@@ -126,6 +134,8 @@ CASES = {
     "llama_small": Llama(layers=2, dim=64, heads=4, kv_heads=2, hidden=176, batch=8, tokens=64),
     "bert_small": Bert(layers=2, dim=64, heads=4, hidden=176, batch=8, tokens=32),
     "resnet_small": Resnet(blocks=(1, 1, 1), width=8, size=12, batch=16),
+    # Few tokens: where the second and the third expert of one are nearly alike, rounding decides between them.
+    "moe_small": Moe(layers=2, dim=64, heads=4, kv_heads=2, hidden=96, batch=8, tokens=16),
 }
 
 
@@ -185,9 +195,15 @@ def shapes(case: Case) -> dict[str, tuple[int, ...]]:
         for block in (f"model.layers.{i}" for i in range(case.layers)):
             for part, outputs in (("q", case.dim), ("k", kv_dim), ("v", kv_dim), ("o", case.dim)):
                 linear(f"{block}.self_attn.{part}_proj", case.dim, outputs, bias=False)
-            for part in ("gate", "up"):
-                linear(f"{block}.mlp.{part}_proj", case.dim, case.hidden, bias=False)
-            linear(f"{block}.mlp.down_proj", case.hidden, case.dim, bias=False)
+            if isinstance(case, Moe):
+                linear(f"{block}.moe.router", case.dim, case.experts, bias=False)
+                for part in ("gate", "up"):
+                    found[f"{block}.moe.experts.{part}_proj.weight"] = (case.experts, case.hidden, case.dim)
+                found[f"{block}.moe.experts.down_proj.weight"] = (case.experts, case.dim, case.hidden)
+            else:
+                for part in ("gate", "up"):
+                    linear(f"{block}.mlp.{part}_proj", case.dim, case.hidden, bias=False)
+                linear(f"{block}.mlp.down_proj", case.hidden, case.dim, bias=False)
             for norm_name in ("input_layernorm", "post_attention_layernorm"):
                 found[f"{block}.{norm_name}.weight"] = (case.dim,)
         found["model.norm.weight"] = (case.dim,)
@@ -228,7 +244,8 @@ def initial_weights(case: Case, seed: int) -> dict[str, np.ndarray]:
         elif name.startswith(("tok.", "pos.", "model.embed_tokens.", "bert.embeddings.")):
             values *= 0.1
         else:
-            values /= np.sqrt(np.prod(shape[1:]))
+            # Of experts' weights [experts, out, in] each expert by itself.
+            values /= np.sqrt(shape[-1] if len(shape) == 3 else np.prod(shape[1:]))
         weights[name] = values.astype(np.float32)
     return weights
 

@@ -89,15 +89,49 @@ class LlamaMlp(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+class Experts(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        sizes = {"gate": (case.hidden, case.dim), "up": (case.hidden, case.dim), "down": (case.dim, case.hidden)}
+        for part, size in sizes.items():
+            self.add_module(f"{part}_proj", nn.Module())
+            self.get_submodule(f"{part}_proj").weight = nn.Parameter(torch.empty(case.experts, *size))
+
+    def forward(self, x, expert):
+        gate, up, down = (m.weight[expert] for m in (self.gate_proj, self.up_proj, self.down_proj))
+        return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+
+class Moe(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.chosen = case.chosen
+        self.router = nn.Linear(case.dim, case.experts, bias=False)
+        self.experts = Experts(case)
+
+    def forward(self, x):
+        weights, choices = self.router(x).softmax(-1).topk(self.chosen, -1)
+        weights = weights / weights.sum(-1, keepdim=True)
+        y = torch.zeros_like(x)
+        for expert in range(self.router.out_features):
+            weight = (weights * (choices == expert)).sum(-1, keepdim=True)
+            there = weight.squeeze(-1) > 0
+            y[there] += weight[there] * self.experts(x[there], expert)
+        return y
+
+
 class LlamaBlock(nn.Module):
     def __init__(self, case):
         super().__init__()
         self.input_layernorm, self.post_attention_layernorm = (nn.RMSNorm(case.dim, case.eps) for _ in range(2))
-        self.self_attn, self.mlp = LlamaAttention(case), LlamaMlp(case)
+        self.self_attn = LlamaAttention(case)
+        is_moe = isinstance(case, cases.Moe)
+        self.add_module("moe" if is_moe else "mlp", Moe(case) if is_moe else LlamaMlp(case))
 
     def forward(self, x):
         x = x + self.self_attn(self.input_layernorm(x))
-        return x + self.mlp(self.post_attention_layernorm(x))
+        feed_forward = self.moe if hasattr(self, "moe") else self.mlp
+        return x + feed_forward(self.post_attention_layernorm(x))
 
 
 class Llama(nn.Module):

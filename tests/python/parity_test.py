@@ -21,6 +21,8 @@ from models.bert.model import Bert, masked_lm_loss  # noqa: E402
 from models.bert.model import Configuration as BertConfiguration  # noqa: E402
 from models.llama.layouts import tensor_parallel  # noqa: E402
 from models.llama.model import Configuration, Llama  # noqa: E402
+from models.moe import model as moe  # noqa: E402
+from models.moe.model import Mixtral  # noqa: E402
 from models.resnet.layouts import shared_statistics, split_head  # noqa: E402
 from models.resnet.model import Configuration as ResNetConfiguration  # noqa: E402
 from models.resnet.model import ResNet  # noqa: E402
@@ -55,7 +57,10 @@ def make_model(case) -> nn.Module:
         return Bert(BertConfiguration(*sizes, context=case.tokens, dropout=0.0, eps=case.eps))
     if isinstance(case, cases.Llama):
         sizes = (case.vocab, case.layers, case.dim, case.heads, case.kv_heads, case.hidden)
-        return Llama(Configuration(*sizes, context=case.tokens, theta=case.theta, eps=case.eps))
+        options = {"context": case.tokens, "theta": case.theta, "eps": case.eps}
+        if isinstance(case, cases.Moe):
+            return Mixtral(moe.Configuration(*sizes, **options, experts=case.experts, chosen=case.chosen))
+        return Llama(Configuration(*sizes, **options))
     return GPT(case.vocab, case.layers, case.dim, case.heads, case.context)
 
 

@@ -10,12 +10,17 @@ from troupe import functional as F
 VOCAB, CONTEXT, ROWS = 64, 16, 16
 
 
+def next_token(model, batch):
+    """The mean cross entropy of the token that follows."""
+    return F.cross_entropy(model(batch["x"]), batch["y"])
+
+
 def make_step(model, axes, recipe, **options):
     """A step on CPU devices, of 8 batch shards unless told otherwise."""
     options = {"batch_shards": 8, "clip_grad_norm": 1.0, "lr": 1e-2} | options
     return tr.TrainStep(
         model,
-        lambda m, b: F.cross_entropy(m(b["x"]), b["y"]),
+        options.pop("loss", next_token),
         tr.optim.AdamW(model.parameters(), lr=options.pop("lr")),
         mesh=tr.mesh("cpu", memory=options.pop("memory", 0), **axes),
         recipe=recipe,

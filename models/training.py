@@ -1,0 +1,81 @@
+"""What the scripts share that train byte-level language models."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import troupe as tr
+from models.gpt import text
+from troupe.data import Tokens
+from troupe.optim.schedule import Schedule
+
+BATCH_SHARDS = 8
+VALIDATION_ROWS = 64
+SAMPLE_TOKENS = 200
+PROMPT = b"def "
+
+
+def parse(doc: str | None, mesh: str) -> argparse.Namespace:
+    """The command line. mesh: the default."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
+    parser.add_argument("--mesh", default=mesh, help="axes and sizes (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=720, help="default: %(default)s")
+    parser.add_argument(
+        "--batch", type=int, default=8, help="windows per step, a multiple of 8 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lr", type=float, default=2e-3, help="the highest learning rate (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
+    )
+    return parser.parse_args()
+
+
+def schedule(arguments: argparse.Namespace) -> Schedule:
+    """Up to the highest learning rate in a twentieth of the steps, and down to a twentieth of it along a cosine."""
+    return tr.optim.schedule.cosine(
+        arguments.lr, warmup=max(arguments.steps // 20, 1), total=arguments.steps, min=arguments.lr / 20
+    )
+
+
+def run(name: str, step: tr.TrainStep, data: text.Text, arguments: argparse.Namespace) -> None:
+    """Trains, and reports: the plan, the progress, the held-out loss, and text that the model writes."""
+    print(step.plan(data.train).summary(), flush=True)
+    directory = arguments.checkpoint or time.strftime(f"runs/{name}-%Y%m%d-%H%M%S")
+    progress = tr.log.progress(arguments.steps)
+    try:
+        for _ in tr.train(step, data.train, steps=arguments.steps, checkpoint=directory, log=[progress]):
+            pass
+    finally:
+        progress.close()
+    print(f"validation loss {tr.evaluate(step, validation(data.held_out, arguments.batch)).loss:.3f}")
+    ids = tr.generate(step, PROMPT, SAMPLE_TOKENS, temperature=0.8, top_k=40, seed=arguments.seed)
+    print("\n" + bytes(ids.astype("u1")).decode("utf-8", errors="replace") + "\n")
+    print(f"checkpoint: {os.path.abspath(directory)}")
+
+
+def validation(held_out: Tokens, batch: int) -> tr.data.Arrays:
+    """Windows spread evenly over the held-out bytes."""
+    tokens = held_out.tokens()
+    starts = text.spread_windows(tokens, held_out.seq, VALIDATION_ROWS)
+    return text.validation(tokens, starts, held_out.seq, batch)
+
+
+def exit_status(script: Callable[[], None]) -> int:
+    """Runs a script; mistakes and failures are told in a line."""
+    try:
+        script()
+    except (tr.PlanError, tr.FaultError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
