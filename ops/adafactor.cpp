@@ -1,5 +1,6 @@
-// Adafactor (Shazeer and Stern 2018), the semantics of torch.optim.Adafactor: of a matrix's second moment only the means
-// of its rows and columns are kept. Sums that cross the parameter are ops of their own, so that boxing can stand between.
+// Adafactor (Shazeer and Stern 2018), the semantics of torch.optim.Adafactor: of a matrix's second moment only the
+// means of its rows and columns are kept. Sums that cross the parameter are ops of their own, so that boxing can stand
+// between.
 
 #include <algorithm>
 #include <cmath>

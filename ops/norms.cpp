@@ -43,6 +43,10 @@ std::vector<TensorType> infer_tree_sum(const OpArgs& args) {
   return {{args.inputs[0].dtype, {}}};
 }
 
+std::string tree_sum_rule(const OpArgs& args) {
+  return args.attrs.integer("in_parts", 0) != 0 ? "n -> .; additive" : "* -> .";
+}
+
 void tree_sum_cpu(const KernelArgs& args, Stream&) {
   const TensorView& v = args.inputs[0];
   with_float(v.dtype, [&](auto zero) {
@@ -105,8 +109,10 @@ OpDef tree_sum() {
   return {.name = "tree_sum",
           .inputs = {"v"},
           .outputs = {"y"},
-          .doc = "y = the sum of v along the tree whose left child takes the largest power of two below the count.",
-          .rule = "* -> .",
+          .doc =
+              "y = the sum of v along the tree whose left child takes the largest power of two below the count; with "
+              "in_parts=1 devices may add their parts of v each, which is another order.",
+          .rule_of = tree_sum_rule,
           .infer = infer_tree_sum,
           .cpu = tree_sum_cpu};
 }

@@ -16,8 +16,8 @@ struct NewtonSchulzOptions {
 };
 
 // y[count, m, n]: every matrix of x[count, m, n] over its Frobenius norm (at least eps), then `steps` times
-// X <- a X + (b G + c G^2) X with G = X X^T, or the same from the right with G = X^T X where m > n. y may be x. `scratch`
-// holds newton_schulz_scratch<T>(m, n) elements.
+// X <- a X + (b G + c G^2) X with G = X X^T, or the same from the right with G = X^T X where m > n. y may be x.
+// `scratch` holds newton_schulz_scratch(m, n) elements.
 template <typename T>
 void newton_schulz(T* y, const T* x, int64_t count, int64_t m, int64_t n, const NewtonSchulzOptions& options,
                    T* scratch);

@@ -20,6 +20,12 @@ class Stages:
     chunks: int
     chunk_of: dict[str, int]
 
+    def chunk(self, path: str) -> int:
+        """The chunk that holds the module or parameter at a path."""
+        while path not in self.chunk_of:
+            path = path.rpartition(".")[0]
+        return self.chunk_of[path]
+
 
 def cut_evenly(model: Module, chunks: int, what: str) -> dict[str, int]:
     """The chunk of every part of the model: its direct children in the order in which they were assigned, lists of modules

@@ -174,7 +174,14 @@ class TrainStep:
         pin_outputs(forward.trace, self.decision.outputs)
         pin_sources(forward, self.decision.sources)
         return record_training(
-            forward, self.model, self.optimizer, cut, self.pins, self.clip_grad_norm, self.loss_scale
+            forward,
+            self.model,
+            self.optimizer,
+            cut,
+            self.pins,
+            self.clip_grad_norm,
+            self.decision,
+            self.loss_scale,
         )
 
     def _key(self, fields: Fields, rows: int) -> Any:

@@ -19,6 +19,7 @@ from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
 from troupe.optim.norms import sum_of_squares
 from troupe.optim.optimizer import Optimizer, Update
+from troupe.recipes import Decision
 from troupe.tensor import Tensor
 from troupe.trace import Trace, record
 from troupe.watching import record_watches
@@ -98,6 +99,7 @@ def record_training(
     cut: Cut,
     pins: Pins,
     clip_grad_norm: float | None,
+    decision: Decision,
     loss_scale: LossScale | None = None,
 ) -> Trace:
     """Adds gradients, the update of all parameters, and the outputs "loss", "grad_norm", "lr", "ok" and, with a
@@ -154,6 +156,7 @@ def record_training(
             optimizer,
             pins,
             clip_grad_norm,
+            decision,
         )
         if scaling is not None:
             scaling.record_update(mean, norm)
@@ -163,6 +166,12 @@ def record_training(
         for name, watched in watches.items():
             trace.graph.output(name, (mean_of(watched) if isinstance(watched, list) else watched).id)
     return trace
+
+
+def _is_in_parts(pins: Pins, parameter: str, data_axes: Sequence[str]) -> bool:
+    """Whether a parameter is split along an axis without data."""
+    rules = pins.get(parameter, {}).items()
+    return any(rule.sbp.dim is not None for axis, rule in rules if axis not in data_axes)
 
 
 def _record_update(
@@ -175,13 +184,17 @@ def _record_update(
     optimizer: Optimizer,
     pins: Pins,
     clip_grad_norm: float | None,
+    decision: Decision,
 ) -> tuple[Tensor, Tensor]:
     """Gradients count times `scale`; None: they are means already. Returns their global norm before it is clipped, and
     "ok"."""
+    sums_of_squares = {
+        name: partial(sum_of_squares, in_parts=_is_in_parts(pins, name, decision.data_axes)) for name in gradients
+    }
     squares = []
     for name, gradient in gradients.items():
         with trace.within(f"optimizer.norm.{name}"):
-            squares.append(sum_of_squares(gradient))
+            squares.append(sums_of_squares[name](gradient))
     norm = (squares[0] if len(squares) == 1 else record("add_n", *squares)).sqrt()
     if scale is None:
         scale = record("fill", value=1.0, shape=[], dtype=loss.dtype)
@@ -210,6 +223,8 @@ def _record_update(
                 rates[group],
                 optimizer.param_groups[group],
                 partial(apply_pins, trace, pins, name),
+                sums_of_squares[name],
+                decision.stages.chunk(name) if decision.stages is not None else 0,
             )
         )
     optimizer.record_updates(updates)

@@ -1,9 +1,9 @@
-"""Weights, gradients and options for which Troupe's and PyTorch's optimizers are compared, from formulas, with NumPy alone.
+"""Weights, gradients and options for which Troupe's and PyTorch's optimizers are compared, from formulas, NumPy alone.
 
-The loss is the sum over all parameters p of p times b["p"], summed over the rows of the batch: its gradients are sums of
-b, which float32 holds exactly, so that all differences are those of the update. optimizers.json has what record_optimizers.py
-recorded with PyTorch: the weights of a float64 run after the steps `KEPT`, and the root mean square by which a float32 run
-differs. (PyTorch's Muon multiplies matrices in bfloat16; both of its runs here keep the dtype instead.)
+The loss is the sum over all parameters p of p times b["p"], summed over the rows of the batch: its gradients are sums
+of b, which float32 holds exactly, so that all differences are those of the update. optimizers.json has what
+record_optimizers.py recorded with PyTorch: the weights of a float64 run after the steps `KEPT`, and the root mean
+square by which a float32 run differs. (PyTorch's Muon multiplies in bfloat16; both of its runs here keep the dtype.)
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Optimizers: the updates of PyTorch and of the papers, bits that do not depend on the mesh, refused steps, checkpoints."""
+"""Optimizers: the updates of PyTorch and of the papers, bits on any mesh, refused steps, checkpoints."""
 
 import sys
 
@@ -9,7 +9,7 @@ from conftest import ROOT, classify, examples
 import troupe as tr
 from troupe import functional as F
 from troupe import nn
-from troupe.recipes import data_parallel, megatron, zero
+from troupe.recipes import data_parallel, megatron, pipeline, zero
 
 sys.path.insert(0, str(ROOT / "tests" / "parity"))
 import optimizers  # noqa: E402
@@ -211,6 +211,15 @@ def test_muon_shares_matrices_out_among_devices(recipe):
         plan = plan_of("Muon", {"dp": dp}, recipe)
         lines = [line for line in plan.text().splitlines() if "stack.layers.0.weight.newton_schulz: f32" in line]
         assert len(lines) == dp and all(f"f32[{8 // dp},128,128]" in line for line in lines)
+
+
+def test_muon_keeps_matrices_on_the_stages_of_a_pipeline():
+    recipe = data_parallel() + pipeline()
+    written = plan_of("Muon", {"pp": 2}, recipe).stages["write"]
+    assert "= newton_schulz(optimizer.stack.layers.0.weight.concat)" in written
+    stacks = [line for line in written.splitlines() if "= newton_schulz(" in line and "[4,128,128]" in line]
+    assert len(stacks) == 2
+    assert_same_bits(run("Muon", {"dp": 2, "pp": 2}, recipe), run("Muon", {"dp": 1}))
 
 
 @pytest.mark.parametrize("kind", ["LAMB", "Adafactor"])

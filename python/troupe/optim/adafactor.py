@@ -9,7 +9,6 @@ import numpy as np
 
 from troupe._troupe import PlanError
 from troupe.dtypes import numpy_dtype
-from troupe.optim.norms import sum_of_squares
 from troupe.optim.optimizer import Optimizer, Update
 from troupe.optim.schedule import Schedule
 from troupe.tensor import Tensor
@@ -19,9 +18,10 @@ from troupe.trace import record
 class Adafactor(Optimizer):
     """Of a matrix's second moment it keeps the means of rows and columns alone (Shazeer and Stern 2018), as in PyTorch.
 
-    A parameter of two or more dims has the state "row_var", without its last dim, and "col_var", without the one before;
-    a smaller one has "variance". lr is a bound on the rate relative to the parameter's root mean square, or to eps[1] where
-    that is smaller; d bounds the root mean square of the update. eps[0] None: the distance from 1 to the next number.
+    A parameter of two or more dims has the state "row_var", without its last dim, and "col_var", without the one
+    before; a smaller one has "variance". lr is a bound on the rate relative to the parameter's root mean square, or to
+    eps[1] where that is smaller; d bounds the root mean square of the update. eps[0] None: the distance from 1 to the
+    next number.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Adafactor(Optimizer):
             "adafactor_rate",
             update.lr,
             update.step,
-            sum_of_squares(update.value),
-            sum_of_squares(direction),
+            update.sum_of_squares(update.value),
+            update.sum_of_squares(direction),
             eps=float(options["eps"][1]),
             d=float(options["d"]),
             elements=update.value.numel(),
@@ -62,7 +62,7 @@ class Adafactor(Optimizer):
 
 
 def _moment(update: Update, kind: str, dims: list[int] | None, x: Tensor) -> Tensor:
-    """A moving mean after this step: of x, whose scale is that of squares, or of the square of x where x has all dims."""
+    """A moving mean after this step: of x, which holds squares, or of the square of x where `dims` is None."""
     before = update.state(kind, dims)
     decay = float(update.options["beta2_decay"])
     operands = [before, x, update.scale, update.ok, update.step]

@@ -10,8 +10,8 @@ from troupe.tensor import Tensor
 
 
 class Combined(Optimizer):
-    """Several optimizers as one, each over parameters of its own: `Combined(Muon(matrices), AdamW(rest))`. Its groups are
-    theirs, one after another; the rate among a step's metrics is that of the first."""
+    """Several optimizers as one, each over parameters of its own: `Combined(Muon(matrices), AdamW(rest))`. Its groups
+    are theirs, one after another; the rate among a step's metrics is that of the first."""
 
     def __init__(self, *optimizers: Optimizer):
         if not optimizers:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from troupe.optim.norms import sum_of_squares
 from troupe.optim.optimizer import Optimizer, Update
 from troupe.optim.schedule import Schedule
 from troupe.trace import record
@@ -14,9 +13,9 @@ from troupe.trace import record
 class LAMB(Optimizer):
     """Adam's direction, taken for each parameter as far as lr φ(‖p‖) / ‖direction‖ (You et al. 2020, algorithm 2).
 
-    The direction is that of bias-corrected Adam plus weight_decay times p. φ(z) = min(max(z, clamp[0]), clamp[1]) as in the
-    paper, by default up to 10 as common implementations have it; where one of the norms is 0, the factor is lr alone.
-    The paper's clipping of the whole gradient is TrainStep's clip_grad_norm.
+    The direction is that of bias-corrected Adam plus weight_decay times p. φ(z) = min(max(z, clamp[0]), clamp[1]) as in
+    the paper, by default up to 10 as common implementations have it; where one of the norms is 0, the factor is lr
+    alone. The paper's clipping of the whole gradient is TrainStep's clip_grad_norm.
     """
 
     def __init__(
@@ -52,6 +51,6 @@ class LAMB(Optimizer):
         )
         update.assign(m, next_m)
         update.assign(v, next_v)
-        squares = sum_of_squares(update.value), sum_of_squares(direction)
+        squares = update.sum_of_squares(update.value), update.sum_of_squares(direction)
         rate = record("lamb_rate", update.lr, *squares, least=float(least), most=float(most))
         update.apply(direction, rate)

@@ -14,13 +14,13 @@ from troupe.trace import record
 
 
 class Muon(Optimizer):
-    """A momentum whose matrix is made nearly orthogonal (Jordan et al. 2024), for parameters of two dims, as in PyTorch; the
-    products are made in the parameter's dtype, where PyTorch takes bfloat16. Other parameters go to another optimizer:
-    `Combined(Muon(matrices), AdamW(rest))`.
+    """A momentum whose matrix is made nearly orthogonal (Jordan et al. 2024), for parameters of two dims, as in
+    PyTorch; the products are made in the parameter's dtype, where PyTorch takes bfloat16. Other parameters go to
+    another optimizer: `Combined(Muon(matrices), AdamW(rest))`.
 
-    Matrices of equal shape are stacked, and devices share the stack out among them: each makes its matrices orthogonal and
-    gives them to all. ns_steps Newton-Schulz steps with the coefficients a, b, c. adjust_lr_fn: "original" multiplies lr by
-    √max(1, rows / columns), "match_rms_adamw" by 0.2 √max(rows, columns).
+    Matrices of equal shape (in a pipeline: of one chunk) are stacked, and devices share the stack out among them: each
+    makes its matrices orthogonal and gives them to all. ns_steps Newton-Schulz steps with the coefficients a, b, c.
+    adjust_lr_fn: "original" multiplies lr by √max(1, rows / columns), "match_rms_adamw" by 0.2 √max(rows, columns).
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Muon(Optimizer):
             with update.trace.within(f"optimizer.{update.name}"):
                 direction = _momentum(update)
             options = update.options
-            key = (*direction.shape, *options["ns_coefficients"], options["eps"], options["ns_steps"])
+            key = (update.chunk, *direction.shape, *options["ns_coefficients"], options["eps"], options["ns_steps"])
             stacks.setdefault((direction.dtype, key), []).append((update, direction))
         for stack in stacks.values():
             first = stack[0][0]

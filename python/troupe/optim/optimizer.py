@@ -16,7 +16,9 @@ from troupe.trace import Trace, record
 @dataclass(frozen=True)
 class Update:
     """What an optimizer needs to record one parameter's update: the gradient counts times `scale`; where `ok` is 0
-    nothing may change; `step` updates were made before. `lr` and `options` are those of the parameter's group."""
+    nothing may change; `step` updates were made before. `lr` and `options` are those of the parameter's group.
+    `sum_of_squares` is that of all elements of a tensor that lies as the parameter does; `chunk` is the parameter's, in
+    a pipeline."""
 
     trace: Trace
     name: str
@@ -29,10 +31,12 @@ class Update:
     lr: Tensor
     options: Mapping[str, Any]
     lay_out: Callable[[Tensor, Sequence[int]], None]
+    sum_of_squares: Callable[[Tensor], Tensor]
+    chunk: int
 
     def state(self, kind: str, dims: Sequence[int] | None = None) -> Tensor:
-        """A variable of the parameter's shape and layout, zero at the start, named "optimizer.KIND.PARAMETER". With `dims` it
-        has these of the parameter's dims alone, and is whole where the parameter is split by another."""
+        """A variable of the parameter's shape and layout, zero at the start, named "optimizer.KIND.PARAMETER". With
+        `dims` it has these of the parameter's dims alone, and is whole where the parameter is split by another."""
         kept = tuple(range(len(self.parameter.shape))) if dims is None else tuple(dims)
         shape = tuple(self.parameter.shape[dim] for dim in kept)
         variable = self.trace.variable(f"optimizer.{kind}.{self.name}", self.parameter.dtype, shape)
