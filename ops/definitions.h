@@ -77,6 +77,7 @@ OpDef swiglu_gradient();
 // elementary.cpp
 OpDef exp();
 OpDef log();
+OpDef softplus();
 OpDef sqrt();
 OpDef rsqrt();
 OpDef neg();

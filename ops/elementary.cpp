@@ -54,6 +54,11 @@ OpDef log() {
                     [](GradientBuilder& g) { return std::vector{g.add("div", {g.gradient(), g.input(0)})}; });
 }
 
+OpDef softplus() {
+  return elementary("softplus", "y = ln(1 + e^x).", increasing, unary_cpu<cpu::softplus<float>, cpu::softplus<double>>,
+                    [](GradientBuilder& g) { return times(g, g.add("sigmoid", {g.input(0)})); });
+}
+
 OpDef sqrt() {
   return elementary("sqrt", "y = the square root of x.", increasing, unary_cpu<cpu::sqrt<float>, cpu::sqrt<double>>,
                     sqrt_gradient);

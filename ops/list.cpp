@@ -67,6 +67,7 @@ std::vector<OpDef> make_list() {
       define::swiglu_gradient(),
       define::exp(),
       define::log(),
+      define::softplus(),
       define::sqrt(),
       define::rsqrt(),
       define::neg(),

@@ -68,6 +68,7 @@ void add_norms(std::vector<UseCase>& cases) {
   for (const Shape& x : {Shape{5, 7}, Shape{4, 5, 6}}) cases.push_back({"row_sum_squares", {real(x)}});
   for (const Shape& x : {Shape{5}, Shape{}}) cases.push_back(corner({"row_sum_squares", {real(x)}}));
   cases.push_back({"tree_sum", {real({7})}});
+  cases.push_back({"tree_sum", {real({7})}, {{"in_parts", yes}}});
   cases.push_back({"global_norm_scale", {between({}, 2, 5)}, {{"max_norm", 1.0}}});
   cases.push_back({"is_finite", {real({}), real({})}});
   const Attrs scaling = {{"growth", 2.0}, {"backoff", 0.5}, {"interval", int64_t{3}}, {"floor", 1.0}};
@@ -129,7 +130,7 @@ void add_experts(std::vector<UseCase>& cases) {
 void add_pointwise(std::vector<UseCase>& cases) {
   const Operand x = real({4, 5, 7});
   for (const char* op :
-       {"gelu", "relu", "tanh", "sigmoid", "silu", "exp", "neg", "abs", "sign", "cos", "sin", "square"}) {
+       {"gelu", "relu", "tanh", "sigmoid", "silu", "softplus", "exp", "neg", "abs", "sign", "cos", "sin", "square"}) {
     cases.push_back({op, {between({4, 5, 7}, -4, 4)}});
     cases.push_back(corner({op, {real({})}}));
   }

@@ -114,6 +114,12 @@ void sigmoid(T* out, const T* x, int64_t n) {
 }
 
 template <typename T>
+void softplus(T* out, const T* x, int64_t n) {
+  // exp of what is never above 0 does not overflow.
+  map(n, out, [](Vec<T> v) { return (v < T(0) ? Vec<T>{} : v) + math::log1p(math::exp(-math::abs(v))); }, x);
+}
+
+template <typename T>
 void silu(T* out, const T* x, int64_t n) {
   map(n, out, [](Vec<T> v) { return v * math::sigmoid(v); }, x);
 }
@@ -256,8 +262,9 @@ void bias_gelu(T* out, T* pre, const T* x, const T* bias, int64_t m, int64_t n) 
 template <typename T>
 struct Instances {
   static constexpr void (*one_input[])(T*, const T*, int64_t) = {
-      neg<T>, abs<T>,  square<T>,  sqrt<T>, rsqrt<T>, reciprocal<T>, exp<T>,  log<T>,       sin<T>,         cos<T>,
-      erf<T>, tanh<T>, sigmoid<T>, silu<T>, relu<T>,  sign<T>,       gelu<T>, gelu_tanh<T>, add_in_place<T>};
+      neg<T>,  abs<T>,  square<T>, sqrt<T>, rsqrt<T>,     reciprocal<T>,  exp<T>,
+      log<T>,  sin<T>,  cos<T>,    erf<T>,  tanh<T>,      sigmoid<T>,     softplus<T>,
+      silu<T>, relu<T>, sign<T>,   gelu<T>, gelu_tanh<T>, add_in_place<T>};
   static constexpr void (*two_inputs[])(T*, const T*, const T*, int64_t) = {
       relu_backward<T>, tanh_backward<T>,      sigmoid_backward<T>, silu_backward<T>,  gelu_backward<T>,
       abs_backward<T>,  gelu_tanh_backward<T>, sqrt_backward<T>,    rsqrt_backward<T>, add_to<T>};

@@ -39,6 +39,8 @@ void tanh(T* out, const T* x, int64_t n);
 template <typename T>
 void sigmoid(T* out, const T* x, int64_t n);  // 1 / (1 + exp(-x))
 template <typename T>
+void softplus(T* out, const T* x, int64_t n);  // log(1 + exp(x))
+template <typename T>
 void silu(T* out, const T* x, int64_t n);  // x sigmoid(x)
 template <typename T>
 void relu(T* out, const T* x, int64_t n);  // max(x, 0), NaN stays NaN

@@ -124,6 +124,13 @@ inline F64 log(F64 x) {
   return x;
 }
 
+// log(1 + x) for x > -1, without losing a small x (Kahan): what 1 + x rounds off is made good by the quotient.
+template <typename V>
+inline V log1p(V x) {
+  const V sum = 1 + x;
+  return sum == 1 ? x : log(sum) * (x / (sum - 1));
+}
+
 // Near 0 an odd polynomial (Cephes), elsewhere 1 - 2 / (exp(2|x|) + 1).
 inline F32 tanh(F32 x) {
   const F32 a = abs(x);

@@ -37,6 +37,16 @@ def embedding(ids: Any, weight: Any) -> Tensor:
     return record("embedding", ids, weight)
 
 
+def embedding_bag(ids: Any, weight: Any, mode: str = "mean") -> Tensor:
+    """The "sum" or "mean" of the rows of weight[count, dim] for ids[..., bag]; [..., dim]."""
+    if mode not in ("sum", "mean"):
+        raise PlanError(f"embedding_bag: mode={mode!r}; it is 'sum' or 'mean' {line_text()}")
+    if ids.ndim < 2:
+        raise PlanError(f"embedding_bag: {type_text(ids)} must have two dims or more, the last of a bag {line_text()}")
+    rows = embedding(ids, weight)
+    return rows.sum(-2) if mode == "sum" else rows.mean(-2)
+
+
 def layer_norm(
     x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
@@ -105,6 +115,11 @@ def sigmoid(x: Any) -> Tensor:
 def silu(x: Any) -> Tensor:
     """x / (1 + exp(-x))."""
     return record("silu", x)
+
+
+def softplus(x: Any) -> Tensor:
+    """ln(1 + exp(x)), without overflow, and without losing what is small."""
+    return record("softplus", x)
 
 
 def swiglu(gate: Any, up: Any) -> Tensor:
@@ -301,3 +316,27 @@ def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     if reduction == "none":
         return squares
     return squares.mean() if reduction == "mean" else squares.sum()
+
+
+def binary_cross_entropy_with_logits(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """-pos_weight · target · ln(sigmoid(x)) - (1 - target) · ln(1 - sigmoid(x)), times weight, for targets from 0 to 1:
+    its mean over all elements, its "sum", or "none" for each element. pos_weight and weight are broadcast."""
+    if tuple(x.shape) != tuple(target.shape) or x.dtype != target.dtype:
+        raise PlanError(
+            f"binary_cross_entropy_with_logits: {type_text(x)} and the target {type_text(target)} must have one "
+            f"shape and one dtype {line_text()}"
+        )
+    if reduction not in ("mean", "sum", "none"):
+        raise PlanError(
+            f"binary_cross_entropy_with_logits: reduction={reduction!r}; it is 'mean', 'sum' or 'none' {line_text()}"
+        )
+    # Each logarithm by itself: none is the difference of larger numbers.
+    hit = target * softplus(-x)
+    each = (hit if pos_weight is None else hit * pos_weight) + (1.0 - target) * softplus(x)
+    if weight is not None:
+        each = each * weight
+    if reduction == "none":
+        return each
+    return each.mean() if reduction == "mean" else each.sum()

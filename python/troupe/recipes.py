@@ -13,7 +13,7 @@ from troupe.layout import B, S, Sbp
 from troupe.layouts import Rule
 from troupe.mesh import Mesh, memory_bytes
 from troupe.nn.experts import ExpertLinear
-from troupe.nn.layers import Linear, ModuleList
+from troupe.nn.layers import Embedding, EmbeddingBag, Linear, ModuleList
 from troupe.nn.module import Module
 from troupe.stages import Stages, cut_at, cut_evenly
 
@@ -324,6 +324,34 @@ def parameters(axis: str, layouts: Mapping[str, Sbp]) -> Recipe:
 
     def decide(_: Module, __: Mesh) -> Decision:
         return Decision(rules=[Rule(pattern, axis, sbp, name) for pattern, sbp in layouts.items()])
+
+    return _recipe(name, axis, decide)
+
+
+def table_parallel(axis: str = "tp", split: str = "row") -> Recipe:
+    """Embedding tables in parts along `axis`, with the samples of every piece; all other parameters on every device
+    (the layouts of Naumov et al. 2019, "DLRM"). What is exchanged are ids and embeddings of the samples, never a table.
+
+    split: "row", each device looks up those ids whose rows it has, or "column", a part of every embedding; a table with
+    fewer columns than the axis has devices is split by rows all the same. Raises PlanError for a model without tables.
+    """
+    name = f"table_parallel({axis!r}, {split!r})"
+    if split not in ("row", "column"):
+        raise PlanError(f"{name}: a table is split by 'row' or by 'column'")
+
+    def decide(model: Module, mesh: Mesh) -> Decision:
+        tables = {
+            f"{path}.weight": module.embedding_dim >= mesh.axis_size(axis) and split == "column"
+            for path, module in model.named_modules()
+            if isinstance(module, (Embedding, EmbeddingBag))
+        }
+        if not tables:
+            raise PlanError(f"{name}: the model has no Embedding and no EmbeddingBag")
+        rules = [
+            Rule(path, axis, S(int(tables[path])) if path in tables else B, name)
+            for path, _ in model.named_parameters()
+        ]
+        return Decision(rules=rules, sources=[Rule("*", axis, S(0), name)])
 
     return _recipe(name, axis, decide)
 

@@ -31,6 +31,9 @@ resnet
       Convolutions are 3x3 with padding 1 and without bias, the first of a group but the first one with stride 2; the
       shortcut is x, or a 1x1 convolution with that stride and a norm where the width changes. Batch norms (eps 1e-5) use
       the statistics of the whole batch. Mean cross entropy of y.
+wide_deep
+      head(relu(deep.1(relu(deep.0(x))))) + the sum over crosses of wide[crosses], with x the rows tables.i[ids[:, i]]
+      of all fields and then the numbers; mean binary cross entropy of clicked.
 All use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
 norm 1 as PyTorch does it, times min(1, 1 / (norm + 1e-6)); the optimizer is PyTorch's AdamW or SGD with the numbers of
 the case, over all parameters in one group.
@@ -124,7 +127,19 @@ class Resnet:
     optimizer: dict = field(default_factory=lambda: RESNET_SGD)
 
 
-Case = Mlp | Gpt | Llama | Bert | Resnet
+@dataclass(frozen=True)
+class WideDeep:
+    rows: tuple[int, ...] = (50, 20, 7)  # of the fields' tables
+    numeric: int = 3
+    crosses: int = 2
+    cross_rows: int = 64
+    dim: int = 8
+    hidden: tuple[int, ...] = (32, 16)
+    batch: int = 32
+    optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
+
+
+Case = Mlp | Gpt | Llama | Bert | Resnet | WideDeep
 
 CASES = {
     "mlp": Mlp(ADAMW),
@@ -136,6 +151,7 @@ CASES = {
     "resnet_small": Resnet(blocks=(1, 1, 1), width=8, size=12, batch=16),
     # Few tokens: where the second and the third expert of one are nearly alike, rounding decides between them.
     "moe_small": Moe(layers=2, dim=64, heads=4, kv_heads=2, hidden=96, batch=8, tokens=16),
+    "wide_deep_small": WideDeep(),
 }
 
 
@@ -173,6 +189,15 @@ def shapes(case: Case) -> dict[str, tuple[int, ...]]:
     if isinstance(case, Mlp):
         for i, (inputs, outputs) in enumerate(zip(case.sizes, case.sizes[1:]), 1):
             linear(f"fc{i}", inputs, outputs)
+        return found
+    if isinstance(case, WideDeep):
+        for i, rows in enumerate(case.rows):
+            found[f"tables.{i}.weight"] = (rows, case.dim)
+        found["wide.weight"] = (case.cross_rows, 1)
+        sizes = (len(case.rows) * case.dim + case.numeric, *case.hidden)
+        for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
+            linear(f"deep.{i}", inputs, outputs)
+        linear("head", sizes[-1], 1)
         return found
     if isinstance(case, Bert):
         for table, rows in (("word", case.vocab), ("position", case.tokens), ("token_type", 2)):
@@ -241,7 +266,7 @@ def initial_weights(case: Case, seed: int) -> dict[str, np.ndarray]:
             values *= 0.02
         elif len(shape) == 1:
             values = 1.0 + 0.1 * values
-        elif name.startswith(("tok.", "pos.", "model.embed_tokens.", "bert.embeddings.")):
+        elif name.startswith(("tok.", "pos.", "model.embed_tokens.", "bert.embeddings.", "tables.", "wide.")):
             values *= 0.1
         else:
             # Of experts' weights [experts, out, in] each expert by itself.
@@ -252,7 +277,8 @@ def initial_weights(case: Case, seed: int) -> dict[str, np.ndarray]:
 
 def batches(case: Case, seed: int, steps: int = STEPS) -> list[dict[str, np.ndarray]]:
     """One batch per step: {"x", "y"}; x float32 or int32 tokens, y int32 labels or the next tokens. Of a Bert also the
-    int32 "segments" and the bool "mask"; y is the tokens that x hides as token 0, -100 elsewhere."""
+    int32 "segments" and the bool "mask"; y is the tokens that x hides as token 0, -100 elsewhere. Of a
+    WideDeep the int32 "ids" and "crosses", and float32 "numbers" and "clicked"."""
     bits = np.random.PCG64(2000 + seed)
     found = []
     for _ in range(steps):
@@ -264,6 +290,8 @@ def batches(case: Case, seed: int, steps: int = STEPS) -> list[dict[str, np.ndar
         elif isinstance(case, Resnet):  # the label is where the first row of the first channel is largest
             x = bell(bits, case.batch * 3 * case.size**2).reshape(case.batch, 3, case.size, case.size)
             found.append({"x": x.astype(np.float32), "y": np.argmax(x[:, 0, 0, : case.classes], 1).astype(np.int32)})
+        elif isinstance(case, WideDeep):
+            found.append(_clicks(case, bits))
         else:  # walks of small steps over the vocabulary: something to learn
             raw = np.asarray(bits.random_raw(case.batch * (case.tokens + 1)), np.uint64).reshape(case.batch, -1)
             steps_up = (raw % np.uint64(5)).astype(np.int64)
@@ -287,6 +315,23 @@ def _hidden(tokens: np.ndarray, raw: np.ndarray) -> dict[str, np.ndarray]:
         "y": np.where(hidden, tokens, -100).astype(np.int32),
         "segments": np.broadcast_to(place >= seq // 3, (rows, seq)).astype(np.int32),
         "mask": mask,
+    }
+
+
+def _clicks(case: WideDeep, bits: np.random.PCG64) -> dict[str, np.ndarray]:
+    """A click where the numbers' sum and the parity of the first field's id say so."""
+
+    def ids(rows: int) -> np.ndarray:
+        return (np.asarray(bits.random_raw(case.batch), np.uint64) % np.uint64(rows)).astype(np.int32)
+
+    columns = [ids(rows) for rows in case.rows]
+    crosses = [ids(case.cross_rows) for _ in range(case.crosses)]
+    numbers = bell(bits, case.batch * case.numeric).reshape(case.batch, -1)
+    return {
+        "ids": np.stack(columns, 1),
+        "crosses": np.stack(crosses, 1),
+        "numbers": numbers.astype(np.float32),
+        "clicked": (numbers.sum(1) + columns[0] % 2 > 0.5).astype(np.float32),
     }
 
 

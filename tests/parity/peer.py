@@ -242,11 +242,29 @@ class Resnet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class WideDeep(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(rows, case.dim) for rows in case.rows)
+        self.wide = nn.EmbeddingBag(case.cross_rows, 1, mode="sum")
+        sizes = (len(case.rows) * case.dim + case.numeric, *case.hidden)
+        self.deep = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes, sizes[1:]))
+        self.head = nn.Linear(sizes[-1], 1)
+
+    def forward(self, ids, numbers, crosses):
+        x = torch.cat([*(table(ids[:, i]) for i, table in enumerate(self.tables)), numbers], 1)
+        for layer in self.deep:
+            x = F.relu(layer(x))
+        return (self.head(x) + self.wide(crosses)).squeeze(1)
+
+
 def make_model(case, dtype=torch.float32):
     if isinstance(case, cases.Resnet):
         return Resnet(case).to(dtype)
     if isinstance(case, cases.Bert):
         return Bert(case).to(dtype)
+    if isinstance(case, cases.WideDeep):
+        return WideDeep(case).to(dtype)
     if isinstance(case, cases.Mlp):
         return Mlp(case.sizes).to(dtype)
     if isinstance(case, cases.Llama):
@@ -266,6 +284,9 @@ def make_optimizer(model, options):
 
 
 def loss_of(model, batch, dtype):
+    if "clicked" in batch:
+        ids, numbers, crosses, clicked = (torch.from_numpy(batch[n]) for n in ("ids", "numbers", "crosses", "clicked"))
+        return F.binary_cross_entropy_with_logits(model(ids, numbers.to(dtype), crosses), clicked.to(dtype))
     x = torch.from_numpy(batch["x"])
     x = x.to(dtype) if x.is_floating_point() else x.long()
     others = (torch.from_numpy(batch[name]) for name in ("segments", "mask") if name in batch)

@@ -26,6 +26,9 @@ from models.moe.model import Mixtral  # noqa: E402
 from models.resnet.layouts import shared_statistics, split_head  # noqa: E402
 from models.resnet.model import Configuration as ResNetConfiguration  # noqa: E402
 from models.resnet.model import ResNet  # noqa: E402
+from models.wide_deep import train as wide_deep  # noqa: E402
+from models.wide_deep.model import Configuration as WideDeepConfiguration  # noqa: E402
+from models.wide_deep.model import WideDeep  # noqa: E402
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 MESHES = {"one device": {}, "dp=4": {"dp": 4}, "tp=4": {"tp": 4}, "dp=2,tp=2": {"dp": 2, "tp": 2}}
@@ -55,6 +58,9 @@ def make_model(case) -> nn.Module:
     if isinstance(case, cases.Bert):
         sizes = (case.vocab, case.layers, case.dim, case.heads, case.hidden)
         return Bert(BertConfiguration(*sizes, context=case.tokens, dropout=0.0, eps=case.eps))
+    if isinstance(case, cases.WideDeep):
+        sizes = (case.rows, case.numeric, case.crosses, case.cross_rows, case.dim, case.hidden)
+        return WideDeep(WideDeepConfiguration(*sizes))
     if isinstance(case, cases.Llama):
         sizes = (case.vocab, case.layers, case.dim, case.heads, case.kv_heads, case.hidden)
         options = {"context": case.tokens, "theta": case.theta, "eps": case.eps}
@@ -72,12 +78,17 @@ def losses(case, seed: int, axes: dict[str, int]) -> list[float]:
     assert not unexpected and all(name.split(".")[-2] == "decoder" or name.split(".")[-1] in RUNNING for name in missing)
     options = {name: value for name, value in case.optimizer.items() if name != "kind"}
     kind = tr.optim.AdamW if case.optimizer["kind"] == "adamw" else tr.optim.SGD
-    splits = {cases.Llama: tensor_parallel, cases.Bert: bert_tensor_parallel, cases.Resnet: split_head}
+    splits = {
+        cases.Llama: tensor_parallel,
+        cases.Bert: bert_tensor_parallel,
+        cases.Resnet: split_head,
+        cases.WideDeep: tr.recipes.table_parallel,
+    }
     split = splits.get(type(case), tr.recipes.megatron)()
     next_token = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])  # noqa: E731
     with tr.TrainStep(
         model,
-        masked_lm_loss if isinstance(case, cases.Bert) else next_token,
+        {cases.Bert: masked_lm_loss, cases.WideDeep: wide_deep.loss}.get(type(case), next_token),
         kind(model.parameters(), **options),
         mesh=tr.mesh("cpu", **axes),
         recipe=tr.recipes.data_parallel() + shared_statistics() + split,

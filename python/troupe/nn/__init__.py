@@ -5,10 +5,12 @@ from troupe.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from troupe.nn.convolution import AdaptiveAvgPool2d, AvgPool2d, Conv2d, Flatten, MaxPool2d
 from troupe.nn.experts import ExpertLinear, Experts, MoE, Router
 from troupe.nn.layers import (
+    BCEWithLogitsLoss,
     GELU,
     CrossEntropyLoss,
     Dropout,
     Embedding,
+    EmbeddingBag,
     Identity,
     LayerNorm,
     Linear,
@@ -26,6 +28,7 @@ from troupe.nn.parameter import Parameter
 __all__ = [
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",
@@ -34,6 +37,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
     "ExpertLinear",
     "Experts",
     "GELU",

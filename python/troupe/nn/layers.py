@@ -49,6 +49,21 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
+class EmbeddingBag(Module):
+    """The "sum" or "mean" of the rows of weight[count, dim] for ids[..., bag]: [..., dim]. Normal at the start."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean", dtype: str = "f32"):
+        super().__init__()
+        self.num_embeddings, self.embedding_dim, self.mode = num_embeddings, embedding_dim, mode
+        self.weight = init.normal_(Parameter.empty((num_embeddings, embedding_dim), dtype))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding_bag(ids, self.weight, self.mode)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}, mode={self.mode}"
+
+
 class LayerNorm(Module):
     """Rows of the last dim at mean 0 and variance 1, times weight, plus bias; both [dim]."""
 
@@ -156,6 +171,17 @@ class CrossEntropyLoss(Module):
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, self.ignore_index, self.reduction)
+
+
+class BCEWithLogitsLoss(Module):
+    """`functional.binary_cross_entropy_with_logits` as a module. weight, pos_weight: numbers, or what broadcasts."""
+
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None):
+        super().__init__()
+        self.weight, self.reduction, self.pos_weight = weight, reduction, pos_weight
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
 
 
 class MSELoss(Module):
