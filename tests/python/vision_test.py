@@ -29,7 +29,7 @@ def loss(model: nn.Module, batch: dict[str, tr.Tensor]) -> tr.Tensor:
 
 def make_step(mesh: str, recipe: recipes.Recipe | None = None, model: nn.Module | None = None, **options) -> tr.TrainStep:
     model = ResNet(SMALL) if model is None else model
-    optimizer = tr.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = tr.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     return tr.TrainStep(model, loss, optimizer, mesh=tr.parse_mesh(mesh), recipe=recipe, seed=1, **options)
 
 
