@@ -44,6 +44,33 @@ TEST(Signatures, EmbeddingIsSplitByIdsByDimAndByRows) {
             "S(0), S(0) -> P; B, S(1) -> S(1); B, B -> S(0); B, P -> P");
 }
 
+TEST(Signatures, ConvolutionsSplitSamplesAndChannelsAndTheirSum) {
+  const Attrs attrs = {{"stride", Ints{1, 1}}, {"padding", Ints{1, 1}}, {"dilation", Ints{1, 1}}};
+  const TensorType x = f32({8, 4, 5, 5}), grouped = f32({6, 2, 3, 3});
+  EXPECT_EQ(signatures("conv2d", {x, f32({6, 4, 3, 3}), f32({6})}, attrs),
+            "S(0), B, B -> S(0); S(1), S(1), P -> P; B, S(0), S(0) -> S(1); P, B, P -> P; B, P, P -> P");
+  EXPECT_EQ(signatures("conv2d", {x, grouped}, attrs, 2), "S(0), B -> S(0); S(1), S(0) -> S(1); P, B -> P; B, P -> P");
+  EXPECT_EQ(signatures("conv2d", {x, grouped}, attrs, 3), "S(0), B -> S(0); P, B -> P; B, P -> P")
+      << "three devices cannot share two groups";
+  Attrs weight = attrs;
+  weight.set("kernel", Ints{3, 3});
+  weight.set("group_in", int64_t{0});
+  EXPECT_EQ(signatures("conv2d_weight_gradient", {x, f32({8, 6, 5, 5})}, weight),
+            "S(0), S(0) -> P; S(1), B -> S(1); B, S(1) -> S(0); P, B -> P; B, P -> P");
+  Attrs pool = attrs;
+  pool.set("kernel", Ints{3, 3});
+  EXPECT_EQ(signatures("max_pool2d", {x}, pool), "S(0) -> S(0); S(1) -> S(1); P(max) -> P(max)");
+}
+
+TEST(Signatures, BatchNormSplitsChannelsAndWholePieces) {
+  const TensorType x = f32({8, 4, 3, 3}), channels = f32({4});
+  const std::string by_channel = "S(1), S(0), S(0) -> S(1), S(1), S(1)";
+  EXPECT_EQ(signatures("batch_norm", {x, channels, channels}, {{"eps", 1e-5}}), by_channel);
+  EXPECT_EQ(signatures("batch_norm", {x, channels, channels}, {{"eps", 1e-5}, {"samples", int64_t{4}}}, 2),
+            "S(0), B, B -> S(0), S(0), S(0); " + by_channel);
+  EXPECT_EQ(signatures("channel_sum", {f32({8, 4})}), "S(0) -> P; S(1) -> S(1); P -> P");
+}
+
 TEST(Signatures, NormsSplitRowsAndLeaveParameterGradientsPartial) {
   EXPECT_EQ(signatures("layer_norm", {f32({8, 4}), f32({4}), f32({4})}, {{"eps", 1e-5}}),
             "S(0), B, B -> S(0), S(0), S(0)");

@@ -82,6 +82,7 @@ class Module:
                 raise AttributeError("call super().__init__() before assigning modules or parameters")
             self._parameters.pop(name, None)
             self._modules.pop(name, None)
+            self._buffers.pop(name, None)
             self.__dict__.pop(name, None)
         if isinstance(value, Parameter):
             self._parameters[name] = value
