@@ -95,6 +95,12 @@ void bind_plan(nb::module_& module) {
       .def_prop_ro("summary", [](const Compiled& self) { return self.summary.text; })
       .def_prop_ro("stages", [](const Compiled& self) { return self.stages; })
       .def_prop_ro("peak_tensors", [](const Compiled& self) { return self.summary.peak_tensors; })
+      .def_prop_ro("devices",
+                   [](const Compiled& self) {
+                     nb::list result;
+                     for (const PlanDevice& device : self.plan.devices) result.append(device.name);
+                     return result;
+                   })
       .def_prop_ro("memory",
                    [](const Compiled& self) {
                      nb::list result;

@@ -30,7 +30,16 @@ class Plan:
     @property
     def memory(self) -> list[dict[str, int]]:
         """The peak bytes of each device by kind."""
-        return self._compiled.memory
+        return self._memory(hosts=False)
+
+    @property
+    def host_memory(self) -> list[dict[str, int]]:
+        """The same of the host memory beside each device, where something is offloaded."""
+        return self._memory(hosts=True)
+
+    def _memory(self, hosts: bool) -> list[dict[str, int]]:
+        rows = zip(self._compiled.devices, self._compiled.memory, strict=True)
+        return [row for name, row in rows if name.startswith("host:") == hosts]
 
     @property
     def traffic(self) -> list[tuple[str, str, int, int]]:
@@ -45,16 +54,20 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """What a program would want to know: collectives by kind and axis, memory of the devices that are alike, bytes per
         kind of link, and the certificate. Bytes are per step; those of collectives and links over all devices."""
-        alike = Counter(tuple(row.items()) for row in self.memory)
+
+        def alike(memory: list[dict[str, int]]) -> list[dict[str, int]]:
+            counts = Counter(tuple(row.items()) for row in memory)
+            return [
+                {"devices": count, "peak": sum(size for _, size in row), **dict(row)} for row, count in counts.items()
+            ]
+
         return {
             "collectives": [
                 {"kind": kind, "axis": axis, "count": count, "bytes": size}
                 for kind, axis, count, size in self.traffic
             ],
-            "memory": [
-                {"devices": count, "peak": sum(size for _, size in row), **dict(row)}
-                for row, count in alike.items()
-            ],
+            "memory": alike(self.memory),
+            "host_memory": alike(self.host_memory),
             "link_bytes": self._compiled.link_bytes,
             "predicted_step_s": self.predicted_step_s,
             "certificate": {

@@ -69,6 +69,24 @@ def test_models_are_planned_by_recipes_of_their_own():
     assert other.returncode == 1 and "there is no 'tensor_parallel'" in other.stderr
 
 
+def test_memory_decides_what_is_recomputed_and_offload_where_it_waits():
+    arguments = ("gpt2-124m", "--mesh", "dp=4", "--batch", "16", "--json")
+    facts = {}
+    for recipe, memory in (("zero3", "0"), ("zero3+recompute_auto", "3GB"), ("zero3+offload", "2GB")):
+        done = plan(*arguments, "--recipe", recipe, "--memory", memory)
+        assert done.returncode == 0, done.stderr
+        facts[recipe] = json.loads(done.stdout)
+    peaks = [max(row["peak"] for row in found["memory"]) for found in facts.values()]
+    assert peaks[0] > 3e9 and peaks[1] <= 3e9 and peaks[2] <= 2e9
+    steps = [found["predicted_step_s"] for found in facts.values()]
+    assert steps[0] < steps[1] < steps[0] * 4 / 3
+    assert [row["devices"] for row in facts["zero3+offload"]["host_memory"]] == [4]
+    moved = [row["bytes"] for row in facts["zero3+offload"]["collectives"] if row["axis"] == "host"]
+    assert moved == [facts["zero3+offload"]["link_bytes"]["within host"]]
+    done = plan(*arguments, "--recipe", "zero3+recompute_auto", "--memory", "1GB")
+    assert done.returncode == 1 and "the least that would do is memory=" in done.stderr
+
+
 def test_what_cannot_be_planned_is_refused():
     done = plan("gpt5")
     assert done.returncode == 1 and "gpt2-124m" in done.stderr and "Traceback" not in done.stderr
