@@ -50,6 +50,9 @@ OpDef channel_square_sum();
 OpDef channel_product_sum();
 OpDef channel_normalize();
 OpDef batch_norm_input_gradient();
+// normalize.cpp
+OpDef normalize();
+OpDef normalize_gradient();
 // softmax.cpp
 OpDef softmax();
 OpDef softmax_gradient();
@@ -130,6 +133,9 @@ OpDef reduce_min();
 OpDef count();
 OpDef count_labels();
 OpDef weighted_mean();
+// margin.cpp
+OpDef margin_logits();
+OpDef margin_logits_gradient();
 // cross_entropy.cpp
 OpDef cross_entropy();
 OpDef cross_entropy_gradient();

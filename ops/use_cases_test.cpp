@@ -47,6 +47,14 @@ void add_tables(std::vector<UseCase>& cases) {
       {"cross_entropy_gradient", {real({5, 7}), ids({5}, 7), row, real({5})}, {{"ignore_index", int64_t{2}}}});
   cases.push_back(
       {"cross_entropy_gradient", {real({4, 5, 7}), ids({4, 5}, 7, DType::i32), positive({4, 5}), real({4, 5})}});
+  const Operand cosines = between({5, 7}, -0.9, 0.9);
+  for (const Attrs& margin :
+       {Attrs{{"scale", 8.0}, {"m2", 0.5}}, Attrs{{"scale", 8.0}, {"m3", 0.35}},
+        Attrs{{"scale", 2.0}, {"m1", 0.9}, {"m2", 0.3}, {"m3", 0.2}, {"ignore_index", int64_t{2}}}}) {
+    cases.push_back({"margin_logits", {cosines, ids({5}, 7)}, margin});
+  }
+  cases.push_back({"margin_logits", {between({4, 5, 7}, -0.9, 0.9), ids({4, 5}, 7, DType::i32)}, {{"m2", 0.2}}});
+  cases.push_back({"margin_logits_gradient", {real({5, 7}), ids({5}, 7), positive({5})}, {{"scale", 8.0}}});
   cases.push_back({"exp_sum", {real({5, 7}), real({5})}});
   cases.push_back({"picked_logit", {real({5, 7}), ids({5}, 7)}, {{"ignore_index", int64_t{2}}}});
   cases.push_back({"count_labels", {ids({5, 4}, 7)}, {{"ignore_index", int64_t{2}}, {"dtype", std::string("f64")}}});
@@ -59,6 +67,8 @@ void add_norms(std::vector<UseCase>& cases) {
   cases.push_back({"layer_norm_gradient", {real({5, 7}), real({5, 7}), real({7}), real({5}), positive({5})}});
   cases.push_back({"rms_norm", {real({4, 5, 7}), real({7})}, eps});
   cases.push_back({"rms_norm_gradient", {real({5, 7}), real({5, 7}), real({7}), positive({5})}});
+  cases.push_back({"normalize", {real({4, 5, 7})}, eps});
+  cases.push_back({"normalize_gradient", {real({5, 7}), real({5, 7}), positive({5})}, eps});
   for (int64_t d : {0, 1, 2}) {
     for (const char* op : {"softmax", "log_softmax"}) {
       cases.push_back({op, {real({4, 5, 7})}, dim(d)});

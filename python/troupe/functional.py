@@ -80,6 +80,16 @@ def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: f
     return record("rms_norm", x, weight, eps=float(eps))[0]
 
 
+def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x over its length along `dim`, or over eps where that is larger. The length is the root of the sum of squares (p=2)."""
+    if p != 2:
+        raise PlanError(f"normalize: p={p}; only the length of squares, p=2, is possible {line_text()}")
+    at = dims_from_front(len(x.shape), dim, "normalize")[0]
+    if at == len(x.shape) - 1:
+        return record("normalize", x, eps=float(eps))[0]
+    return record("normalize", x.transpose(at, -1), eps=float(eps))[0].transpose(at, -1)
+
+
 def softmax(x: Any, dim: int) -> Tensor:
     """exp(x) over its sum along `dim`."""
     return x.softmax(dim)

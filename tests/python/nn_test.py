@@ -285,6 +285,18 @@ def test_attention_with_dropout_is_attention_where_nothing_is_dropped(seq_dim):
         Masked(dropout_p=0.5, is_causal=True)(q, k, v)
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_normalize_divides_by_the_length_along_a_dim(dim):
+    class Normalize(nn.Module):
+        def forward(self, x):
+            return F.normalize(x, dim=dim)
+
+    x = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32)
+    x[:, 0] = x[..., 0] = 0
+    length = np.maximum(np.linalg.norm(x, axis=dim, keepdims=True), 1e-12)
+    assert np.allclose(Normalize()(x), x / length, atol=1e-6)
+
+
 def test_a_parameter_can_begin_as_another_one():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(3, 4))
     nn.init.normal_(model[0].weight, std=0.5)
