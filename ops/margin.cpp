@@ -1,5 +1,5 @@
-// The logits of a margin softmax. Only the shard that holds a row's label has to do more than to scale, so classes can be
-// split; and what the backward pass needs of the cosines is one number per row, so logits may take their memory.
+// The logits of a margin softmax. Only the shard that holds a row's label has to do more than to scale, so classes can
+// be split; and what the backward pass needs of the cosines is one number per row, so logits may take their memory.
 
 #include "ops/cpu/margin.h"
 

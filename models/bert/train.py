@@ -1,4 +1,4 @@
-"""Trains a byte-level BERT to find masked bytes of real text: the source files of Python's standard library, or any files.
+"""Trains a byte-level BERT to find masked bytes of real text: Python's standard library, or any files.
 
 From the repository's root: .venv/bin/python -m models.bert.train --mesh dp=2,tp=2
 """

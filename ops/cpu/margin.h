@@ -1,7 +1,7 @@
 // Logits of a margin softmax from cosines[rows,classes]: the class of a row's label has to win by a margin.
 //
-// T: float, double; Id: int32_t, int64_t. All functions work on a shard with classes [first_class, first_class + classes)
-// and are re-entrant. Outputs may be the input of the same shape.
+// T: float, double; Id: int32_t, int64_t. All functions work on a shard with classes
+// [first_class, first_class + classes) and are re-entrant. Outputs may be the input of the same shape.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 namespace troupe::cpu {
 
 // With theta the angle whose cosine is given, the label's logit is scale (cos(m1 theta + m2) - m3). m1 = 1, m3 = 0 is
-// ArcFace (Deng et al. 2019, where the combined form stands too), m1 = 1, m2 = 0 CosFace (Wang et al. 2018), m2 = m3 = 0
-// SphereFace (Liu et al. 2017).
+// ArcFace (Deng et al. 2019, where the combined form stands too), m1 = 1, m2 = 0 CosFace (Wang et al. 2018),
+// m2 = m3 = 0 SphereFace (Liu et al. 2017).
 struct Margin {
   double scale = 1.0;
   double m1 = 1.0;

@@ -81,7 +81,7 @@ def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: f
 
 
 def normalize(x: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """x over its length along `dim`, or over eps where that is larger. The length is the root of the sum of squares (p=2)."""
+    """x over its length along `dim`, or over eps where that is larger: the root of the sum of squares (p=2)."""
     if p != 2:
         raise PlanError(f"normalize: p={p}; only the length of squares, p=2, is possible {line_text()}")
     at = dims_from_front(len(x.shape), dim, "normalize")[0]
@@ -259,11 +259,11 @@ def scaled_dot_product_attention(
     q, k, v: [batch, heads, seq, d], or [batch, seq, heads, d] with seq_dim=1. The result has the shape of q. k and v
     may have fewer heads (grouped queries): each then serves heads/kv_heads of q that follow one another.
 
-    attn_mask: bool[batch, 1, 1, keys], true for the keys that queries of this batch may see (false for padding); it goes
-    together with `is_causal`. A query that sees no key gives zeros. Other masks of PyTorch's are a PlanError.
+    attn_mask: bool[batch, 1, 1, keys], true for the keys that queries of this batch may see (false for padding); it
+    goes together with `is_causal`. A query that sees no key gives zeros. Other masks of PyTorch's are a PlanError.
 
-    dropout_p: of the softmax's results; the scores are then stored. It goes neither with `is_causal` nor with fewer heads
-    of k and v.
+    dropout_p: of the softmax's results; the scores are then stored. It goes neither with `is_causal` nor with fewer
+    heads of k and v.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else float(scale)
     if dropout_p:

@@ -25,8 +25,8 @@ from troupe.training import Loss
 class Published:
     """A published model, not yet initialised, and what a step that trains it needs.
 
-    fields: what a row of the batch holds. loss: of a batch with these fields. context: the tokens of a sequence, dim 0 of
-    the fields that hold them; None for a model that reads no sequences. recipes: those of the model itself, by name.
+    fields: what a row of the batch holds. loss: of a batch with these fields. context: the tokens of a sequence, dim 0
+    of the fields that hold them; None for a model that reads no sequences. recipes: the model's own, by name.
     """
 
     model: Module

@@ -24,8 +24,8 @@ moe   as llama, but x += the sum over the two experts e with the largest r_e of 
 bert  LayerNorm(word_embeddings[x] + position_embeddings[0..T-1] + token_type_embeddings[segments]); per layer
       x = LayerNorm(x + attention.output.dense(attention(query, key, value of x))), then
       x = LayerNorm(x + output.dense(gelu(intermediate.dense(x)))); logits decoder(LayerNorm(gelu(transform.dense(x))))
-      with word_embeddings as the decoder's matrix; mean cross entropy of y where it is not -100. No token sees a place where
-      mask is false; there is no dropout; names are those of Hugging Face's BertForMaskedLM; norms' eps is 1e-12.
+      with word_embeddings as the decoder's matrix; mean cross entropy of y where it is not -100. No token sees a place
+      where mask is false; there is no dropout; names are those of Hugging Face's BertForMaskedLM; norms' eps is 1e-12.
 resnet
       relu(bn1(conv1(x))), blocks relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x)))))), the mean over each plane, fc.
       Convolutions are 3x3 with padding 1 and without bias, the first of a group but the first one with stride 2; the
@@ -34,6 +34,8 @@ resnet
 wide_deep
       head(relu(deep.1(relu(deep.0(x))))) + the sum over crosses of wide[crosses], with x the rows tables.i[ids[:, i]]
       of all fields and then the numbers; mean binary cross entropy of clicked.
+face  e = embed(relu(LayerNorm(linear(x)))); cosines of e with the rows of head.weight; the label's becomes
+      cos(m1 acos(cosine) + m2) - m3, with cosines taken within 1e-6 of +-1; all times scale; mean cross entropy of y.
 All use weights of shape (out, in), as PyTorch's Linear has them. The gradient of all parameters together is clipped to
 norm 1 as PyTorch does it, times min(1, 1 / (norm + 1e-6)); the optimizer is PyTorch's AdamW or SGD with the numbers of
 the case, over all parameters in one group.
@@ -139,7 +141,21 @@ class WideDeep:
     optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
 
 
-Case = Mlp | Gpt | Llama | Bert | Resnet | WideDeep
+@dataclass(frozen=True)
+class Face:
+    inputs: int
+    hidden: int
+    dim: int
+    classes: int
+    batch: int
+    scale: float
+    m1: float = 1.0
+    m2: float = 0.0
+    m3: float = 0.0
+    optimizer: dict = field(default_factory=lambda: LLAMA_ADAMW)
+
+
+Case = Mlp | Gpt | Llama | Bert | Resnet | WideDeep | Face
 
 CASES = {
     "mlp": Mlp(ADAMW),
@@ -152,6 +168,7 @@ CASES = {
     # Few tokens: where the second and the third expert of one are nearly alike, rounding decides between them.
     "moe_small": Moe(layers=2, dim=64, heads=4, kv_heads=2, hidden=96, batch=8, tokens=16),
     "wide_deep_small": WideDeep(),
+    "face_small": Face(inputs=106, hidden=32, dim=16, classes=53, batch=32, scale=8.0, m1=0.9, m2=0.4, m3=0.1),
 }
 
 
@@ -198,6 +215,12 @@ def shapes(case: Case) -> dict[str, tuple[int, ...]]:
         for i, (inputs, outputs) in enumerate(zip(sizes, sizes[1:])):
             linear(f"deep.{i}", inputs, outputs)
         linear("head", sizes[-1], 1)
+        return found
+    if isinstance(case, Face):
+        linear("backbone.layers.0.0", case.inputs, case.hidden)
+        norm("backbone.layers.0.1", case.hidden)
+        linear("backbone.embed", case.hidden, case.dim)
+        found["head.weight"] = (case.classes, case.dim)
         return found
     if isinstance(case, Bert):
         for table, rows in (("word", case.vocab), ("position", case.tokens), ("token_type", 2)):
@@ -282,10 +305,11 @@ def batches(case: Case, seed: int, steps: int = STEPS) -> list[dict[str, np.ndar
     bits = np.random.PCG64(2000 + seed)
     found = []
     for _ in range(steps):
-        if isinstance(case, Mlp):
-            x = bell(bits, case.batch * case.sizes[0]).reshape(case.batch, -1)
-            width = case.sizes[0] // case.sizes[-1]
-            y = [x[:, i * width : (i + 1) * width].sum(1) for i in range(case.sizes[-1])]
+        if isinstance(case, (Mlp, Face)):
+            inputs, classes = (case.inputs, case.classes) if isinstance(case, Face) else (case.sizes[0], case.sizes[-1])
+            x = bell(bits, case.batch * inputs).reshape(case.batch, -1)
+            width = inputs // classes
+            y = [x[:, i * width : (i + 1) * width].sum(1) for i in range(classes)]
             found.append({"x": x.astype(np.float32), "y": np.argmax(np.stack(y, 1), 1).astype(np.int32)})
         elif isinstance(case, Resnet):  # the label is where the first row of the first channel is largest
             x = bell(bits, case.batch * 3 * case.size**2).reshape(case.batch, 3, case.size, case.size)

@@ -258,7 +258,25 @@ class WideDeep(nn.Module):
         return (self.head(x) + self.wide(crosses)).squeeze(1)
 
 
+class Face(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        layer = nn.Sequential(nn.Linear(case.inputs, case.hidden), nn.LayerNorm(case.hidden), nn.ReLU())
+        self.backbone = nn.ModuleDict({"layers": nn.Sequential(layer), "embed": nn.Linear(case.hidden, case.dim)})
+        self.head = nn.Linear(case.dim, case.classes, bias=False)
+        self.case = case
+
+    def forward(self, x, labels):
+        embedded = self.backbone["embed"](self.backbone["layers"](x))
+        cosines = F.linear(F.normalize(embedded), F.normalize(self.head.weight))
+        angle = cosines.clamp(-1 + 1e-6, 1 - 1e-6).acos()
+        target = (self.case.m1 * angle + self.case.m2).cos() - self.case.m3
+        return self.case.scale * torch.where(F.one_hot(labels, self.case.classes).bool(), target, cosines)
+
+
 def make_model(case, dtype=torch.float32):
+    if isinstance(case, cases.Face):
+        return Face(case).to(dtype)
     if isinstance(case, cases.Resnet):
         return Resnet(case).to(dtype)
     if isinstance(case, cases.Bert):
@@ -289,9 +307,10 @@ def loss_of(model, batch, dtype):
         return F.binary_cross_entropy_with_logits(model(ids, numbers.to(dtype), crosses), clicked.to(dtype))
     x = torch.from_numpy(batch["x"])
     x = x.to(dtype) if x.is_floating_point() else x.long()
-    others = (torch.from_numpy(batch[name]) for name in ("segments", "mask") if name in batch)
-    logits = model(x, *others)
-    return F.cross_entropy(logits.flatten(0, -2), torch.from_numpy(batch["y"]).long().flatten())
+    y = torch.from_numpy(batch["y"]).long()
+    others = [torch.from_numpy(batch[name]) for name in ("segments", "mask") if name in batch]
+    logits = model(x, y) if isinstance(model, Face) else model(x, *others)
+    return F.cross_entropy(logits.flatten(0, -2), y.flatten())
 
 
 def train(case, seed, dtype, steps=cases.STEPS) -> list[float]:

@@ -25,7 +25,11 @@ def record(name: str, seeds) -> dict:
         "float64": [peer.train(case, seed, torch.float64) for seed in seeds],
         "float32": [peer.train(case, seed, torch.float32) for seed in seeds],
         "checksum": [cases.checksum(case, seed) for seed in seeds],
-        "made_with": {"torch": torch.__version__, "cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": 1},
+        "made_with": {
+            "torch": torch.__version__,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "threads": 1,
+        },
     }
 
 

@@ -19,6 +19,9 @@ from model import GPT  # noqa: E402
 from models.bert.layouts import tensor_parallel as bert_tensor_parallel  # noqa: E402
 from models.bert.model import Bert, masked_lm_loss  # noqa: E402
 from models.bert.model import Configuration as BertConfiguration  # noqa: E402
+from models.face.layouts import class_parallel  # noqa: E402
+from models.face.model import Configuration as FaceConfiguration  # noqa: E402
+from models.face.model import Margin, Recogniser, identity_loss  # noqa: E402
 from models.llama.layouts import tensor_parallel  # noqa: E402
 from models.llama.model import Configuration, Llama  # noqa: E402
 from models.moe import model as moe  # noqa: E402
@@ -55,6 +58,9 @@ def make_model(case) -> nn.Module:
         return Classifier(case.sizes)
     if isinstance(case, cases.Resnet):
         return ResNet(ResNetConfiguration(False, case.blocks, case.classes, case.width, small_images=True))
+    if isinstance(case, cases.Face):
+        margin = Margin(case.scale, case.m1, case.m2, case.m3)
+        return Recogniser(FaceConfiguration(case.inputs, (case.hidden,), case.dim, case.classes, margin))
     if isinstance(case, cases.Bert):
         sizes = (case.vocab, case.layers, case.dim, case.heads, case.hidden)
         return Bert(BertConfiguration(*sizes, context=case.tokens, dropout=0.0, eps=case.eps))
@@ -83,15 +89,15 @@ def losses(case, seed: int, axes: dict[str, int]) -> list[float]:
         cases.Bert: bert_tensor_parallel,
         cases.Resnet: split_head,
         cases.WideDeep: tr.recipes.table_parallel,
+        cases.Face: class_parallel,
     }
-    split = splits.get(type(case), tr.recipes.megatron)()
-    next_token = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])  # noqa: E731
+    own_losses = {cases.Bert: masked_lm_loss, cases.WideDeep: wide_deep.loss, cases.Face: identity_loss}
     with tr.TrainStep(
         model,
-        {cases.Bert: masked_lm_loss, cases.WideDeep: wide_deep.loss}.get(type(case), next_token),
+        own_losses.get(type(case), lambda m, b: F.cross_entropy(m(b["x"]), b["y"])),
         kind(model.parameters(), **options),
         mesh=tr.mesh("cpu", **axes),
-        recipe=tr.recipes.data_parallel() + shared_statistics() + split,
+        recipe=tr.recipes.data_parallel() + shared_statistics() + splits.get(type(case), tr.recipes.megatron)("tp"),
         batch_shards=1 if isinstance(case, cases.Resnet) else 8,  # batch norm has statistics of the whole batch
         clip_grad_norm=cases.CLIP_GRAD_NORM,
     ) as step:
