@@ -20,6 +20,7 @@ enum class BoxingKind : uint8_t {
   reduce_scatter,  // P -> S
   all_gather,      // S -> B
   all_to_all,      // S(i) -> S(j)
+  permute,         // S(i) -> S(i) in another order of parts: each device gets its part from one other
   exchange,        // else: each device pulls the slices it needs (and adds them for P), on any meshes
 };
 const char* name_of(BoxingKind kind);

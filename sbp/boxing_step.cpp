@@ -10,7 +10,8 @@ std::optional<BoxingKind> kind_of(Sbp from, Sbp to) {
   if (from.is_broadcast()) return to.is_split() ? BoxingKind::slice : BoxingKind::zero_fill;
   if (from.is_split()) {
     if (to.is_broadcast()) return BoxingKind::all_gather;
-    return to.is_split() ? BoxingKind::all_to_all : BoxingKind::zero_fill;
+    if (!to.is_split()) return BoxingKind::zero_fill;
+    return from.dim == to.dim ? BoxingKind::permute : BoxingKind::all_to_all;
   }
   if (to.is_partial()) return std::nullopt;
   return to.is_broadcast() ? BoxingKind::all_reduce : BoxingKind::reduce_scatter;
@@ -36,6 +37,8 @@ const char* name_of(BoxingKind kind) {
       return "all_gather";
     case BoxingKind::all_to_all:
       return "all_to_all";
+    case BoxingKind::permute:
+      return "permute";
     case BoxingKind::exchange:
       return "exchange";
   }

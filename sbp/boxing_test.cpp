@@ -95,6 +95,24 @@ TEST(Boxing, OneAxisTakesTheCollectiveOfTheTable) {
   EXPECT_EQ(text(P, P), "");
 }
 
+TEST(Boxing, PartsInAnotherOrderArePermutedAndElseTakeTheSameCollectives) {
+  const auto text = [](Sbp from, Sbp to) { return steps_text(Layout(line(4), {from}), Layout(line(4), {to}), {8, 8}); };
+  EXPECT_EQ(text(S(0), S_shifted(0, 1)), "permute(axis=x, dim=0): S(0) -> S(0)+1");
+  EXPECT_EQ(text(S_mirrored(1), S(1)), "permute(axis=x, dim=1): S(1)~ -> S(1)");
+  EXPECT_EQ(text(S_shifted(0, 2), B), "all_gather(axis=x, dim=0): S(0)+2 -> B");
+  EXPECT_EQ(text(P, S_mirrored(0)), "reduce_scatter(axis=x, dim=0): P -> S(0)~");
+  const std::vector<Sbp> orders = {S(0), S_shifted(0, 1), S_shifted(0, 2), S_mirrored(0), S_mirrored(1), B, P};
+  for (const Shape& shape : {Shape{8, 8}, Shape{7, 5}, Shape{2, 3}}) {
+    for (const Sbp& from : orders) {
+      for (const Sbp& to : orders) {
+        expect_law(Layout(line(3), {from}), Layout(line(3), {to}), shape);
+        expect_law(Layout(grid(2, 3), {S(0), from}), Layout(grid(2, 3), {S(0), to}), shape);
+        expect_law(Layout(grid(3, 2), {from, S(0)}), Layout(grid(3, 2), {to, S(0)}), shape);
+      }
+    }
+  }
+}
+
 TEST(Boxing, KindsOfPartialConvertThroughB) {
   EXPECT_EQ(steps_text(Layout(line(2), {P}), Layout(line(2), {P_of(Reduction::max)}), {8}),
             "all_reduce(axis=x): P -> B; zero_fill(axis=x): B -> P(max)");

@@ -83,14 +83,17 @@ Received all_to_all(const BoxingStep& step, const Shape& shape, int64_t p) {
   const int64_t rest = largest_box(step.from, shape, i, j);
   int64_t kept = 0;  // over the parts of dims i and j
   int64_t most = 0;
-  for (int64_t c = 0; c < p; ++c) {
+  for (int c = 0; c < static_cast<int>(p); ++c) {
+    const int part_i = step.from.sbp(step.axis).part(c, static_cast<int>(p));
+    const int part_j = step.to.sbp(step.axis).part(c, static_cast<int>(p));
     int64_t parts_i = 0, parts_j = 0;
-    for (const auto& [size, count] : major_i) parts_i += count * part_of(size, p, c).size;
-    for (const auto& [size, count] : major_j) parts_j += count * part_of(size, p, c).size;
+    for (const auto& [size, count] : major_i) parts_i += count * part_of(size, p, part_i).size;
+    for (const auto& [size, count] : major_j) parts_j += count * part_of(size, p, part_j).size;
     kept += parts_i * parts_j;
     for (const auto& [size_i, count_i] : major_i) {
       for (const auto& [size_j, count_j] : major_j) {
-        most = std::max(most, part_of(size_j, p, c).size * (size_i - part_of(size_i, p, c).size) * rest);
+        const int64_t lacking = size_i - part_of(size_i, p, part_i).size;
+        most = std::max(most, part_of(size_j, p, part_j).size * lacking * rest);
       }
     }
   }
@@ -185,7 +188,8 @@ TotalBytes BoxingCost::total() const {
 
 BoxingCost cost_of(const BoxingStep& step, const Shape& shape, DType dtype, AxisLinksCache& links) {
   if (step.kind == BoxingKind::slice || step.kind == BoxingKind::zero_fill) return {};
-  if (step.kind == BoxingKind::exchange) return cost_of_exchange(step, shape, size_of(dtype), links.topology());
+  if (step.kind == BoxingKind::exchange || step.kind == BoxingKind::permute)
+    return cost_of_exchange(step, shape, size_of(dtype), links.topology());
   const int64_t p = step.from.mesh().axis(step.axis).size;
   if (p == 1) return {};
   const auto in_groups = [&](const Received& received, int64_t messages) {

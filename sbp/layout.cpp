@@ -86,7 +86,8 @@ Box Layout::box(const Shape& shape, int position) const {
   // The major axis cuts the dim, the next one cuts the part that is left, and so on.
   const auto cut = [&](int axis) {
     const int dim = sbp(axis).dim;
-    const Part part = part_of(box.extent[dim], mesh_.axis(axis).size, mesh_.coordinate(position, axis));
+    const int parts = mesh_.axis(axis).size;
+    const Part part = part_of(box.extent[dim], parts, sbp(axis).part(mesh_.coordinate(position, axis), parts));
     box.offset[dim] += part.offset;
     box.extent[dim] = part.size;
   };

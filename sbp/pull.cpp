@@ -87,7 +87,7 @@ class Puller {
     }
   }
 
-  // The parts of `dim` that meet the device's own box, in order.
+  // The parts of `dim` that meet the device's own box, by device.
   std::vector<Stretch> stretches_of(int dim, const Box& out) const {
     const int64_t low = out.offset[dim];
     const int64_t high = low + out.extent[dim];
@@ -101,7 +101,7 @@ class Puller {
       for (const Stretch& whole : stretches) {
         for (int i = 0; i < size; ++i) {
           if (apart && i != own) continue;
-          const Part part = part_of(whole.size, size, i);
+          const Part part = part_of(whole.size, size, from_.sbp(axis).part(i, size));
           const int64_t offset = whole.offset + part.offset;
           if (part.size == 0 || offset >= high || offset + part.size <= low) continue;
           parts.push_back({offset, part.size, whole.position + i * stride});
