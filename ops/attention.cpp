@@ -8,6 +8,7 @@
 #include "ops/in_float32.h"
 #include "ops/infer.h"
 #include "ops/rules.h"
+#include "ops/sequence_parts.h"
 
 namespace troupe::define {
 namespace {
@@ -58,12 +59,16 @@ std::vector<Signature> with_mask(std::vector<Signature> signatures, const OpArgs
   if (args.inputs.size() == operands) return signatures;
   for (Signature& signature : signatures) {
     const Sbp keys = signature.inputs[k];
-    signature.inputs.push_back(keys == S(0) ? S(0) : keys == S(seq_dim(args.attrs)) ? S(3) : B);
+    Sbp mask = keys.is_split_on(0) || keys.is_split_on(seq_dim(args.attrs)) ? keys : B;
+    if (mask.is_split_on(seq_dim(args.attrs))) mask.dim = 3;
+    signature.inputs.push_back(mask);
   }
   return signatures;
 }
 
-// Splits of batch, heads and queries; `of` makes the signature from the SBP of (q and out, k and v, lse, dk and dv).
+// Splits of batch, heads and queries; `of` makes the signature from the SBP of (q and out, k and v, lse, dk and dv). A form
+// made for the parts of a sequence can be split into these parts alone, and where queries see one part of the keys, each
+// device has the part that its queries see.
 template <class Fn>
 std::vector<Signature> attention_splits(const OpArgs& args, int q, int k, int parts, Fn of) {
   const int heads = head_dim(args.attrs);
@@ -73,7 +78,12 @@ std::vector<Signature> attention_splits(const OpArgs& args, int q, int k, int pa
   if (args.shape(q)[heads] == kv_heads || kv_heads % parts == 0) {
     result.push_back(of(S(heads), S(heads), S(1), S(heads)));
   }
-  result.push_back(of(S(seq_dim(args.attrs)), B, S(2), P));
+  const int64_t made_for = args.attrs.integer("parts", 1);
+  if (made_for > 1 && parts != made_for) return result;
+  const Sbp queries = S(seq_dim(args.attrs));
+  const int64_t shift = args.attrs.integer("shift", -1);
+  const Sbp keys = shift < 0 ? B : S_shifted(queries.dim, static_cast<int>(shift));
+  result.push_back(of(queries, keys, S(2), shift < 0 ? P : keys));
   return result;
 }
 
@@ -93,9 +103,73 @@ std::vector<ValueId> backward(GradientBuilder& g) {
   return gradients;
 }
 
-// Of local shapes; `q_start` is the place of the first query among the keys that are here.
-cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs, int64_t q_start = 0,
-                             const uint8_t* mask = nullptr) {
+// The rows of a tensor in paired order (see ops/sequence_parts.h): the second halves of the parts change places, so half
+// of what a device has is exchanged with the device at the other end. And back.
+ValueId paired(GradientBuilder& g, ValueId x, int64_t dim, int64_t parts) {
+  const std::vector<ValueId> halves = g.add_all("halves", {x}, {{"dim", dim}, {"parts", parts}});
+  return g.add("join_halves", halves, {{"dim", dim}, {"parts", parts}, {"mirrored", int64_t{1}}});
+}
+ValueId unpaired(GradientBuilder& g, ValueId x, int64_t dim, int64_t parts) {
+  const std::vector<ValueId> halves =
+      g.add_all("halves", {x}, {{"dim", dim}, {"parts", parts}, {"mirrored", int64_t{1}}});
+  return g.add("join_halves", halves, {{"dim", dim}, {"parts", parts}});
+}
+
+// The attributes of the form for a split sequence. Behind a causal mask its queries are paired.
+Attrs split_attrs(const Attrs& attrs, const SequenceSplit& split) {
+  Attrs result = attrs;
+  result.set("parts", int64_t{split.parts});
+  result.set("paired", attrs.integer("causal", 0));
+  return result;
+}
+
+// Each device has its own queries, and all keys; or, in a ring, one part of the keys after another, the gradients of each
+// going back to where it came from. The planner may find less to send in other splits, by heads or samples, but those are
+// not what was asked for.
+std::vector<ValueId> split_sequence(GradientBuilder& g, SequenceSplit& split) {
+  const int64_t seq = seq_dim(g.attrs());
+  Attrs attrs = split_attrs(g.attrs(), split);
+  const bool pairs = attrs.integer("paired") != 0;
+  const ValueId q = pairs ? paired(g, g.input(0), seq, split.parts) : g.input(0);
+  std::vector<ValueId> all;
+  for (int64_t shift = 0; shift < (split.ring ? split.parts : 1); ++shift) {
+    if (split.ring) attrs.set("shift", shift);
+    std::vector<ValueId> operands = {q};
+    for (int i = 1; i < g.inputs(); ++i) operands.push_back(g.input(i));
+    const std::vector<ValueId> made = g.add_all("attention", operands, attrs);
+    split.made.emplace_back(made[0], S(static_cast<int>(seq)));
+    all = all.empty() ? made : g.add_all("merge_attention", {all[0], all[1], made[0], made[1]}, {{"seq_dim", seq}});
+  }
+  if (!pairs) return all;
+  return {unpaired(g, all[0], seq, split.parts), unpaired(g, all[1], 2, split.parts)};
+}
+
+std::vector<ValueId> split_gradient_sequence(GradientBuilder& g, SequenceSplit& split) {
+  const int64_t seq = seq_dim(g.attrs());
+  Attrs attrs = split_attrs(g.attrs(), split);
+  const bool pairs = attrs.integer("paired") != 0;
+  std::vector<ValueId> inputs;
+  for (int i = 0; i < g.inputs(); ++i) {
+    const bool of_keys = i == 2 || i == 3 || i == 6;
+    inputs.push_back(pairs && !of_keys ? paired(g, g.input(i), i == 5 ? 2 : seq, split.parts) : g.input(i));
+  }
+  std::vector<ValueId> all;
+  for (int64_t shift = 0; shift < (split.ring ? split.parts : 1); ++shift) {
+    if (split.ring) attrs.set("shift", shift);
+    const std::vector<ValueId> made = g.add_all("attention_gradient", inputs, attrs);
+    split.made.emplace_back(made[0], S(static_cast<int>(seq)));
+    if (all.empty()) {
+      all = made;
+      continue;
+    }
+    for (size_t i = 0; i < made.size(); ++i) all[i] = g.add("add", {all[i], made[i]});
+  }
+  if (pairs) all[0] = unpaired(g, all[0], seq, split.parts);
+  return all;
+}
+
+// Of local shapes.
+cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs, const uint8_t* mask = nullptr) {
   const int heads = head_dim(attrs);
   const int seq = seq_dim(attrs);
   return {.batch = q[0],
@@ -105,8 +179,22 @@ cpu::AttentionShape shape_of(const Shape& q, const Shape& k, const Attrs& attrs,
           .kv_len = k[seq],
           .head_dim = q[3],
           .causal = attrs.integer("causal", 0) != 0,
-          .q_offset = q_start,
-          .key_mask = mask};
+          .key_mask = mask,
+          .lse_step = q[seq],
+          .mask_step = k[seq]};
+}
+
+// Of some of the queries and keys of a local shape.
+cpu::AttentionShape shape_of(cpu::AttentionShape shape, const AttentionRun& run) {
+  shape.q_len = run.queries;
+  shape.kv_len = run.keys;
+  shape.q_offset = run.query_offset;
+  if (shape.key_mask != nullptr) shape.key_mask += run.first_key;
+  return shape;
+}
+
+SequencePart part_of_sequence(const TensorView& view, int seq) {
+  return {view.offset[seq], view.shape[seq], view.logical[seq]};
 }
 
 cpu::HeadStrides head_strides(const Shape& shape, const Attrs& attrs) {
@@ -123,13 +211,19 @@ void attention_cpu(const KernelArgs& args, Stream&) {
   const TensorView& k = args.inputs[1];
   const TensorView& v = args.inputs[2];
   const Attrs& attrs = *args.attrs;
-  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq_dim(attrs)], mask_of(args, 3));
+  const int seq = seq_dim(attrs);
+  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, mask_of(args, 3));
+  const cpu::HeadStrides q_strides = head_strides(q.shape, attrs);
+  const cpu::HeadStrides k_strides = head_strides(k.shape, attrs);
   with_float(q.dtype, [&](auto zero) {
     using T = decltype(zero);
-    cpu::attention_forward<T>(args.outputs[0].as<T>(), head_strides(q.shape, attrs), args.outputs[1].as<T>(), q.as<T>(),
-                              head_strides(q.shape, attrs), k.as<T>(), head_strides(k.shape, attrs), v.as<T>(),
-                              head_strides(v.shape, attrs), shape, static_cast<T>(attrs.number("scale")),
-                              args.scratch.data());
+    for_each_attention_run(attrs, part_of_sequence(q, seq), part_of_sequence(k, seq), [&](const AttentionRun& run) {
+      const int64_t rows = run.first_query * q_strides.seq;
+      const int64_t keys = run.first_key * k_strides.seq;
+      cpu::attention_forward<T>(args.outputs[0].as<T>() + rows, q_strides, args.outputs[1].as<T>() + run.first_query,
+                                q.as<T>() + rows, q_strides, k.as<T>() + keys, k_strides, v.as<T>() + keys, k_strides,
+                                shape_of(shape, run), static_cast<T>(attrs.number("scale")), args.scratch.data());
+    });
   });
 }
 
@@ -140,9 +234,20 @@ int64_t attention_scratch(const OpArgs& args) {
 }
 
 // Products of q's rows with k's and v's: two forward, five backward.
-double products_flops(const Shape& q, const Shape& k, const Attrs& attrs, int products) {
-  const double scores = static_cast<double>(q.elements()) * static_cast<double>(k[seq_dim(attrs)]);
-  return 2.0 * products * scores * (attrs.integer("causal", 0) != 0 ? 0.5 : 1.0);
+double products_flops(const OpArgs& args, int q, int k, int products) {
+  const int seq = seq_dim(args.attrs);
+  const auto part = [&](int input) -> SequencePart {
+    const int64_t size = args.shape(input)[seq];
+    if (args.places.empty()) return {0, size, size};
+    const Place& place = args.places[static_cast<size_t>(input)];
+    return {place.offset[seq], size, place.logical[seq]};
+  };
+  const bool causal = args.attrs.integer("causal", 0) != 0;
+  double pairs = 0;
+  for_each_attention_run(args.attrs, part(q), part(k),
+                         [&](const AttentionRun& run) { pairs += visible_pairs(run, causal); });
+  const Shape& shape = args.shape(q);
+  return 2.0 * products * pairs * static_cast<double>(shape[0] * shape[head_dim(args.attrs)] * shape[3]);
 }
 
 std::vector<TensorType> infer_gradient(const OpArgs& args) {
@@ -174,16 +279,21 @@ void gradient_cpu(const KernelArgs& args, Stream&) {
   const TensorView& v = args.inputs[3];
   const Attrs& attrs = *args.attrs;
   const int seq = seq_dim(attrs);
-  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, q.offset[seq] - k.offset[seq], mask_of(args, 6));
+  const cpu::AttentionShape shape = shape_of(q.shape, k.shape, attrs, mask_of(args, 6));
   const cpu::HeadStrides q_strides = head_strides(q.shape, attrs);
   const cpu::HeadStrides k_strides = head_strides(k.shape, attrs);
   with_float(q.dtype, [&](auto zero) {
     using T = decltype(zero);
-    cpu::attention_backward<T>(args.outputs[0].as<T>(), q_strides, args.outputs[1].as<T>(), k_strides,
-                               args.outputs[2].as<T>(), k_strides, args.inputs[0].as<T>(), q_strides, q.as<T>(),
-                               q_strides, k.as<T>(), k_strides, v.as<T>(), k_strides, args.inputs[4].as<T>(), q_strides,
-                               args.inputs[5].as<T>(), shape, static_cast<T>(attrs.number("scale")),
-                               args.scratch.data());
+    for_each_attention_run(attrs, part_of_sequence(q, seq), part_of_sequence(k, seq), [&](const AttentionRun& run) {
+      const int64_t rows = run.first_query * q_strides.seq;
+      const int64_t keys = run.first_key * k_strides.seq;
+      cpu::attention_backward<T>(args.outputs[0].as<T>() + rows, q_strides, args.outputs[1].as<T>() + keys, k_strides,
+                                 args.outputs[2].as<T>() + keys, k_strides, args.inputs[0].as<T>() + rows, q_strides,
+                                 q.as<T>() + rows, q_strides, k.as<T>() + keys, k_strides, v.as<T>() + keys, k_strides,
+                                 args.inputs[4].as<T>() + rows, q_strides, args.inputs[5].as<T>() + run.first_query,
+                                 shape_of(shape, run), static_cast<T>(attrs.number("scale")), !run.is_first_of_keys,
+                                 args.scratch.data());
+    });
   });
 }
 
@@ -203,14 +313,19 @@ OpDef attention() {
       .doc =
           "out = softmax(scale q k^T) v per batch and head; causal=1: a query sees keys up to its own place; "
           "seq_dim: 2 for [batch,heads,seq,dim], 1 for [batch,seq,heads,dim]; mask: bool[batch,1,1,keys], false for "
-          "keys that no query sees; a query that sees no key gives zeros.",
+          "keys that no query sees; a query that sees no key gives zeros; parts=n, shift=s: of n parts of the "
+          "sequence, the "
+          "queries of part i see the keys of part i - s modulo n; paired=1: behind the first half of part i stands the "
+          "second half of part n - 1 - i.",
       .signatures = attention_signatures,
       .infer = infer_attention,
       .gradient = backward,
+      .split_sequence = split_sequence,
       .precision = Precision::low,
       .cpu = in_float32<attention_cpu>,
       .scratch_bytes = scratch_in_float32<infer_attention, attention_scratch>,
-      .flops = [](const OpArgs& args) { return products_flops(args.shape(0), args.shape(1), args.attrs, 2); }};
+      .flops = [](const OpArgs& args) { return products_flops(args, 0, 1, 2); },
+      .flops_by_place = true};
 }
 
 OpDef attention_gradient() {
@@ -222,11 +337,13 @@ OpDef attention_gradient() {
               "dv = p^T dout.",
           .signatures = gradient_signatures,
           .infer = infer_gradient,
+          .split_sequence = split_gradient_sequence,
           .precision = Precision::low,
           .full_inputs = {5},
           .cpu = in_float32<gradient_cpu>,
           .scratch_bytes = scratch_in_float32<infer_gradient, gradient_scratch>,
-          .flops = [](const OpArgs& args) { return products_flops(args.shape(1), args.shape(2), args.attrs, 5); }};
+          .flops = [](const OpArgs& args) { return products_flops(args, 1, 2, 5); },
+          .flops_by_place = true};
 }
 
 }  // namespace troupe::define

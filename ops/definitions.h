@@ -61,6 +61,11 @@ OpDef log_softmax_gradient();
 // attention.cpp
 OpDef attention();
 OpDef attention_gradient();
+// merge_attention.cpp
+OpDef merge_attention();
+// halves.cpp
+OpDef halves();
+OpDef join_halves();
 // rope.cpp
 OpDef rope();
 // activation.cpp

@@ -65,6 +65,7 @@ struct Pin {
   Sbp sbp;
   SourceLine line;
   std::string pattern;  // the pattern of `layouts={...}` or the recipe it came from; empty for tr.pin
+  bool made = false;    // the op that makes the value must make it so; boxing to it will not do
 };
 
 // Append-only; ids are indices. Not thread-safe. Every function throws PlanError (with op, path, line) on a mistake.
@@ -131,6 +132,7 @@ class GradientBuilder {
   const Attrs& attrs() const { return graph_.node(node_).attrs; }
   int inputs() const { return static_cast<int>(graph_.node(node_).inputs.size()); }
   ValueId input(int i) const { return graph_.node(node_).inputs[static_cast<size_t>(i)]; }
+  int outputs() const { return static_cast<int>(graph_.node(node_).outputs.size()); }
   ValueId output(int i) const { return graph_.node(node_).outputs[static_cast<size_t>(i)]; }
   // The gradient of an output; invalid when nothing depends on that output.
   ValueId gradient(int output = 0) const { return output_gradients_[static_cast<size_t>(output)]; }
@@ -147,6 +149,14 @@ class GradientBuilder {
   NodeId node_;
   std::vector<ValueId> output_gradients_;
   std::vector<bool> needed_;
+};
+
+// How an op is built when `parts` devices of an axis split the sequence.
+struct SequenceSplit {
+  int parts = 1;
+  bool ring = false;  // keys and values travel from device to device, a part at a time; else they are gathered
+  // Values and how the ops that make them must make them along the axis.
+  std::vector<std::pair<ValueId, Sbp>> made = {};
 };
 
 }  // namespace troupe

@@ -17,6 +17,7 @@
 namespace troupe {
 
 class GradientBuilder;
+struct SequenceSplit;
 
 struct TensorType {
   DType dtype = DType::f32;
@@ -25,10 +26,17 @@ struct TensorType {
   bool operator==(const TensorType&) const = default;
 };
 
+// Where a part lies in its tensor.
+struct Place {
+  Dims offset;
+  Shape logical;
+};
+
 // The operands of one use of an op, for the functions of its definition.
 struct OpArgs {
   std::span<const TensorType> inputs;
   const Attrs& attrs;
+  std::span<const Place> places = {};  // of inputs that are parts, where that is known and asked for
   int rank(int input) const { return inputs[static_cast<size_t>(input)].shape.rank(); }
   const Shape& shape(int input) const { return inputs[static_cast<size_t>(input)].shape; }
 };
@@ -62,6 +70,10 @@ struct OpDef {
   // one value per output. nullptr: there is no such form.
   std::vector<ValueId> (*decompose)(GradientBuilder&) = nullptr;
 
+  // The same op where an axis splits the sequence and the op couples positions: returns one value per output, and says how
+  // they must be made. nullptr: positions are independent, or the planner may do as it likes.
+  std::vector<ValueId> (*split_sequence)(GradientBuilder&, SequenceSplit&) = nullptr;
+
   // What the op does in a step of low precision, and which operands of a `low` op stay float32 all the same. An op that
   // is not `full` takes bf16 and f16: it computes in float32 and rounds once when it stores.
   Precision precision = Precision::full;
@@ -73,8 +85,10 @@ struct OpDef {
   // Scratch for the CPU kernel on operands of these local types. nullptr: none.
   int64_t (*scratch_bytes)(const OpArgs&) = nullptr;
 
-  // Floating-point operations on operands of these types; nullptr: bound by memory traffic.
+  // Floating-point operations on operands of these types; nullptr: bound by memory traffic. By place: they depend on
+  // where the parts lie, not on their sizes alone (a causal mask).
   double (*flops)(const OpArgs&) = nullptr;
+  bool flops_by_place = false;
 
   // (output, input): the output may take the input's memory when nobody reads the input later and both have the same
   // local type (an operand that broadcasts is smaller).

@@ -171,6 +171,32 @@ TEST(Reference, SoftmaxSumsToOneOverItsDim) {
   }
 }
 
+// Row by row: which part of the tensor it is in, and its place in the sequence.
+struct Query {
+  int64_t part;
+  int64_t place;
+};
+
+int64_t part_index(int64_t row, int64_t size, int64_t parts) {
+  int64_t part = 0;
+  while (part_of(size, parts, part).offset + part_of(size, parts, part).size <= row) ++part;
+  return part;
+}
+
+std::vector<Query> queries_of(const Attrs& attrs, int64_t size) {
+  const int64_t parts = attrs.integer("parts", 1);
+  std::vector<Query> order;
+  const int64_t second = (size / parts + 1) / 2;
+  for (int64_t p = 0; p < parts; ++p) {
+    const bool paired = attrs.integer("paired", 0) != 0;
+    const Part own = part_of(size, parts, p);
+    const Part far = part_of(size, parts, parts - 1 - p);
+    for (int64_t i = 0; i < own.size - (paired ? second : 0); ++i) order.push_back({p, own.offset + i});
+    for (int64_t i = far.size - second; paired && i < far.size; ++i) order.push_back({p, far.offset + i});
+  }
+  return order;
+}
+
 TEST(Reference, AttentionAveragesValuesBySoftmaxOfScores) {
   for_uses("attention", [](const UseCase& use, const std::vector<Table>& in, const std::vector<Table>& out) {
     const bool heads_first = use.attrs.integer("seq_dim") == 2;
@@ -181,23 +207,29 @@ TEST(Reference, AttentionAveragesValuesBySoftmaxOfScores) {
     const int64_t group = heads / in[1].shape[heads_first ? 1 : 2];
     const int64_t queries = in[0].shape[heads_first ? 2 : 1];
     const int64_t keys = in[1].shape[heads_first ? 2 : 1];
+    const std::vector<Query> order = queries_of(use.attrs, queries);
+    const int64_t parts = use.attrs.integer("parts", 1);
+    const int64_t shift = use.attrs.integer("shift", -1);
+    const auto sees = [&](const Query& query, int64_t key) {
+      if (use.attrs.integer("causal") != 0 && key > query.place) return false;
+      return shift < 0 || (query.part - part_index(key, keys, parts) - shift) % parts == 0;
+    };
     Table right = zeros(out[0].shape), lse = zeros(out[1].shape);
     for (int64_t n = 0; n < in[0].shape[0]; ++n) {
       for (int64_t h = 0; h < heads; ++h) {
         for (int64_t i = 0; i < queries; ++i) {
-          const int64_t seen = use.attrs.integer("causal") != 0 ? std::min(keys, i + 1) : keys;
           Numbers weights;
-          for (int64_t j = 0; j < seen; ++j) {
+          for (int64_t j = 0; j < keys; ++j) {
             double score = 0;
             for (int64_t d = 0; d < in[0].shape[3]; ++d) score += at(in[0], n, h, i, d) * at(in[1], n, h / group, j, d);
-            const bool hidden = in.size() > 3 && in[3]({n, 0, 0, j}) == 0;
+            const bool hidden = !sees(order[static_cast<size_t>(i)], j) || (in.size() > 3 && in[3]({n, 0, 0, j}) == 0);
             weights.push_back(hidden ? 0 : std::exp(score * use.attrs.number("scale")));
           }
           const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
           lse({n, h, i}) = std::log(sum);
           for (int64_t d = 0; d < in[0].shape[3]; ++d) {
             double value = 0;
-            for (int64_t j = 0; j < seen; ++j) value += weights[static_cast<size_t>(j)] * at(in[2], n, h / group, j, d);
+            for (int64_t j = 0; j < keys; ++j) value += weights[static_cast<size_t>(j)] * at(in[2], n, h / group, j, d);
             value = sum > 0 ? value / sum : 0;
             (heads_first ? right({n, h, i, d}) : right({n, i, h, d})) = value;
           }

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "ops/cpu/movement.h"
+#include "ops/along.h"
 #include "ops/definitions.h"
 #include "ops/graph.h"
 #include "ops/infer.h"
@@ -21,25 +21,6 @@ std::string rule_along(int rank, int64_t dim, size_t inputs, size_t outputs) {
 }
 
 int dim_attr(const Attrs& attrs) { return static_cast<int>(attrs.integer("dim")); }
-
-Shape with_size(const Shape& shape, int dim, int64_t size) {
-  Shape result = shape;
-  result[dim] = size;
-  return result;
-}
-
-// A box that is all of every dim but `dim`, from `from_start` of one tensor to `to_start` of the other.
-void copy_along(const TensorView& to, int64_t to_start, const TensorView& from, int64_t from_start, int dim,
-                int64_t size) {
-  const int rank = to.shape.rank();
-  Dims to_offset = Dims::filled(rank, 0);
-  Dims from_offset = Dims::filled(rank, 0);
-  to_offset[dim] = to_start;
-  from_offset[dim] = from_start;
-  const Shape extent = with_size(to.shape, dim, size);
-  cpu::copy_box(to.data, to.shape.begin(), to_offset.begin(), from.data, from.shape.begin(), from_offset.begin(),
-                extent.begin(), rank, size_of(to.dtype));
-}
 
 std::vector<TensorType> infer_slice(const OpArgs& args) {
   expect_operands(args, 1);

@@ -23,9 +23,12 @@ int64_t visible_keys(const AttentionShape& shape, int64_t query) {
   return std::clamp<int64_t>(query + shape.q_offset + 1, 0, shape.kv_len);
 }
 
+int64_t lse_step(const AttentionShape& shape) { return shape.lse_step > 0 ? shape.lse_step : shape.q_len; }
+
 // Of one batch; null: none.
 const uint8_t* mask_of(const AttentionShape& shape, int64_t batch) {
-  return shape.key_mask == nullptr ? nullptr : shape.key_mask + batch * shape.kv_len;
+  return shape.key_mask == nullptr ? nullptr
+                                   : shape.key_mask + batch * (shape.mask_step > 0 ? shape.mask_step : shape.kv_len);
 }
 
 template <typename T>
@@ -140,7 +143,7 @@ void attention_forward(T* out, HeadStrides out_strides, T* lse, const T* q, Head
   for (int64_t b = 0; b < shape.batch; ++b) {
     for (int64_t h = 0; h < shape.heads; ++h) {
       for (int64_t begin = 0; begin < shape.q_len; begin += kQueryBlock) {
-        forward_block(head(out, out_strides, b, h), out_strides.seq, lse + (b * shape.heads + h) * shape.q_len,
+        forward_block(head(out, out_strides, b, h), out_strides.seq, lse + (b * shape.heads + h) * lse_step(shape),
                       head(q, q_strides, b, h), q_strides.seq, head(k, k_strides, b, h / group), k_strides.seq,
                       head(v, v_strides, b, h / group), v_strides.seq, shape, mask_of(shape, b), scale, begin,
                       std::min(begin + kQueryBlock, shape.q_len), static_cast<T*>(scratch));
@@ -158,7 +161,7 @@ template <typename T>
 void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_strides, T* dv, HeadStrides dv_strides,
                         const T* dout, HeadStrides dout_strides, const T* q, HeadStrides q_strides, const T* k,
                         HeadStrides k_strides, const T* v, HeadStrides v_strides, const T* out, HeadStrides out_strides,
-                        const T* lse, const AttentionShape& shape, T scale, void* scratch) {
+                        const T* lse, const AttentionShape& shape, T scale, bool adds, void* scratch) {
   const int64_t dim = shape.head_dim;
   const int64_t group = shape.kv_heads > 0 ? shape.heads / shape.kv_heads : 1;
   const int64_t blocks = (shape.q_len + kQueryBlock - 1) / kQueryBlock;
@@ -172,12 +175,12 @@ void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_str
       const T* vh = head(v, v_strides, b, h / group);
       const T* doh = head(dout, dout_strides, b, h);
       const T* oh = head(out, out_strides, b, h);
-      const T* lseh = lse + (b * shape.heads + h) * shape.q_len;
+      const T* lseh = lse + (b * shape.heads + h) * lse_step(shape);
       T* dqh = head(dq, dq_strides, b, h);
       T* dkh = head(dk, dk_strides, b, h / group);
       T* dvh = head(dv, dv_strides, b, h / group);
       // Query heads that share a key head add to it in order.
-      if (h % group == 0) {
+      if (h % group == 0 && !adds) {
         clear_rows(dkh, dk_strides.seq, shape.kv_len, dim);
         clear_rows(dvh, dv_strides.seq, shape.kv_len, dim);
       }

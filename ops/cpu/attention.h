@@ -22,6 +22,9 @@ struct AttentionShape {
   // [batch,kv_len]: 0 where no query of the batch attends to the key; null: all may. A query that attends to no key gives
   // 0, lse -inf and gradients of 0.
   const uint8_t* key_mask = nullptr;
+  // Queries and keys may be some of those of a tensor. In elements, between heads of lse and batches of the mask:
+  int64_t lse_step = 0;   // 0: q_len
+  int64_t mask_step = 0;  // 0: kv_len
 };
 
 // Distances in elements between batches, heads and positions; head_dim is contiguous. [batch,heads,seq,dim]
@@ -47,11 +50,11 @@ template <typename T>
 int64_t attention_backward_scratch_bytes(const AttentionShape& shape);
 
 // Given dout (strides as out), writes dq, dk, dv, which have the strides of q, k, v unless given others.
-// dv = p^T dout; ds = p (dout v^T - rowsum(dout out)) scale; dq = ds k; dk = ds^T q.
+// dv = p^T dout; ds = p (dout v^T - rowsum(dout out)) scale; dq = ds k; dk = ds^T q. With `adds`, dk and dv are added to.
 template <typename T>
 void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_strides, T* dv, HeadStrides dv_strides,
                         const T* dout, HeadStrides dout_strides, const T* q, HeadStrides q_strides, const T* k,
                         HeadStrides k_strides, const T* v, HeadStrides v_strides, const T* out, HeadStrides out_strides,
-                        const T* lse, const AttentionShape& shape, T scale, void* scratch);
+                        const T* lse, const AttentionShape& shape, T scale, bool adds, void* scratch);
 
 }  // namespace troupe::cpu

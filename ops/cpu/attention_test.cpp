@@ -73,7 +73,7 @@ Result<T> run(const Problem& p, const std::vector<T>& q, const std::vector<T>& k
   attention_forward(r.out.data(), p.q, r.lse.data(), q.data(), p.q, k.data(), p.k, v.data(), p.k, p.shape, scale,
                     scratch.data());
   attention_backward(r.dq.data(), p.q, r.dk.data(), p.k, r.dv.data(), p.k, dout.data(), p.q, q.data(), p.q, k.data(),
-                     p.k, v.data(), p.k, r.out.data(), p.q, r.lse.data(), p.shape, scale, scratch.data());
+                     p.k, v.data(), p.k, r.out.data(), p.q, r.lse.data(), p.shape, scale, false, scratch.data());
   return r;
 }
 
@@ -219,7 +219,7 @@ TYPED_TEST(Attention, PackedLayoutGivesTheSameBits) {
                     packed, s, T(0.3), scratch.data());
   attention_backward(dqkv.data(), packed, dqkv.data() + width, packed, dqkv.data() + 2 * width, packed, dout.data(),
                      p.q, qkv.data(), packed, qkv.data() + width, packed, qkv.data() + 2 * width, packed, out.data(),
-                     p.q, lse.data(), s, T(0.3), scratch.data());
+                     p.q, lse.data(), s, T(0.3), false, scratch.data());
   EXPECT_TRUE(same_bits(out, plain.out));
   EXPECT_TRUE(same_bits(lse, plain.lse));
   each([&](size_t from, size_t to) {
