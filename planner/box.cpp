@@ -74,7 +74,7 @@ class BoxStage {
 
   // The value in this layout, boxed from the form that is cheapest to start from, for this reader.
   ValueId in_layout(ValueId value, const Layout& needed, const ProgramNode& reader) {
-    if (reader.rate == Rate::piece && gathered_per_pass(value)) {
+    if (reader.rate == Rate::piece && (gathered_per_pass(value) || couples_positions(reader))) {
       std::vector<Form>& forms = per_pass_[{value, reader.role}];
       if (forms.empty()) forms = {forms_[value.index()].front()};
       return reach(value, needed, forms, Rate::piece, reader);
@@ -86,6 +86,11 @@ class BoxStage {
       if (!(common == needed)) reach(value, common, forms, v.rate, reader);
     }
     return reach(value, needed, forms, v.rate, reader);
+  }
+
+  // Keys and values of other devices' positions are let go of after each pass: nobody holds them for all layers.
+  bool couples_positions(const ProgramNode& reader) const {
+    return choices_.mesh.find_axis(choices_.sequence_axis) >= 0 && reader.op->split_sequence != nullptr;
   }
 
   bool gathered_per_pass(ValueId value) const {

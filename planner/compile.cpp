@@ -14,6 +14,7 @@
 #include "planner/place.h"
 #include "planner/precision.h"
 #include "planner/recompute.h"
+#include "planner/sequence.h"
 #include "planner/shard.h"
 #include "planner/summary.h"
 #include "planner/traffic.h"
@@ -129,6 +130,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   Compiled result;
   result.stages["write"] = graph.str();
   Graph rewritten = recompute(graph, choices.recompute);
+  rewritten = split_sequence(rewritten, choices);
   if (is_low(choices.precision)) rewritten = in_precision(rewritten, choices.precision);
   Walked walked = walk_cheapest(rewritten, choices, profile);
   const Program& boxed = walked.boxed;

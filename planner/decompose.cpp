@@ -16,8 +16,7 @@ class Decompose final : public GraphRewrite {
   std::vector<ValueId> outputs(size_t n, std::vector<ValueId> copied) override {
     const Node& old = old_graph().nodes()[n];
     if (std::find(ops_.begin(), ops_.end(), old.op) == ops_.end()) return copied;
-    GradientBuilder builder(result(), result().value(copied.front()).producer, std::vector<ValueId>(copied.size()),
-                            std::vector<bool>(old.inputs.size(), false));
+    GradientBuilder builder = builder_of(copied);
     return old.op->decompose(builder);
   }
 

@@ -1,6 +1,7 @@
 #include "planner/deduce.h"
 
 #include <algorithm>
+#include <span>
 
 #include "planner/boxing_price.h"
 #include "planner/min_sum.h"
@@ -39,15 +40,17 @@ std::vector<Sbp> stored_forms(int rank) {
 // The decision along one axis: one choice of signature per node, one of common form per value that needs one.
 class AxisProblem {
  public:
+  // `earlier`: the axes decided so far, in that order, as `so_far` has them.
   AxisProblem(const Program& program, const Choices& choices, const Profile& profile, const Demands& demands, int axis,
-              const std::vector<int>& split_before, const ShapeOf& shapes)
+              std::span<const int> earlier, const Deduced& so_far, const ShapeOf& shapes)
       : program_(program),
         choices_(choices),
         profile_(profile),
         demands_(demands),
         axis_(axis),
         parts_(choices.mesh.axis(axis).size),
-        split_before_(split_before),
+        earlier_(earlier),
+        so_far_(so_far),
         shapes_(shapes),
         prices_(group_mesh(choices.mesh, axis), choices.topology, profile),
         data_axis_(choices.is_data_axis(axis)),
@@ -92,7 +95,23 @@ class AxisProblem {
     return rate == Rate::piece ? choices_.batch_shards * choices_.pieces_per_shard : 1;
   }
 
-  std::vector<Signature> all_signatures(const ProgramNode& node) const {
+  // Into how many parts a dim of an operand may be cut, at most, by this axis and earlier ones. Those along data axes do
+  // not count: they cut the batch alone, or parameters that are gathered.
+  int parts_together(NodeId id) const {
+    int most = parts_;
+    for (size_t i = 0; i < program_.node(id).inputs.size(); ++i) {
+      int parts = parts_;
+      for (size_t a = 0; a < earlier_.size(); ++a) {
+        const bool splits = so_far_.signatures[id.index()][a].inputs[i].is_split();
+        if (splits && !choices_.is_data_axis(earlier_[a])) parts *= choices_.mesh.axis(earlier_[a]).size;
+      }
+      most = std::max(most, parts);
+    }
+    return most;
+  }
+
+  std::vector<Signature> all_signatures(NodeId id) const {
+    const ProgramNode& node = program_.node(id);
     switch (node.kind) {
       case NodeKind::variable:
       case NodeKind::source: {
@@ -108,9 +127,7 @@ class AxisProblem {
       default: {
         const std::vector<TensorType> types = program_.input_types(node);
         // A dim that several axes split must be cut evenly by all of them together where an op asks for it.
-        int parts = parts_;
-        for (ValueId input : node.inputs) parts = std::max(parts, parts_ * split_before_[input.index()]);
-        return signatures_of(*node.op, {types, node.attrs}, parts);
+        return signatures_of(*node.op, {types, node.attrs}, parts_together(id));
       }
     }
   }
@@ -119,7 +136,9 @@ class AxisProblem {
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       const std::optional<Sbp> demand = demands_.of(node.outputs[i], axis_);
       const bool stored = node.kind == NodeKind::variable || node.kind == NodeKind::source;
-      if (stored && demand && signature.outputs[i] != *demand) return false;
+      const Pin* pin = demands_.pin_of(node.outputs[i], axis_);
+      const bool exact = stored || (pin != nullptr && pin->made);
+      if (exact && demand && signature.outputs[i] != *demand) return false;
     }
     if (node.op != nullptr && node.kind == NodeKind::compute) {
       for (const auto& [output, input] : node.op->updates) {
@@ -153,7 +172,7 @@ class AxisProblem {
   void add_node(NodeId id) {
     const ProgramNode& node = program_.node(id);
     std::vector<Signature> list;
-    for (Signature& signature : all_signatures(node)) {
+    for (Signature& signature : all_signatures(id)) {
       if (allowed(node, signature)) list.push_back(std::move(signature));
     }
     CHECK(!list.empty(), node.text());
@@ -179,7 +198,14 @@ class AxisProblem {
     }
     // Variables cost no time by themselves, but of two equal plans the one that stores less is better.
     if (node.kind == NodeKind::variable) return 1e-3 * bytes / profile_.memory_bytes_per_s;
-    return op_seconds(*node.op, {local, node.attrs}, bytes, profile_) * firings(node.rate);
+    // On the last device: there a causal mask hides the least.
+    std::vector<Place> places;
+    for (size_t i = 0; i < local.size(); ++i) {
+      const Shape& logical = type(node.inputs[i]).shape;
+      places.push_back({logical, logical});
+      for (int d = 0; d < logical.rank(); ++d) places.back().offset[d] -= local[i].shape[d];
+    }
+    return op_seconds(*node.op, {local, node.attrs, places}, bytes, profile_) * firings(node.rate);
   }
 
   void count_readers() {
@@ -214,7 +240,8 @@ class AxisProblem {
                                               producer.outputs.begin());
     std::vector<double> table;
     for (const Signature& signature : candidates_[program_.value(value).producer.index()]) {
-      for (Sbp form : forms) table.push_back(price(value, signature.outputs[output], form));
+      const Sbp made = signature.outputs[output];
+      for (Sbp form : forms) table.push_back(price(value, made, form) + off_positions(value, made, form, nullptr));
     }
     problem_.add_pair(static_cast<int>(program_.value(value).producer.index()), common, std::move(table));
   }
@@ -230,7 +257,8 @@ class AxisProblem {
       if (common_variable_[value.index()] >= 0 && !in_place) {
         for (Sbp form : common_forms_[value.index()]) {
           for (const Signature& to : candidates_[id.index()]) {
-            table.push_back(price(value, form, to.inputs[i]) + reluctance(id, i, to));
+            table.push_back(price(value, form, to.inputs[i]) + reluctance(id, i, to) +
+                            off_positions(value, form, to.inputs[i], &node));
           }
         }
         problem_.add_pair(common_variable_[value.index()], static_cast<int>(id.index()), std::move(table));
@@ -244,8 +272,10 @@ class AxisProblem {
           const bool as_it_is =
               in_place || (node.kind == NodeKind::accumulate && left.outputs[output].is_partial_sum() && parts_ > 1);
           const bool same = left.outputs[output] == to.inputs[i];
+          const Sbp made = left.outputs[output];
           table.push_back(as_it_is && !same ? kImpossible
-                                            : price(value, left.outputs[output], to.inputs[i]) + reluctance(id, i, to));
+                                            : price(value, made, to.inputs[i]) + reluctance(id, i, to) +
+                                                  off_positions(value, made, to.inputs[i], &node));
         }
       }
       problem_.add_pair(static_cast<int>(from), static_cast<int>(id.index()), std::move(table));
@@ -269,6 +299,15 @@ class AxisProblem {
     const bool possible =
         std::any_of(all.begin(), all.end(), [&](const Signature& other) { return other.inputs[input] == pin->sbp; });
     return possible ? kAgainstPin : 0;
+  }
+
+  // Along the axis that splits the sequence every device keeps to its own positions, however little the others' would be to
+  // fetch: only what couples positions needs those.
+  double off_positions(ValueId value, Sbp from, Sbp to, const ProgramNode* reader) const {
+    if (choices_.mesh.axis(axis_).name != choices_.sequence_axis || program_.value(value).rate != Rate::piece) return 0;
+    const bool keeps = to.is_split() && to.dim == from.dim;
+    const bool couples = reader != nullptr && reader->op->split_sequence != nullptr;
+    return from.is_split() && !keeps && !couples ? kAgainstPin : 0;
   }
 
   double price(ValueId value, Sbp from, Sbp to) {
@@ -320,7 +359,8 @@ class AxisProblem {
   const Demands& demands_;
   int axis_;
   int parts_;
-  const std::vector<int>& split_before_;  // by value: how many parts earlier axes cut it into
+  std::span<const int> earlier_;
+  const Deduced& so_far_;
   const ShapeOf& shapes_;
   BoxingPrices prices_;
   bool data_axis_;
@@ -332,14 +372,16 @@ class AxisProblem {
   std::vector<std::vector<Sbp>> common_forms_;      // by value
 };
 
-// Data axes first.
+// Data axes first, then the one that splits the sequence: ops in a form made for its parts are split no further.
 std::vector<int> axis_order(const Choices& choices) {
   std::vector<int> order;
-  for (const bool data : {true, false}) {
-    for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) {
-      if (choices.is_data_axis(axis) == data) order.push_back(axis);
-    }
-  }
+  for (int axis = 0; axis < choices.mesh.axis_count(); ++axis) order.push_back(axis);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    const auto rank = [&](int axis) {
+      return choices.is_data_axis(axis) ? 0 : choices.mesh.axis(axis).name == choices.sequence_axis ? 1 : 2;
+    };
+    return rank(a) < rank(b);
+  });
   return order;
 }
 
@@ -401,15 +443,12 @@ Deduced deduce(const Program& program, const Choices& choices, const Profile& pr
   result.common.resize(program.values.size());
   ShapeOf shapes;
   for (const ProgramValue& value : program.values) shapes.push_back(value.type.shape);
-  std::vector<int> split_before(program.values.size(), 1);
   const std::vector<int> order = axis_order(choices);
-  for (int axis : order) {
-    AxisProblem(program, choices, profile, demands, axis, split_before, shapes).solve(result);
-    const int parts = choices.mesh.axis(axis).size;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const std::span<const int> earlier(order.data(), i);
+    AxisProblem(program, choices, profile, demands, order[i], earlier, result, shapes).solve(result);
     for (size_t v = 0; v < program.values.size(); ++v) {
-      const Sbp form = result.common[v].back();
-      cut(shapes[v], form, parts);
-      if (form.is_split()) split_before[v] *= parts;
+      cut(shapes[v], result.common[v].back(), choices.mesh.axis(order[i]).size);
     }
   }
   // Decided in `order`; kept in mesh order.

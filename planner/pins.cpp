@@ -84,7 +84,11 @@ Demands::Demands(const Program& program, const Choices& choices) {
 
 void Demands::demand(const Program& program, ValueId value, int axis, Sbp sbp, const Pin* pin) {
   const auto [it, added] = demands_.emplace(std::pair(value, axis), Demand{sbp, pin});
-  if (added || it->second.sbp == sbp) return;
+  if (added) return;
+  if (it->second.sbp == sbp) {
+    if (pin != nullptr && pin->made) it->second.pin = pin;  // asks for more
+    return;
+  }
   const Pin* named = pin != nullptr ? pin : it->second.pin;
   if (named == nullptr) throw PlanError("two plans disagree about the layout of " + program.value(value).name);
   const Demand other = named == pin ? it->second : Demand{sbp, pin};

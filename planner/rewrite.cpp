@@ -49,6 +49,12 @@ std::vector<ValueId> GraphRewrite::add(size_t n) {
   return result_.add(node.op->name, inputs, node.attrs, scope_of(node), node.line);
 }
 
+GradientBuilder GraphRewrite::builder_of(const std::vector<ValueId>& copied) {
+  const NodeId made = result_.value(copied.front()).producer;
+  return GradientBuilder(result_, made, std::vector<ValueId>(copied.size()),
+                         std::vector<bool>(result_.node(made).inputs.size(), false));
+}
+
 std::string scope_of(const Node& node) {
   std::string path = node.path;
   const size_t ordinal = path.rfind('#');

@@ -27,6 +27,8 @@ class GraphRewrite {
 
   const Graph& old_graph() const { return graph_; }
   Graph& result() { return result_; }
+  // For functions of an OpDef that build a node anew from what its copy reads.
+  GradientBuilder builder_of(const std::vector<ValueId>& copied);
   // What became of a value and of a node of the old graph.
   ValueId value(ValueId old) const { return values_[old.index()]; }
   NodeId node(NodeId old) const { return old.valid() ? nodes_[old.index()] : NodeId(); }

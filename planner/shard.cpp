@@ -1,6 +1,7 @@
 #include "planner/shard.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <tuple>
 
@@ -273,6 +274,11 @@ class ShardStage {
         const Shape shape = shape_at(reg, position);
         sizes.insert(sizes.end(), shape.begin(), shape.end());
       }
+      for (const ClassTask& task : graph_.tasks) {
+        const ProgramNode& here = node(task.node);
+        if (task.stage != stage || here.kind != NodeKind::compute || !here.op->flops_by_place) continue;
+        sizes.push_back(std::llround(flops_at(task, position)));
+      }
       const auto [it, added] = known.emplace(std::move(sizes), graph_.classes());
       if (added) graph_.positions.emplace_back();
       graph_.positions[static_cast<size_t>(it->second)].push_back(position);
@@ -314,6 +320,33 @@ class ShardStage {
     }
   }
 
+  std::vector<TensorType> types_at(const std::vector<int>& registers, int position) const {
+    std::vector<TensorType> types;
+    for (int r : registers) {
+      const ClassRegister& reg = graph_.registers[static_cast<size_t>(r)];
+      types.push_back({program_.value(reg.value).type.dtype, shape_at(reg, position)});
+    }
+    return types;
+  }
+
+  // Of one firing of a task that works on registers of its own device.
+  double flops_at(const ClassTask& task, int position) const {
+    const std::vector<TensorType> inputs = types_at(task.inputs, position);
+    const std::vector<Place> places = places_at(task, position);
+    const ProgramNode& here = node(task.node);
+    return here.op->flops({inputs, here.attrs, places});
+  }
+
+  // Of the operands of a task that works on registers of its own device.
+  std::vector<Place> places_at(const ClassTask& task, int position) const {
+    std::vector<Place> places;
+    for (int r : task.inputs) {
+      const PieceBox at = piece_box(program_.value(graph_.registers[static_cast<size_t>(r)].value), choices_, position);
+      places.push_back({at.box.offset, at.logical});
+    }
+    return places;
+  }
+
   std::vector<TensorType> local_types(const std::vector<int>& registers, size_t c) const {
     std::vector<TensorType> types;
     for (int r : registers) {
@@ -343,7 +376,8 @@ class ShardStage {
     int64_t bytes = 0;
     for (const TensorType& type : inputs) bytes += type.shape.elements() * size_of(type.dtype);
     for (const TensorType& type : local_types(task.outputs, c)) bytes += type.shape.elements() * size_of(type.dtype);
-    return op_seconds(*here.op, {inputs, here.attrs}, static_cast<double>(bytes), profile_) + profile_.firing_s;
+    const std::vector<Place> places = places_at(task, graph_.positions[c].front());
+    return op_seconds(*here.op, {inputs, here.attrs, places}, static_cast<double>(bytes), profile_) + profile_.firing_s;
   }
 
   // Whether parts of a sum are added, and do not stay apart.

@@ -1,5 +1,5 @@
-// Tasks: every node cut up for devices. Devices whose parts of all tensors have the same sizes form a class and share
-// one description; peers and boxes are functions of the device, applied when the plan is emitted.
+// Tasks: every node cut up for devices. Devices whose parts of all tensors have the same sizes and give the same work form
+// a class and share one description; peers and boxes are functions of the device, applied when the plan is emitted.
 #pragma once
 
 #include <cstdint>

@@ -66,6 +66,8 @@ void bind_plan(nb::module_& module) {
       .def_rw("recompute", &Choices::recompute)
       .def_rw("offload", &Choices::offload)
       .def_rw("host_memory_bytes", &Choices::host_memory_bytes)
+      .def_rw("sequence_axis", &Choices::sequence_axis)
+      .def_rw("sequence_ring", &Choices::sequence_ring)
       .def_rw("gathered_per_pass", &Choices::gathered_per_pass)
       .def_rw("source_slots", &Choices::source_slots)
       .def("set_precision", [](Choices& self, const std::string& dtype) { self.precision = dtype_from_name(dtype); })

@@ -18,6 +18,14 @@ from troupe.nn.module import Module
 from troupe.stages import Stages, cut_at, cut_evenly
 
 
+@dataclass(frozen=True)
+class SequenceSplit:
+    """How the sequence is split: along an axis, with an attention of a form."""
+
+    axis: str
+    attention: str
+
+
 @dataclass
 class Decision:
     """What a recipe decides for a model on a mesh."""
@@ -36,6 +44,7 @@ class Decision:
     host_memory: int = 0
     """Bytes of host memory beside each device; 0: no limit."""
     stages: Stages | None = None
+    sequence: SequenceSplit | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -65,6 +74,9 @@ class Recipe:
             if decision.stages is not None and result.stages is not None:
                 raise PlanError(f"{self!r}: only one pipeline is possible")
             result.stages = result.stages or decision.stages
+            if decision.sequence is not None and result.sequence is not None:
+                raise PlanError(f"{self!r}: only one axis can split the sequence")
+            result.sequence = result.sequence or decision.sequence
             result.notes += decision.notes
         return result
 
@@ -131,6 +143,26 @@ def expert_parallel(axis: str = "ep") -> Recipe:
         split = {f"{path}.weight" for path in experts}
         rules = [Rule(path, axis, S(0) if path in split else B, name) for path, _ in model.named_parameters()]
         return Decision(rules=rules, sources=[Rule("*", axis, S(0), name)])
+
+    return _recipe(name, axis, decide)
+
+
+def context_parallel(axis: str = "cp", attention: str = "gather") -> Recipe:
+    """The sequence of every source [batch, seq, ...] is split along `axis`; every device of the axis holds all parameters.
+
+    All but attention is done by each device for its own positions. attention: "gather" (the keys and values of all
+    positions are gathered, for one layer at a time; Llama Team 2024, "The Llama 3 Herd of Models", 3.3.2) or "ring" (they
+    come a part at a time, so that no device ever has more than two parts; Liu et al. 2023, "Ring Attention"). Behind a
+    causal mask every device has an early and a late block of queries, and so the same work. The order of sums changes
+    with the size of the axis, and so does the last bit. Sequences need not be a multiple of the axis's size.
+    """
+    name = f"context_parallel({axis!r}, {attention!r})"
+    if attention not in ("gather", "ring"):
+        raise PlanError(f"{name}: attention is 'gather' or 'ring'")
+
+    def decide(model: Module, _: Mesh) -> Decision:
+        rules = [Rule(parameter, axis, B, name) for parameter, _ in model.named_parameters()]
+        return Decision(rules=rules, sources=[Rule("*", axis, S(1), name)], sequence=SequenceSplit(axis, attention))
 
     return _recipe(name, axis, decide)
 
@@ -360,13 +392,14 @@ def parse(text: str, own: Mapping[str, Callable[[], Recipe]] | None = None) -> R
     """A recipe from its short name, as command lines have it: "zero3+megatron+1f1b".
 
     The names are data_parallel, zero1, zero2, zero3, megatron, sample_parallel, sequence_parallel, expert_parallel,
-    recompute, recompute_auto (`recompute_to_fit`), offload and the schedules of `pipeline`; `own` adds a model's own
-    recipes. Raises PlanError, with them, for another name.
+    context_parallel, ring (of it), recompute, recompute_auto (`recompute_to_fit`), offload and the schedules of `pipeline`;
+    `own` adds a model's own recipes. Raises PlanError, with them, for another name.
     """
     known: dict[str, Callable[[], Recipe]] = {"data_parallel": data_parallel, "megatron": megatron}
     known |= {f"zero{stage}": partial(zero, stage) for stage in (1, 2, 3)}
     known |= {schedule: partial(pipeline, schedule) for schedule in ("gpipe", "1f1b", "zero_bubble")}
     known |= {"sample_parallel": sample_parallel, "sequence_parallel": sequence_parallel, "recompute": recompute}
+    known |= {"context_parallel": context_parallel, "ring": partial(context_parallel, attention="ring")}
     known |= {"recompute_auto": recompute_to_fit, "offload": offload}
     known["expert_parallel"] = expert_parallel
     known["interleaved"] = partial(pipeline, "interleaved", chunks_per_stage=2)

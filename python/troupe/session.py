@@ -222,6 +222,9 @@ def choices_for(name: str, mesh: Mesh, seed: int, decision: Decision, options: C
     if name == "train":
         choices.recompute, choices.offload = decision.recompute, decision.offload
         choices.host_memory_bytes = decision.host_memory
+        if decision.sequence is not None:
+            choices.sequence_axis = decision.sequence.axis
+            choices.sequence_ring = decision.sequence.attention == "ring"
     if (stages := decision.stages) is not None:
         choices.cut_stages(stages.axis, stages.schedule, stages.chunks, stages.chunk_of)
     return choices
