@@ -51,9 +51,10 @@ def test_steps_in_bfloat16_are_priced_as_such():
         done = plan("gpt2-124m", "--batch", "8", "--pieces", "1", "--precision", precision, "--json")
         assert done.returncode == 0, done.stderr
         seconds[precision] = json.loads(done.stdout)["predicted_step_s"]
-    # Products take half the time and most activations half the bytes; the update stays float32.
-    assert abs(seconds["f16"] / seconds["bf16"] - 1) < 0.02
+    # Products take half the time and most activations half the bytes; the update stays float32, and float16 goes once
+    # more over the gradients, to undo their scale.
     assert 0.4 < seconds["bf16"] / seconds["f32"] < 0.8
+    assert 1 < seconds["f16"] / seconds["bf16"] < 1.1
 
 
 def test_a_stage_of_planning_can_be_read():
