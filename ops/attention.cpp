@@ -266,9 +266,10 @@ std::vector<Signature> gradient_signatures(const OpArgs& args, int parts) {
   std::vector<Signature> result = attention_splits(args, 1, 2, parts, [](Sbp q, Sbp kv, Sbp lse, Sbp dkv) {
     return Signature{{q, q, kv, kv, q, lse}, {q, dkv, dkv}};
   });
-  // With the lse of all keys, a part of the keys has its own gradients and adds to that of the queries.
+  // With the lse of all keys, a part of the keys has its own gradients and adds to that of the queries. Not where queries
+  // see one part of the keys: another axis may shift those, and what is cut twice is shifted within the first cut.
   const Sbp keys = S(seq_dim(args.attrs));
-  result.push_back({{B, B, keys, keys, B, B}, {P, keys, keys}});
+  if (!args.attrs.has("shift")) result.push_back({{B, B, keys, keys, B, B}, {P, keys, keys}});
   result.push_back({{P, B, B, B, B, B}, {P, P, P}});  // linear in dout
   return with_mask(std::move(result), args, 6, 2);
 }

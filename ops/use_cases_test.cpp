@@ -119,6 +119,7 @@ void add_attention(std::vector<UseCase>& cases) {
                             split(attention(no, 1), yes, 2), split(attention(no, 1), no, 1)}) {
     cases.push_back({"attention", {sequence, sequence, sequence}, attrs});
     cases.push_back({"attention_gradient", {sequence, sequence, sequence, sequence, sequence, lse}, attrs});
+    cases.back().is_corner = attrs.has("shift");  // keys may be cut, but not once more by another axis
   }
   cases.push_back({"attention", {sequence, sequence, sequence, bools({2, 1, 1, 8})}, split(attention(no, 1), no, 1)});
   for (int64_t seq : {1, 2}) {

@@ -22,6 +22,7 @@ TEST(Place, AnUpdateLiesWithTheVariablesItWrites) {
   graph.assign(scale, next[0]);
   graph.assign(good_steps, next[1]);
   Pipeline pipeline;
+  pipeline.stages = {Mesh({{"tp", 1}}, {DeviceId(0)}), Mesh({{"tp", 1}}, {DeviceId(1)})};
   pipeline.chunks = 2;
   pipeline.chunk_of = {{"first", 0}, {"last", 1}};
   const std::vector<int> chunks = place(graph, pipeline);

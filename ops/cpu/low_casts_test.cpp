@@ -119,7 +119,8 @@ TEST(Float16Cast, RoundsToNearestAndTiesToEven) {
   EXPECT_EQ(Float16(0x1p-24f).bits, 1);  // the smallest
   EXPECT_EQ(Float16(0x1p-25f).bits, 0);  // halfway to it
   EXPECT_EQ(Float16(0x1.8p-24f).bits, 2);
-  EXPECT_EQ(Float16(0x1.ffcp-15f).bits, 0x3ff);  // the largest subnormal
+  EXPECT_EQ(Float16(0x1.ff8p-15f).bits, 0x3ff);  // the largest subnormal
+  EXPECT_EQ(Float16(0x1.ffcp-15f).bits, 0x400);  // halfway to the smallest normal number, which is even
   EXPECT_EQ(Float16(std::numeric_limits<float>::denorm_min()).bits, 0);
 }
 

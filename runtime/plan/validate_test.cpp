@@ -58,8 +58,8 @@ TEST(ValidatePlan, IdsPointToEntries) {
             "task 1 'forward': output register -7 does not exist; there are 5");
   EXPECT_EQ(flaw_after([](Plan& p) { p.variables[0].parts[0].reg = RegisterId(5); }),
             "variable 0 'w': register 5 does not exist; there are 5");
-  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[2].dtype = static_cast<DType>(7); }),
-            "register 2 'y': dtype 7 does not exist");
+  EXPECT_EQ(flaw_after([](Plan& p) { p.registers[2].dtype = static_cast<DType>(8); }),
+            "register 2 'y': dtype 8 does not exist");
   EXPECT_EQ(flaw_after([](Plan& p) { p.registers[2].arena = static_cast<ArenaKind>(3); }),
             "register 2 'y': arena 3 does not exist");
   EXPECT_EQ(flaw_after([](Plan& p) { p.tasks[2].kind = static_cast<TaskKind>(2); }),

@@ -37,6 +37,9 @@ def test_data_parallelism_zero_pipelines_and_recompute_keep_the_bits(one_device)
     assert_same(run({"dp": 2, "pp": 2}, zero(3) + expert_and_tensor_parallel() + pipeline() + recompute()), one_device)
     split = run({"ep": 2}, SPLIT)
     assert_same(run({"dp": 2, "ep": 2}, SPLIT), split)
+    assert_same(run({"dp": 2, "ep": 2}, zero(3) + expert_and_tensor_parallel()), split)
+    # What is computed again has a price, for which the planner may split experts' inputs otherwise.
+    split = run({"ep": 2}, SPLIT + recompute())
     assert_same(run({"dp": 2, "ep": 2}, zero(3) + expert_and_tensor_parallel() + recompute()), split)
 
 
