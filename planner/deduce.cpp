@@ -95,19 +95,31 @@ class AxisProblem {
     return rate == Rate::piece ? choices_.batch_shards * choices_.pieces_per_shard : 1;
   }
 
-  // Into how many parts a dim of an operand may be cut, at most, by this axis and earlier ones. Those along data axes do
-  // not count: they cut the batch alone, or parameters that are gathered.
-  int parts_together(NodeId id) const {
+  // Into how many parts a dim of an operand may be cut, at most, by this axis and earlier ones.
+  int parts_together(NodeId id, bool with_data_axes) const {
     int most = parts_;
     for (size_t i = 0; i < program_.node(id).inputs.size(); ++i) {
       int parts = parts_;
       for (size_t a = 0; a < earlier_.size(); ++a) {
         const bool splits = so_far_.signatures[id.index()][a].inputs[i].is_split();
-        if (splits && !choices_.is_data_axis(earlier_[a])) parts *= choices_.mesh.axis(earlier_[a]).size;
+        const bool counts = with_data_axes || !choices_.is_data_axis(earlier_[a]);
+        if (splits && counts) parts *= choices_.mesh.axis(earlier_[a]).size;
       }
       most = std::max(most, parts);
     }
     return most;
+  }
+
+  // Whether an operand's split would be of a dim that a data axis has split already.
+  bool cuts_batch(NodeId id, const Signature& signature) const {
+    for (size_t a = 0; a < earlier_.size(); ++a) {
+      if (!choices_.is_data_axis(earlier_[a])) continue;
+      const std::vector<Sbp>& before = so_far_.signatures[id.index()][a].inputs;
+      for (size_t i = 0; i < before.size(); ++i) {
+        if (before[i].is_split() && signature.inputs[i].is_split_on(before[i].dim)) return true;
+      }
+    }
+    return false;
   }
 
   std::vector<Signature> all_signatures(NodeId id) const {
@@ -126,8 +138,16 @@ class AxisProblem {
       }
       default: {
         const std::vector<TensorType> types = program_.input_types(node);
-        // A dim that several axes split must be cut evenly by all of them together where an op asks for it.
-        return signatures_of(*node.op, {types, node.attrs}, parts_together(id));
+        // A dim that several axes split must be cut evenly by all of them together where an op asks for it. Data axes cut
+        // the batch, or parameters that are gathered, and no other dim.
+        const OpArgs args{types, node.attrs};
+        std::vector<Signature> list = signatures_of(*node.op, args, parts_together(id, true));
+        for (Signature& signature : signatures_of(*node.op, args, parts_together(id, false))) {
+          if (!cuts_batch(id, signature) && std::find(list.begin(), list.end(), signature) == list.end()) {
+            list.push_back(std::move(signature));
+          }
+        }
+        return list;
       }
     }
   }
@@ -388,9 +408,8 @@ std::vector<int> axis_order(const Choices& choices) {
 }  // namespace
 
 Layout layout_of(const Choices& choices, int chunk, Rate rate, std::vector<Sbp> sbp) {
-  std::vector<int> order;
+  std::vector<int> order = axis_order(choices);
   if (rate == Rate::step) {
-    order = axis_order(choices);
     std::rotate(order.begin(),
                 std::find_if(order.begin(), order.end(), [&](int axis) { return !choices.is_data_axis(axis); }),
                 order.end());

@@ -23,8 +23,9 @@ struct Deduced {
   std::string str(const Program& program, const Mesh& mesh) const;
 };
 
-// The layout of a value with these SBPs on the devices of a chunk. What lives as long as a step (variables, gradients) is split by data axes
-// within what other axes leave: a gather along a data axis then is one collective.
+// The layout of a value with these SBPs on the devices of a chunk. What lives as long as a step (variables, gradients) is
+// split by data axes within what other axes leave: a gather along a data axis then is one collective. What is made per
+// piece is split by data axes first, so that other axes share out a device's own piece.
 Layout layout_of(const Choices& choices, int chunk, Rate rate, std::vector<Sbp> sbp);
 
 // Axis by axis (data axes first), minimises the time of boxing plus compute over all nodes together. Pins and layouts

@@ -7,8 +7,14 @@ from model import GPT
 import troupe as tr
 from models.bert.layouts import tensor_parallel as split_bert
 from models.bert.model import Bert, Configuration as OfBert, masked_lm_loss
+from models.face.layouts import class_parallel
+from models.face.model import Configuration as OfFace, Margin, Recogniser, identity_loss
 from models.llama.layouts import tensor_parallel as split_llama
 from models.llama.model import Configuration as OfLlama, Llama
+from models.moe.model import Configuration as OfMixtral, Mixtral
+from models.moe.published import loss as balanced_loss
+from models.resnet.layouts import split_head
+from models.resnet.model import Configuration as OfResNet, ResNet
 from troupe import functional as F
 from troupe.recipes import data_parallel, megatron, parse, pipeline, sequence_parallel, zero
 
@@ -43,6 +49,25 @@ def bert():
         "y": np.where(random.random((ROWS, SEQ)) < 0.2, words, -100),
     }
     return Bert(OfBert(vocab=VOCAB, layers=2, dim=32, heads=4, hidden=64, context=SEQ)), masked_lm_loss, batch, split_bert()
+
+
+def mixtral():
+    of = OfMixtral(vocab=VOCAB, layers=2, dim=32, heads=4, kv_heads=2, hidden=24, context=SEQ, experts=4)
+    return Mixtral(of), balanced_loss, tokens(), split_llama()
+
+
+def resnet():
+    random = np.random.default_rng(0)
+    x = random.standard_normal((ROWS, 3, 8, 8)).astype(np.float32)
+    of = OfResNet(False, (1, 1, 1), classes=10, width=4, small_images=True)
+    return ResNet(of), next_token_loss, {"x": x, "y": random.integers(0, 10, ROWS)}, split_head()
+
+
+def face():
+    random = np.random.default_rng(0)
+    of = OfFace(16, (32,), 16, 53, Margin(8.0, 1.0, 0.3, 0.0))
+    x = random.standard_normal((ROWS, 16)).astype(np.float32)
+    return Recogniser(of), identity_loss, {"x": x, "y": random.integers(0, 53, ROWS)}, class_parallel("tp")
 
 
 RUNS = [
@@ -84,6 +109,25 @@ def test_a_run_does_what_its_plan_promised(make_model, axes, recipe):
     expect_as_promised(make_model, axes, recipe)
 
 
-@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"reduction": "fast"}, {"pieces_per_shard": 2}], ids=str)
+@pytest.mark.parametrize(
+    "make_model, axes, recipe",
+    [
+        (mixtral, {"ep": 3}, parse("expert_parallel")),
+        (mixtral, {"dp": 2, "ep": 2, "tp": 2}, parse("zero3+expert_parallel+recompute")),
+        (resnet, {"dp": 3}, zero(2)),
+        (resnet, {"sp": 2, "tp": 2}, parse("sample_parallel")),
+        (face, {"dp": 2, "tp": 3}, zero(1)),
+        (gpt, {"cp": 3}, parse("context_parallel")),
+        (llama, {"dp": 2, "cp": 2}, parse("zero3+ring")),
+        (gpt, {"dp": 2}, parse("zero3+offload")),
+        (gpt, {"pp": 2}, parse("1f1b+offload+recompute")),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_recipes_of_some_models_keep_what_they_promise(make_model, axes, recipe):
+    expect_as_promised(make_model, axes, recipe)
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"precision": "f16"}, {"reduction": "fast"}, {"pieces_per_shard": 2}], ids=str)
 def test_options_keep_what_plans_promise(options):
     expect_as_promised(gpt, {"dp": 2, "tp": 2}, zero(3), **options)

@@ -96,14 +96,14 @@ class RandomModel {
 struct Setting {
   Choices choices;
   std::string text;
-  bool tensor_parallel = false;
+  bool splits_pieces = false;  // along an axis that is no data axis: sums have another order
 };
 
 // Up to 16 devices; what is not named is the planner's.
 Setting random_setting(Random& random, const RandomModel& model) {
   std::vector<Axis> axes;
   int devices = 1;
-  for (const char* name : {"dp", "pp", "fsdp", "tp"}) {
+  for (const char* name : {"dp", "pp", "fsdp", "tp", "sp"}) {
     const int size = static_cast<int>(random.between(1, 4));
     if (random.below(2) == 0 || devices * size > 16) continue;
     devices *= size;
@@ -117,8 +117,10 @@ Setting random_setting(Random& random, const RandomModel& model) {
   if (random.below(2) == 0 && setting.choices.data_parallel_size() <= 12) setting.choices.batch_shards = 12;
   Choices& choices = setting.choices;
   setting.text = choices.mesh.str() + ", " + std::to_string(choices.batch_shards) + " shards";
-  const int tp = choices.mesh.find_axis("tp");
-  setting.tensor_parallel = tp >= 0 && choices.mesh.axis(tp).size > 1;
+  for (const char* name : {"tp", "sp"}) {
+    const int axis = choices.mesh.find_axis(name);
+    setting.splits_pieces = setting.splits_pieces || (axis >= 0 && choices.mesh.axis(axis).size > 1);
+  }
   const int pp = choices.mesh.find_axis("pp");
   if (pp >= 0) {
     const int stages = choices.mesh.axis(pp).size;
@@ -147,13 +149,21 @@ std::string pin_parameters(Random& random, ModelBuilder& model, Choices& choices
     if (how >= 2) model.zero(axis, choices, how == 3);
     text += std::string(", ") + axis + (how == 0 ? " whole" : how == 1 ? " free" : how == 2 ? " zero 2" : " zero 3");
   }
-  if (choices.mesh.find_axis("tp") < 0) return text;
-  for (const Variable& variable : model.graph.variables()) {
-    const int rank = model.graph.value(variable.value).type.shape.rank();
-    if (!variable.name.ends_with("weight") || variable.name.starts_with("optimizer") || random.below(3) > 0) continue;
-    const Sbp sbp = random.below(3) == 0 ? B : S(static_cast<int>(random.below(rank)));
-    model.graph.pin({variable.value, "tp", sbp, {}, "test"});
-    text += ", " + variable.name + " " + sbp.str();
+  for (const char* axis : {"tp", "sp"}) {
+    if (choices.mesh.find_axis(axis) < 0) continue;
+    text += std::string(", ") + axis + ":";
+    for (const Variable& variable : model.graph.variables()) {
+      const int rank = model.graph.value(variable.value).type.shape.rank();
+      if (!variable.name.ends_with("weight") || variable.name.starts_with("optimizer") || random.below(3) > 0) continue;
+      const Sbp sbp = random.below(3) == 0 ? B : S(static_cast<int>(random.below(rank)));
+      model.graph.pin({variable.value, axis, sbp, {}, "test"});
+      text += " " + variable.name + " " + sbp.str();
+    }
+    // By samples or by tokens.
+    if (random.below(2) == 0) continue;
+    const Sbp sbp = S(static_cast<int>(random.below(2)));
+    for (const SourceValue& source : model.graph.sources()) model.graph.pin({source.value, axis, sbp, {}, "test"});
+    text += " sources " + sbp.str();
   }
   return text;
 }
@@ -173,7 +183,7 @@ void expect_same_training(uint64_t seed) {
   const Trained one = train(of.build(rows).graph, choices_on({{"dp", 1}}, setting.choices.batch_shards), of.batches(),
                             kSteps, {.executors = 2});
   ASSERT_EQ(trained.losses.size(), one.losses.size());
-  if (!setting.tensor_parallel) {
+  if (!setting.splits_pieces) {
     EXPECT_EQ(trained.losses, one.losses);
     for (const auto& [name, value] : trained.variables) EXPECT_TRUE(value == one.variables.at(name)) << name;
     return;
