@@ -1,4 +1,4 @@
-"""What the scripts share that train byte-level language models."""
+"""What the scripts share that train models, and more of it those of byte-level language models."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import troupe as tr
 from models.gpt import text
@@ -19,17 +20,17 @@ SAMPLE_TOKENS = 200
 PROMPT = b"def "
 
 
-def parse(doc: str | None, mesh: str) -> argparse.Namespace:
-    """The command line. mesh: the default."""
+def parse(doc: str | None, mesh: str, batch: int = 8, lr: float = 2e-3) -> argparse.Namespace:
+    """The command line. mesh, batch, lr: the defaults."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
     parser.add_argument("--mesh", default=mesh, help="axes and sizes (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=720, help="default: %(default)s")
     parser.add_argument(
-        "--batch", type=int, default=8, help="windows per step, a multiple of 8 (default: %(default)s)"
+        "--batch", type=int, default=batch, help="windows per step, a multiple of 8 (default: %(default)s)"
     )
     parser.add_argument(
-        "--lr", type=float, default=2e-3, help="the highest learning rate (default: %(default)s)"
+        "--lr", type=float, default=lr, help="the highest learning rate (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -49,16 +50,21 @@ def run(name: str, step: tr.TrainStep, data: text.Text, arguments: argparse.Name
     """Trains, and reports: the plan, the progress, the held-out loss, and text that the model writes."""
     print(step.plan(data.train).summary(), flush=True)
     directory = arguments.checkpoint or time.strftime(f"runs/{name}-%Y%m%d-%H%M%S")
-    progress = tr.log.progress(arguments.steps)
-    try:
-        for _ in tr.train(step, data.train, steps=arguments.steps, checkpoint=directory, log=[progress]):
-            pass
-    finally:
-        progress.close()
+    train(step, data.train, arguments.steps, directory)
     print(f"validation loss {tr.evaluate(step, validation(data.held_out, arguments.batch)).loss:.3f}")
     ids = tr.generate(step, PROMPT, SAMPLE_TOKENS, temperature=0.8, top_k=40, seed=arguments.seed)
     print("\n" + bytes(ids.astype("u1")).decode("utf-8", errors="replace") + "\n")
     print(f"checkpoint: {os.path.abspath(directory)}")
+
+
+def train(step: tr.TrainStep, data: Any, steps: int, checkpoint: str | None = None) -> None:
+    """Trains, and shows how far it is. checkpoint: where checkpoints go; None: nowhere."""
+    progress = tr.log.progress(steps)
+    try:
+        for _ in tr.train(step, data, steps=steps, checkpoint=checkpoint, log=[progress]):
+            pass
+    finally:
+        progress.close()
 
 
 def validation(held_out: Tokens, batch: int) -> tr.data.Arrays:
@@ -68,7 +74,7 @@ def validation(held_out: Tokens, batch: int) -> tr.data.Arrays:
     return text.validation(tokens, starts, held_out.seq, batch)
 
 
-def exit_status(script: Callable[[], None]) -> int:
+def exit_status(script: Callable[[], object]) -> int:
     """Runs a script; mistakes and failures are told in a line."""
     try:
         script()

@@ -5,7 +5,6 @@ From the repository's root: .venv/bin/python -m models.bert.train --mesh dp=2,tp
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ import time
 import numpy as np
 
 import troupe as tr
+from models import training
 from models.bert.layouts import tensor_parallel
 from models.bert.masking import BYTES, SPECIAL, VOCAB, MaskedText
 from models.bert.model import Bert, Configuration, masked_lm_loss
@@ -22,37 +22,15 @@ SMALL = Configuration(VOCAB, layers=2, dim=128, heads=4, hidden=512, context=128
 VALIDATION_BATCHES = 20
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", metavar="PATH", help="a file or a directory of files to train on")
-    parser.add_argument(
-        "--mesh", default="dp=2,tp=2", help="axes and sizes of dp, tp and pp (default: %(default)s)"
-    )
-    parser.add_argument("--steps", type=int, default=720, help="default: %(default)s")
-    parser.add_argument(
-        "--batch", type=int, default=16, help="rows per step, a multiple of 8 (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--lr", type=float, default=1e-3, help="the highest learning rate (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
-    )
-    return parser.parse_args()
-
-
 def by_counting(tokens: np.ndarray) -> float:
     """The loss of knowing how frequent each byte is, and nothing else."""
     share = np.bincount(tokens, minlength=BYTES) / len(tokens)
     return float(-(share[share > 0] * np.log(share[share > 0])).sum())
 
 
-def run(arguments: argparse.Namespace) -> None:
+def main() -> None:
     """Trains, and reports."""
+    arguments = training.parse(__doc__, mesh="dp=2,tp=2", batch=16, lr=1e-3)
     windows = SMALL.context - SPECIAL
     files = text.load(arguments.data, windows, arguments.batch, arguments.seed)
     data = MaskedText(files.train, arguments.seed)
@@ -72,12 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print(step.plan(data).summary(), flush=True)
     directory = arguments.checkpoint or time.strftime("runs/bert-%Y%m%d-%H%M%S")
-    progress = tr.log.progress(arguments.steps)
-    try:
-        for _ in tr.train(step, data, steps=arguments.steps, checkpoint=directory, log=[progress]):
-            pass
-    finally:
-        progress.close()
+    training.train(step, data, arguments.steps, directory)
     validation = tr.evaluate(step, MaskedText(files.held_out, arguments.seed), batches=VALIDATION_BATCHES)
     seen = min(VALIDATION_BATCHES * arguments.batch * windows, len(files.held_out))
     counted = by_counting(files.held_out.tokens(0, seen))
@@ -85,18 +58,5 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"checkpoint: {os.path.abspath(directory)}")
 
 
-def main() -> int:
-    """Runs; returns the exit status."""
-    try:
-        run(parse())
-    except (tr.PlanError, tr.FaultError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(training.exit_status(main))

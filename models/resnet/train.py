@@ -13,6 +13,7 @@ import time
 import numpy as np
 
 import troupe as tr
+from models import training
 from models.resnet.layouts import data_parallel, shared_statistics
 from models.resnet.model import Configuration, ResNet
 from troupe import functional as F
@@ -74,28 +75,10 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print(step.plan(data).summary(), flush=True)
     directory = arguments.checkpoint or time.strftime("runs/resnet-%Y%m%d-%H%M%S")
-    progress = tr.log.progress(arguments.steps)
-    try:
-        for _ in tr.train(step, data, steps=arguments.steps, checkpoint=directory, log=[progress]):
-            pass
-    finally:
-        progress.close()
+    training.train(step, data, arguments.steps, directory)
     print(f"loss on held-out images {tr.evaluate(step, held_out).loss:.3f}, by guessing {np.log(CLASSES):.3f}")
     print(f"checkpoint: {os.path.abspath(directory)}")
 
 
-def main() -> int:
-    """Runs; returns the exit status."""
-    try:
-        run(parse())
-    except (tr.PlanError, tr.FaultError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(training.exit_status(lambda: run(parse())))

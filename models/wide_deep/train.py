@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 import troupe as tr
+from models import training
 from models.wide_deep import clicks
 from models.wide_deep.model import WideDeep
 from troupe import functional as F
@@ -54,12 +55,7 @@ def run(arguments: argparse.Namespace) -> tuple[float, float]:
     data = tr.data.arrays(**samples, batch=arguments.batch, seed=arguments.seed)
     print(step.plan(data).summary(), flush=True)
     with step:
-        progress = tr.log.progress(arguments.steps)
-        try:
-            for _ in tr.train(step, data, steps=arguments.steps, log=[progress]):
-                pass
-        finally:
-            progress.close()
+        training.train(step, data, arguments.steps)
         found = tr.evaluate(step, tr.data.arrays(**held_out, batch=256)).loss
     rate, clicked = samples["clicked"].mean(), held_out["clicked"]
     alone = float(-np.mean(np.where(clicked > 0, np.log(rate), np.log(1 - rate))))
@@ -67,18 +63,5 @@ def run(arguments: argparse.Namespace) -> tuple[float, float]:
     return found, alone
 
 
-def main() -> int:
-    """Runs; returns the exit status."""
-    try:
-        run(parse())
-    except (tr.PlanError, tr.FaultError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(training.exit_status(lambda: run(parse())))
