@@ -35,7 +35,7 @@ std::vector<ValueId> GradientBuilder::add_all(std::string_view op, const std::ve
 }
 
 std::vector<ValueId> Graph::gradients(ValueId scalar, const std::vector<ValueId>& wrt, ValueId seed) {
-  const Value& loss = value(scalar);
+  const Value loss = value(scalar);  // a copy: nodes are added below
   if (loss.type.shape.rank() != 0 || !is_float(loss.type.dtype)) {
     const Node& producer = node(loss.producer);
     throw PlanError(producer.op->name, producer.path,
