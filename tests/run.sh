@@ -110,32 +110,49 @@ begin "formatting"
 if tests/format.sh; then pass; else fail "formatting: tests/format.sh --fix corrects it"; fi
 end
 
+# A process per file: one that crashes takes no other's results along. Two at a time, the longest first, as far as known.
+test_file() { # <file>
+  local log="$REPORTS/$(printf '%s' "$1" | tr / .)"
+  timeout -k 10 900 "$VENV/bin/python" -m pytest -q --no-header --junitxml "$log.xml" "$1" </dev/null >"$log.log" 2>&1
+  printf '%s\n' "$?" >"$log.status"
+  tail -n 1 "$log.log" | sed "s|^|$1: |"
+}
+python_test_files() {
+  printf '%s\n' tests/python/parity_test.py
+  find tests python \( -name '*_test.py' -o -name 'test_*.py' \) \
+    ! -path tests/layering_test.py ! -path tests/python/parity_test.py | LC_ALL=C sort
+}
 begin "Python tests"
 if [ "$package" -eq 1 ]; then
-  # A process per file: one that crashes takes no other's results along.
+  export -f test_file
+  export VENV REPORTS
+  python_test_files | xargs -P 2 -I '{}' bash -c 'test_file {}'
   while read -r file; do
-    report="$REPORTS/$(printf '%s' "$file" | tr / .).xml"
-    timeout -k 10 900 "$VENV/bin/python" -m pytest -q --no-header --junitxml "$report" "$file" </dev/null
-    add_report "$report" $? "$file"
-  done < <(find tests python \( -name '*_test.py' -o -name 'test_*.py' \) ! -path tests/layering_test.py | LC_ALL=C sort)
+    log="$REPORTS/$(printf '%s' "$file" | tr / .)"
+    status="$(cat "$log.status" 2>/dev/null || echo none)"
+    [ "$status" = 0 ] || tail -n 200 "$log.log"
+    add_report "$log.xml" "$status" "$file"
+  done < <(python_test_files)
 else
   fail "$phase: there is no package to import"
 fi
 end
 
-# Builds the folders that need no CAF with a sanitizer, and runs their tests.
-sanitize() { # <name> <sanitizers>
+# Builds the folders that need no CAF with a sanitizer, and runs their tests, or those of some folders.
+sanitize() { # <name> <sanitizers> [folder]...
   begin "$1 sanitizer"
-  local tree="$ROOT/build-$1" status
+  local tree="$ROOT/build-$1" status folder targets=() which="."
+  for folder in "${@:3}"; do targets+=("${folder//\//_}_test"); done
+  if [ $# -gt 2 ]; then which="^($(printf '%s\n' "${@:3}" | paste -sd '|')): "; fi
   # The thread sanitizer of g++ 12 aborts where address space layout is random over 32 bits; setarch -R turns that off.
   local run=(timeout -k 10 1500)
   if setarch -R true 2>/dev/null; then run+=(setarch -R); fi
   if with_system_tools quiet cmake -S . -B "$tree" -G Ninja -DTROUPE_CORE_ONLY=ON "-DTROUPE_SANITIZE=$2" &&
-    with_system_tools quiet "${run[@]}" ninja -k 0 -C "$tree"; then
+    with_system_tools quiet "${run[@]}" ninja -k 0 -C "$tree" "${targets[@]}"; then
     pass
     # Not detect_stack_use_after_return: with it g++ 12 aligns a frame to 32 bytes where its vectors need 64.
     UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_stack_use_after_return=0 \
-      with_system_tools "${run[@]}" ctest --test-dir "$tree" -j 2 --output-on-failure --progress \
+      with_system_tools "${run[@]}" ctest --test-dir "$tree" -R "$which" -j 2 --output-on-failure --progress \
       --output-junit "$REPORTS/$1.xml" </dev/null >"$REPORTS/$1.log" 2>&1
     status=$?
     [ "$status" -eq 0 ] || tail -n 200 "$REPORTS/$1.log"
@@ -151,6 +168,7 @@ if [ "$fast" -eq 1 ]; then
   skip "thread sanitizer (--fast)"
 else
   sanitize address address,undefined
-  sanitize thread thread
+  # The other folders are pure functions: no test of theirs starts a thread.
+  sanitize thread thread actors/engine tests/walk planner ops/cpu
 fi
 finish
