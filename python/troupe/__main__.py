@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import troupe
-from troupe import _troupe, checkpoint, planning
+from troupe import _troupe, checkpoint, launch, planning
 from troupe.mesh import cuda_devices
 
 
@@ -57,13 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = commands.add_parser("checkpoint", help="list what a checkpoint holds")
     shown.add_argument("directory", help="a checkpoint, or a directory of them")
     shown.set_defaults(run=_checkpoint)
+    launched = commands.add_parser("launch", help="run a script with worker processes on this host")
+    launch.add_arguments(launched)
+    launched.set_defaults(run=launch.start)
     parsed = parser.parse_args(arguments)
     try:
-        parsed.run(parsed)
+        return parsed.run(parsed) or 0
     except (troupe.PlanError, troupe.FaultError) as error:
         print(f"troupe: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":
