@@ -88,6 +88,8 @@ class _Evaluation:
         ranks: int,
         pins: Pins,
     ):
+        if rows < ranks:
+            axes, ranks = [], 1  # not a row for each: the axes are as any others, and devices may compute the same
         pieces = shards_for(rows, ranks)
         trace = record_evaluation(
             trace_loss(model, loss, fields, rows // pieces * ranks, ranks), Cut(pieces, ranks), pins

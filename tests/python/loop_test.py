@@ -132,6 +132,17 @@ def test_evaluation_counts_every_row_once_and_turns_dropout_off():
     assert model.training is False and all(np.isfinite(step(examples(16)).loss) for _ in range(2))
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_batch_of_fewer_rows_than_devices_is_evaluated(rows):
+    losses = set()
+    for axes in ({}, {"dp": 4}, {"dp": 4, "tp": 2}):
+        tr.manual_seed(1)
+        step = make_step(tr.mesh("cpu", **axes), recipe=tr.recipes.parse("zero3+megatron"), batch_shards=8)
+        step(examples(8))
+        losses.add(float(tr.evaluate(step, [examples(rows)]).loss))
+    assert len(losses) == 1
+
+
 def test_evaluation_of_a_module_needs_a_loss_and_returns_metrics():
     model, held_out = MLP(), tr.data.arrays(**examples(20), batch=8, shuffle=False)
 
