@@ -26,14 +26,14 @@ std::string traffic_table(const std::vector<PlanTraffic>& traffic) {
 
 // Devices that are alike share one line.
 std::string memory_table(const std::vector<MemoryByKind>& memory, const std::vector<PlanDevice>& devices) {
-  std::string text = "  " + padded("devices", 20) + padded("parameters", 13) + padded("optimizer", 13) +
+  std::string text = "  " + padded("devices", 24) + padded("parameters", 13) + padded("optimizer", 13) +
                      padded("activations", 13) + padded("gradients", 13) + padded("data", 13) + "peak\n";
   for (size_t d = 0; d < memory.size(); ++d) {
     const MemoryByKind& row = memory[d];
     const auto first = std::find(memory.begin(), memory.end(), row);
     if (first != memory.begin() + static_cast<ptrdiff_t>(d)) continue;
     const auto alike = std::count(first, memory.end(), row);
-    text += "  " + padded(devices[d].name + (alike > 1 ? " and " + std::to_string(alike - 1) + " more" : ""), 20);
+    text += "  " + padded(devices[d].name + (alike > 1 ? " and " + std::to_string(alike - 1) + " more" : ""), 24);
     for (int64_t bytes : {row.parameters, row.optimizer, row.activations, row.gradients, row.io}) {
       text += padded(bytes_text(bytes), 13);
     }

@@ -37,6 +37,13 @@ def test_several_plans_are_compared():
     assert len(lines) == 5 and all("ms" in line and "GiB" in line for line in lines[1:])
 
 
+def test_the_memory_of_many_devices_stands_in_columns():
+    done = plan("gpt2-124m", "--mesh", "pp=2,dp=256", "--recipe", "data_parallel+1f1b")
+    head, *rows = [line for line in done.stdout.splitlines() if line.startswith(("  devices ", "  gpu:"))]
+    assert rows[1].startswith("  gpu:256 and 255 more ")
+    assert all(row[head.index(column) - 1] == " " != row[head.index(column)] for row in rows for column in head.split())
+
+
 def test_a_network_on_images_is_planned_with_statistics_across_devices():
     done = plan("resnet-50", "--mesh", "dp=4,sp=2", "--recipe", "data_parallel+sample_parallel", "--batch", "256")
     assert done.returncode == 0, done.stderr
