@@ -6,12 +6,6 @@
 #include "runtime/base/check.h"
 
 namespace troupe {
-namespace {
-
-constexpr int kHostMemory = -1;  // under no switch: the link to it is the one within a host
-
-}  // namespace
-
 bool Choices::is_data_axis(int axis) const {
   return std::find(data_axes.begin(), data_axes.end(), mesh.axis(axis).name) != data_axes.end();
 }
@@ -49,7 +43,7 @@ void Choices::add_hosts() {
   for (size_t d = 0; d < static_cast<size_t>(count); ++d) {
     devices.push_back("host" + devices[d].substr(devices[d].find(':')));
     topology.places.push_back(topology.places[d]);
-    topology.places.back().switch_in_host = kHostMemory;
+    topology.places.back().switch_in_host = Topology::kHostMemory;
   }
 }
 

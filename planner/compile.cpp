@@ -147,8 +147,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   const Certificate& certificate = emitted.certificate;
   Traffic traffic = traffic_of(tasks, boxed, choices);
   result.plan.promise = {std::move(traffic.rows), certificate.step_s, certificate.critical, peak_bytes(result.plan)};
-  result.summary = summarize(result.plan, certificate, tasks, boxed, emitted.memory, choices);
-  result.summary.link_bytes = traffic.link_bytes;
+  result.summary = summarize(result.plan, certificate, tasks, boxed, emitted.memory, traffic.link_bytes, choices);
 
   result.variables = choices.variables;
   result.variables_end = choices.variables_end;

@@ -24,6 +24,15 @@ std::string traffic_table(const std::vector<PlanTraffic>& traffic) {
   return text;
 }
 
+std::string links_text(const std::array<int64_t, kLinkKinds>& bytes) {
+  std::vector<std::string> texts;
+  for (int kind = 0; kind < kLinkKinds; ++kind) {
+    const int64_t over = bytes[static_cast<size_t>(kind)];
+    if (over > 0) texts.push_back(std::string(name_of(static_cast<LinkKind>(kind))) + " " + bytes_text(over));
+  }
+  return texts.empty() ? "" : "  links: " + join(texts, ", ", [](const std::string& text) { return text; }) + "\n";
+}
+
 // Devices that are alike share one line.
 std::string memory_table(const std::vector<MemoryByKind>& memory, const std::vector<PlanDevice>& devices) {
   std::string text = "  " + padded("devices", 24) + padded("parameters", 13) + padded("optimizer", 13) +
@@ -62,8 +71,9 @@ int64_t gradient_bytes(const TaskGraph& graph, size_t c) {
 }  // namespace
 
 Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGraph& graph, const Program& program,
-                  const MemoryPlan& memory, const Choices& choices) {
+                  const MemoryPlan& memory, const std::array<int64_t, kLinkKinds>& link_bytes, const Choices& choices) {
   Summary summary;
+  summary.link_bytes = link_bytes;
   summary.memory.resize(plan.devices.size());
   for (int position = 0; position < choices.positions(); ++position) {
     const size_t c = static_cast<size_t>(graph.class_of[static_cast<size_t>(position)]);
@@ -86,6 +96,7 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
          pipeline_text(choices) + "; " + std::to_string(choices.batch_shards) + " batch shards in " +
          std::to_string(plan.rounds) + " rounds; " + std::to_string(plan.tasks.size()) + " actors\n";
   text += traffic_table(plan.promise.traffic);
+  text += links_text(link_bytes);
   text += memory_table(summary.memory, plan.devices);
   summary.bubble = certificate.bubble();
   summary.cycle_s = certificate.cycle_s;

@@ -9,6 +9,6 @@
 namespace troupe {
 
 Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGraph& graph, const Program& program,
-                  const MemoryPlan& memory, const Choices& choices);
+                  const MemoryPlan& memory, const std::array<int64_t, kLinkKinds>& link_bytes, const Choices& choices);
 
 }  // namespace troupe

@@ -29,7 +29,11 @@ void add_group(const std::vector<Topology::Place>& places, AxisLinks& links) {
       while (end < host_end && places[end] == places[start]) ++end;
       const auto in_switch = static_cast<int64_t>(end - start);
       const auto in_host = static_cast<int64_t>(host_end - host);
-      const Peers peers = {0, in_switch - 1, in_host - in_switch, static_cast<int64_t>(size) - in_host};
+      // No axis has devices beside memory of hosts: what a boxing step takes from one to the other lies on two meshes.
+      Peers peers{};
+      peers[static_cast<size_t>(LinkKind::within_switch)] = in_switch - 1;
+      peers[static_cast<size_t>(LinkKind::within_host)] = in_host - in_switch;
+      peers[static_cast<size_t>(LinkKind::between_hosts)] = static_cast<int64_t>(size) - in_host;
       for (size_t kind = 0; kind < peers.size(); ++kind) links.pairs[kind] += in_switch * peers[kind];
       if (std::find(links.profiles.begin(), links.profiles.end(), peers) == links.profiles.end()) {
         links.profiles.push_back(peers);

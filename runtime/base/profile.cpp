@@ -12,6 +12,8 @@ const char* name_of(LinkKind kind) {
       return "within switch";
     case LinkKind::within_host:
       return "within host";
+    case LinkKind::host_memory:
+      return "host memory";
     case LinkKind::between_hosts:
       return "between hosts";
   }
@@ -30,7 +32,9 @@ LinkKind Topology::between(DeviceId a, DeviceId b) const {
   const Place& x = places[a.index()];
   const Place& y = places[b.index()];
   if (x.host != y.host) return LinkKind::between_hosts;
-  return x.switch_in_host == y.switch_in_host ? LinkKind::within_switch : LinkKind::within_host;
+  if (x.switch_in_host == y.switch_in_host) return LinkKind::within_switch;
+  const bool with_memory = x.switch_in_host == kHostMemory || y.switch_in_host == kHostMemory;
+  return with_memory ? LinkKind::host_memory : LinkKind::within_host;
 }
 
 Topology Topology::hosts(int devices, int per_host) {
@@ -38,8 +42,8 @@ Topology Topology::hosts(int devices, int per_host) {
   for (int d = 0; d < devices; ++d) topology.places[static_cast<size_t>(d)] = {d / per_host, 0};
   topology.links[static_cast<int>(LinkKind::local)] = {4.3e12, 0};
   topology.links[static_cast<int>(LinkKind::within_switch)] = {450e9, 5e-6};
-  // Devices of a host share a switch; what stands apart is host memory, by 16 lanes of PCIe 5.
   topology.links[static_cast<int>(LinkKind::within_host)] = {55e9, 5e-6};
+  topology.links[static_cast<int>(LinkKind::host_memory)] = {55e9, 5e-6};
   topology.links[static_cast<int>(LinkKind::between_hosts)] = {50e9, 10e-6};
   return topology;
 }

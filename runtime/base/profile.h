@@ -16,25 +16,27 @@ struct Link {
   bool operator==(const Link&) const = default;
 };
 
-// Where two devices meet: in one device, under one switch, in one host, or over the network. Traffic and cost are
-// counted per kind.
-enum class LinkKind : uint8_t { local, within_switch, within_host, between_hosts };
-constexpr int kLinkKinds = 4;
+// Where two devices meet: in one device, under one switch, in one host, at the bus between a device and the memory of
+// its host, or over the network. Traffic and cost are counted per kind.
+enum class LinkKind : uint8_t { local, within_switch, within_host, host_memory, between_hosts };
+constexpr int kLinkKinds = 5;
 const char* name_of(LinkKind kind);
 
 // Where each device of the plan's device table stands.
 struct Topology {
   struct Place {
     int host = 0;
-    int switch_in_host = 0;
+    int switch_in_host = 0;  // kHostMemory: no device but memory of the host
     bool operator==(const Place&) const = default;
   };
+  static constexpr int kHostMemory = -1;
   std::vector<Place> places;  // by DeviceId
-  Link links[kLinkKinds] = {{12e9, 0}, {10e9, 1e-6}, {10e9, 1e-6}, {3e9, 5e-6}};
+  Link links[kLinkKinds] = {{12e9, 0}, {10e9, 1e-6}, {10e9, 1e-6}, {10e9, 1e-6}, {3e9, 5e-6}};
 
   // All devices in one host under one switch.
   static Topology one_host(int devices);
-  // Hosts of so many GPUs: NVLink between those of a host (450 GB/s each way), a 400 Gbit/s port each to the network.
+  // Hosts of so many GPUs: NVLink between those of a host (450 GB/s each way), 16 lanes of PCIe 5 each to the host's
+  // memory (55 GB/s each way), a 400 Gbit/s port each to the network.
   static Topology hosts(int devices, int per_host);
   LinkKind between(DeviceId a, DeviceId b) const;
   const Link& link(DeviceId a, DeviceId b) const { return links[static_cast<int>(between(a, b))]; }

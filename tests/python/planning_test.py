@@ -90,7 +90,7 @@ def test_memory_decides_what_is_recomputed_and_offload_where_it_waits():
     assert steps[0] < steps[1] < steps[0] * 4 / 3
     assert [row["devices"] for row in facts["zero3+offload"]["host_memory"]] == [4]
     moved = [row["bytes"] for row in facts["zero3+offload"]["collectives"] if row["axis"] == "host"]
-    assert moved == [facts["zero3+offload"]["link_bytes"]["within host"]]
+    assert moved == [facts["zero3+offload"]["link_bytes"]["host memory"]]
     done = plan(*arguments, "--recipe", "zero3+recompute_auto", "--memory", "1GB")
     assert done.returncode == 1 and "the least that would do is memory=" in done.stderr
 

@@ -126,7 +126,8 @@ TEST(Offload, MovesWhatThePlanPromises) {
     }
     EXPECT_EQ(run.received_bytes, promised) << compiled.summary.text;
     EXPECT_GT(with_hosts, 0);
-    EXPECT_EQ(compiled.summary.link_bytes[static_cast<size_t>(LinkKind::within_host)], with_hosts);
+    EXPECT_EQ(compiled.summary.link_bytes[static_cast<size_t>(LinkKind::host_memory)], with_hosts);
+    EXPECT_NE(compiled.summary.text.find("host memory "), std::string::npos) << compiled.summary.text;
   }
 }
 
