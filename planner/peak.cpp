@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/plan/kept_bytes.h"
+
 namespace troupe {
 namespace {
 
 class PeakStage {
  public:
   explicit PeakStage(const Plan& plan)
-      : plan_(plan), registers_(plan.registers.size()), firings_(plan.tasks.size(), 0), live_(plan.devices.size(), 0) {}
+      : plan_(plan), kept_(plan), registers_(plan.registers.size()), firings_(plan.tasks.size(), 0) {
+    for (size_t d = 0; d < plan.devices.size(); ++d) live_.push_back(kept_.of(DeviceId(static_cast<int64_t>(d))));
+  }
 
   std::vector<int64_t> run() {
     find_places();
@@ -25,8 +29,9 @@ class PeakStage {
   // Where slots lie that follow one another.
   struct Place {
     DeviceId device;
+    int64_t offset = 0;
     int64_t holders = 0;
-    int64_t bytes = 0;
+    int64_t bytes = 0;  // without those that count always
   };
   // How many versions a reader is done with.
   struct Reads {
@@ -36,8 +41,7 @@ class PeakStage {
   struct Register {
     std::vector<size_t> places;  // of its slots; empty: does not count
     std::vector<Reads> readers;
-    int64_t begun = 0;     // versions
-    bool followed = true;  // all readers are of the producer's stream
+    int64_t begun = 0;  // versions
   };
 
   Register& at(RegisterId id) { return registers_[id.index()]; }
@@ -47,9 +51,10 @@ class PeakStage {
     for (size_t r = 0; r < plan_.registers.size(); ++r) {
       const PlanRegister& reg = plan_.registers[r];
       if (reg.is_control() || reg.arena != ArenaKind::workspace) continue;
+      if (kept_.is_kept(RegisterId(static_cast<int64_t>(r)))) continue;
       for (int64_t offset : reg.slots) {
         const auto [it, fresh] = known.emplace(std::pair(reg.device, offset), places_.size());
-        if (fresh) places_.push_back({reg.device, 0, 0});
+        if (fresh) places_.push_back({reg.device, offset, 0, 0});
         registers_[r].places.push_back(it->second);
       }
     }
@@ -61,20 +66,16 @@ class PeakStage {
         Register& reg = at(read.reg);
         if (reg.places.empty()) continue;
         reg.readers.push_back({TaskId(static_cast<int64_t>(t)), 0});
-        if (plan_.task(plan_.reg(read.reg).producer).stream != plan_.tasks[t].stream) reg.followed = false;
       }
-    }
-    for (size_t r = 0; r < registers_.size(); ++r) {
-      if (registers_[r].followed) continue;
-      for (size_t place : registers_[r].places) hold(place, plan_.registers[r].bytes);
     }
   }
 
   void hold(size_t p, int64_t bytes) {
     Place& place = places_[p];
     ++place.holders;
-    live_[place.device.index()] += std::max<int64_t>(bytes - place.bytes, 0);
-    place.bytes = std::max(place.bytes, bytes);
+    const int64_t own = kept_.others(place.device, place.offset, bytes);
+    live_[place.device.index()] += std::max<int64_t>(own - place.bytes, 0);
+    place.bytes = std::max(place.bytes, own);
   }
   void let_go(size_t p) {
     Place& place = places_[p];
@@ -102,10 +103,11 @@ class PeakStage {
     const int64_t firing = firings_[id.index()]++;
     for (RegisterId output : task.outputs) {
       Register& reg = at(output);
-      if (!reg.followed || reg.places.empty() || firing % plan_.reg(output).every != 0) continue;
+      if (reg.places.empty() || firing % plan_.reg(output).every != 0) continue;
       hold(reg.places[static_cast<size_t>(reg.begun++) % reg.places.size()], plan_.reg(output).bytes);
     }
-    const int64_t here = live_[task.device.index()] + task.scratch_bytes;
+    const int64_t here =
+        live_[task.device.index()] + kept_.others(task.device, task.scratch_offset, task.scratch_bytes);
     for (RegisterId output : task.outputs) {
       const int64_t every = plan_.reg(output).every;
       if (at(output).readers.empty() && firing % every == every - 1) free_version(at(output), firing / every);
@@ -128,10 +130,11 @@ class PeakStage {
     return done;
   }
   void free_version(const Register& reg, int64_t version) {
-    if (reg.followed && !reg.places.empty()) let_go(reg.places[static_cast<size_t>(version) % reg.places.size()]);
+    if (!reg.places.empty()) let_go(reg.places[static_cast<size_t>(version) % reg.places.size()]);
   }
 
   const Plan& plan_;
+  const KeptBytes kept_;
   std::vector<Register> registers_;
   std::vector<Place> places_;
   std::vector<int64_t> firings_;  // by task

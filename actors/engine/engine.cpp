@@ -342,7 +342,7 @@ void Engine::observe(PlanHandle handle, const Observe& what) {
   LoadedPlan& loaded = find(handle);
   check_not_running("change what is recorded");
   const Pause pause(*this);
-  const auto live = std::make_shared<LiveBytes>(loaded.plan().devices.size());
+  const auto live = std::make_shared<LiveBytes>(loaded.plan());
   for (int e = 0; e < executors(); ++e) {
     Share& share = loaded.share(e);
     share.observer.reset();

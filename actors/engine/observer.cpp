@@ -38,6 +38,14 @@ double value_at(const TensorView& view, int64_t element) {
 
 }  // namespace
 
+LiveBytes::LiveBytes(const Plan& plan) : kept(plan), of(plan.devices.size()) {
+  for (size_t d = 0; d < of.size(); ++d) {
+    const int64_t bytes = kept.of(DeviceId(static_cast<int64_t>(d)));
+    of[d].slots.add(bytes);
+    of[d].workspace.add(bytes);
+  }
+}
+
 void LiveBytes::Count::add(int64_t bytes) {
   const int64_t then = now.fetch_add(bytes) + bytes;
   int64_t most = peak.load();
@@ -54,18 +62,6 @@ Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, st
     for (const PlanPart& part : output.parts) fetched_[part.reg.index()] = true;
   }
   find_places();
-  find_kept();
-}
-
-void Observer::find_kept() {
-  kept_.resize(plan_.registers.size());
-  for (const PlanTask& task : plan_.tasks) {
-    for (const PlanRead& read : task.inputs) {
-      const PlanRegister& reg = plan_.reg(read.reg);
-      if (reg.arena != ArenaKind::workspace || !reg.producer.valid()) continue;
-      if (plan_.task(reg.producer).stream != task.stream) kept_[read.reg.index()] = true;
-    }
-  }
 }
 
 void Observer::find_places() {
@@ -74,11 +70,12 @@ void Observer::find_places() {
   for (size_t r = 0; r < plan_.registers.size(); ++r) {
     const PlanRegister& reg = plan_.registers[r];
     if (reg.arena == ArenaKind::variables || !reg.producer.valid()) continue;
+    if (live_->kept.is_kept(RegisterId(static_cast<int64_t>(r)))) continue;
     const DeviceId device = plan_.task(reg.producer).device;
     for (int64_t offset : reg.slots) {
       const auto [it, fresh] =
           known.emplace(std::tuple(device, reg.arena, offset), static_cast<int32_t>(places_.size()));
-      if (fresh) places_.push_back({device, reg.arena, 0, 0});
+      if (fresh) places_.push_back({device, reg.arena, offset, 0, 0});
       slots_[r].push_back({0, it->second});
     }
   }
@@ -140,12 +137,10 @@ void Observer::add_live(Place& place, int64_t bytes) {
 void Observer::take_live(int32_t reg, size_t slot, int holders) {
   if (holders == 0 || slots_[static_cast<size_t>(reg)].empty()) return;
   Slot& taken = slots_[static_cast<size_t>(reg)][slot];
-  if (kept_[static_cast<size_t>(reg)]) {
-    if (taken.holders > 0) return;
-    holders = 1;
-  }
   Place& place = places_[static_cast<size_t>(taken.place)];
-  const int64_t bytes = std::max(place.bytes, plan_.registers[static_cast<size_t>(reg)].bytes);
+  const int64_t own = plan_.registers[static_cast<size_t>(reg)].bytes;
+  const bool workspace = place.arena == ArenaKind::workspace;
+  const int64_t bytes = std::max(place.bytes, workspace ? live_->kept.others(place.device, place.offset, own) : own);
   if (bytes > place.bytes) add_live(place, bytes - place.bytes);
   place.bytes = bytes;
   place.holders += holders;
@@ -153,7 +148,7 @@ void Observer::take_live(int32_t reg, size_t slot, int holders) {
 }
 
 void Observer::drop_live(int32_t reg, size_t slot) {
-  if (slots_[static_cast<size_t>(reg)].empty() || kept_[static_cast<size_t>(reg)]) return;
+  if (slots_[static_cast<size_t>(reg)].empty()) return;
   Slot& dropped = slots_[static_cast<size_t>(reg)][slot];
   Place& place = places_[static_cast<size_t>(dropped.place)];
   --dropped.holders;
@@ -164,7 +159,8 @@ void Observer::drop_live(int32_t reg, size_t slot) {
 
 void Observer::count_scratch(const TaskActor& task, int sign) {
   const PlanTask& of = plan_.task(task.id());
-  if (of.scratch_bytes > 0) live_->of[of.device.index()].workspace.add(sign * of.scratch_bytes);
+  const int64_t bytes = live_->kept.others(of.device, of.scratch_offset, of.scratch_bytes);
+  if (bytes > 0) live_->of[of.device.index()].workspace.add(sign * bytes);
 }
 
 // The writer holds the slot, and so will every reader. What the driver fetches stays until it is written again.

@@ -8,6 +8,7 @@
 #include "actors/engine/observe.h"
 #include "actors/engine/task_actor.h"
 #include "runtime/base/clock.h"
+#include "runtime/plan/kept_bytes.h"
 #include "runtime/plan/plan.h"
 
 namespace troupe {
@@ -23,7 +24,8 @@ struct LiveBytes {
     Count slots;      // in the workspace and io arenas
     Count workspace;  // slots there, and the scratch of the tasks that run
   };
-  explicit LiveBytes(size_t devices) : of(devices) {}
+  explicit LiveBytes(const Plan& plan);
+  const KeptBytes kept;
   std::vector<OfDevice> of;
 };
 
@@ -50,15 +52,15 @@ class Observer {
   struct Place {
     DeviceId device;
     ArenaKind arena = ArenaKind::workspace;
+    int64_t offset = 0;
     int32_t holders = 0;
-    int64_t bytes = 0;
+    int64_t bytes = 0;  // without those that count always
   };
   struct Slot {
     int32_t holders = 0;  // who still needs the version in it
     int32_t place = 0;
   };
   void find_places();
-  void find_kept();
   void begin_writing(const TaskActor& task);
   void end_writing(const TaskActor& task);
   void count_scratch(const TaskActor& task, int sign);
@@ -73,12 +75,9 @@ class Observer {
   std::vector<TaskObservation> tasks_;
   std::vector<TracedFiring> trace_;
   std::shared_ptr<LiveBytes> live_;
-  std::vector<std::vector<Slot>> slots_;  // by register; none for control edges and variables
+  std::vector<std::vector<Slot>> slots_;  // by register; none for control edges, variables and what counts always
   std::vector<Place> places_;
   std::vector<bool> fetched_;  // by register: the driver reads it, at any time
-  // By register: another stream reads it too. When that is done with a slot is a matter of timing, so the slot counts from
-  // its first writing on: the count is the same in every run, and the one that the plan promises.
-  std::vector<bool> kept_;
   std::optional<NonFinite> nonfinite_;
   int64_t messages_ = 0;
   int64_t crossing_ = 0;
