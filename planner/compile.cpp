@@ -7,6 +7,7 @@
 #include "planner/decompose.h"
 #include "planner/deduce.h"
 #include "planner/emit.h"
+#include "planner/hide_copies.h"
 #include "planner/memory.h"
 #include "planner/offload.h"
 #include "planner/peak.h"
@@ -37,7 +38,7 @@ void check(const Choices& choices) {
   }
 }
 
-// A graph as tasks, and the time that its slowest device needs for a step.
+// A graph as tasks, and the time that its slowest device computes for a step.
 struct Walked {
   Program fired;
   Deduced deduced;
@@ -52,9 +53,14 @@ Walked walk(const Graph& graph, const Choices& choices, const Profile& profile) 
   result.deduced = deduce(result.fired, choices, profile);
   result.boxed = offload(box(result.fired, result.deduced, choices), choices);
   result.tasks = shard(result.boxed, choices, profile);
+  if (!choices.offload.empty()) {
+    result.boxed = hide_copies(result.boxed, result.tasks);
+    result.tasks = shard(result.boxed, choices, profile);
+  }
   for (int c = 0; c < result.tasks.classes(); ++c) {
     double seconds = 0;
     for (const ClassTask& task : result.tasks.tasks) {
+      if (task.stream == StreamKind::copy) continue;
       seconds += task.seconds[static_cast<size_t>(c)] * (task.segment == Segment::piece ? choices.rounds() : 1);
     }
     result.seconds = std::max(result.seconds, seconds);

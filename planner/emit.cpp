@@ -1,6 +1,7 @@
 #include "planner/emit.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "ops/accumulate.h"
@@ -40,7 +41,13 @@ class EmitStage {
         if (graph_.tasks[t].stage == choices_.stage_at(position)) add_task(static_cast<int>(t), position);
       }
     }
-    for (const ReuseEdge& edge : reuse_edges(graph_, memory_, remote_readers_)) add_control(edge);
+    for (const ReuseEdge& edge : reuse_edges(graph_, memory_, remote_readers_)) add_control(edge, "reuse after ");
+    for (const auto& [before, copy] : starts_of_copies(graph_)) {
+      for (int position : shown_) {
+        if (choices_.stage_at(position) != graph_.tasks[static_cast<size_t>(copy)].stage) continue;
+        add_control({{before, position}, {copy, position}, 0}, "copy after ");
+      }
+    }
     for (const ProgramVariable& variable : program_.variables) add_variable(variable);
     for (const auto& [name, value] : program_.outputs) add_output(name, value);
     return std::move(plan_);
@@ -80,8 +87,7 @@ class EmitStage {
     };
     plan_.tasks.reserve(count(graph_.tasks, task_in_stage_, first_task_));
     plan_.registers.reserve(count(graph_.registers, register_in_stage_, first_register_));
-    compute_stream_.resize(static_cast<size_t>(choices_.positions()));
-    source_stream_.resize(static_cast<size_t>(choices_.positions()));
+    streams_.resize(static_cast<size_t>(choices_.positions()));
     remote_readers_.resize(graph_.registers.size());
   }
 
@@ -92,37 +98,48 @@ class EmitStage {
     for (int kind = 0; kind < kArenaKinds; ++kind) {
       device.arena_bytes[kind] = graph_.arena_bytes[c][static_cast<size_t>(kind)];
     }
-    PlanStream compute{
-        device.name + (choices_.is_host(choices_.stage_at(position)) ? " copy" : " compute"), id, false, {}};
     PlanStream sources{device.name + " source", id, true, {}};
-    const auto add = [&](PlanStream& stream, int repeat, std::vector<TaskId> tasks) {
-      if (!tasks.empty()) stream.segments.push_back({repeat, std::move(tasks)});
-    };
-    add(compute, 1, tasks_of(position, Segment::before, false, std::nullopt));
-    const int stage = choices_.stage_at(position);
-    for (const Stretch& stretch : fold(graph_.turns[static_cast<size_t>(choices_.beside(stage))])) {
+    add_segment(sources, rounds_, tasks_of(position, Segment::piece, StreamKind::source, std::nullopt));
+    add_stream(position, StreamKind::compute,
+               in_turns(position, StreamKind::compute, {device.name + " compute", id, false, {}}));
+    add_stream(position, StreamKind::copy,
+               in_turns(position, StreamKind::copy, {device.name + " copy", id, false, {}}));
+    add_stream(position, StreamKind::source, std::move(sources));
+  }
+
+  void add_stream(int position, StreamKind kind, PlanStream stream) {
+    if (stream.segments.empty()) return;
+    streams_[static_cast<size_t>(position)][static_cast<size_t>(kind)] =
+        StreamId(static_cast<int64_t>(plan_.streams.size()));
+    plan_.streams.push_back(std::move(stream));
+  }
+
+  static void add_segment(PlanStream& stream, int repeat, std::vector<TaskId> tasks) {
+    if (!tasks.empty()) stream.segments.push_back({repeat, std::move(tasks)});
+  }
+
+  PlanStream in_turns(int position, StreamKind kind, PlanStream stream) const {
+    add_segment(stream, 1, tasks_of(position, Segment::before, kind, std::nullopt));
+    const int stage = choices_.beside(choices_.stage_at(position));
+    for (const Stretch& stretch : fold(graph_.turns[static_cast<size_t>(stage)])) {
       std::vector<TaskId> tasks;
       for (Turn turn : stretch.turns) {
-        const std::vector<TaskId> more = tasks_of(position, Segment::piece, false, turn);
+        const std::vector<TaskId> more = tasks_of(position, Segment::piece, kind, turn);
         tasks.insert(tasks.end(), more.begin(), more.end());
       }
-      add(compute, stretch.repeat, std::move(tasks));
+      add_segment(stream, stretch.repeat, std::move(tasks));
     }
-    add(compute, 1, tasks_of(position, Segment::after, false, std::nullopt));
-    add(sources, rounds_, tasks_of(position, Segment::piece, true, std::nullopt));
-    compute_stream_[static_cast<size_t>(position)] = StreamId(static_cast<int64_t>(plan_.streams.size()));
-    plan_.streams.push_back(std::move(compute));
-    source_stream_[static_cast<size_t>(position)] = StreamId(static_cast<int64_t>(plan_.streams.size()));
-    if (!sources.segments.empty()) plan_.streams.push_back(std::move(sources));
+    add_segment(stream, 1, tasks_of(position, Segment::after, kind, std::nullopt));
+    return stream;
   }
 
   // A device's tasks of a segment, all or those of a turn.
-  std::vector<TaskId> tasks_of(int position, Segment segment, bool on_source_stream, std::optional<Turn> turn) const {
+  std::vector<TaskId> tasks_of(int position, Segment segment, StreamKind stream, std::optional<Turn> turn) const {
     std::vector<TaskId> tasks;
     for (size_t t = 0; t < graph_.tasks.size(); ++t) {
       const ClassTask& task = graph_.tasks[t];
       if (task.stage != choices_.stage_at(position) || task.segment != segment) continue;
-      if (task.on_source_stream != on_source_stream || (turn && task.turn != *turn)) continue;
+      if (task.stream != stream || (turn && task.turn != *turn)) continue;
       tasks.push_back(task_id({static_cast<int>(t), position}));
     }
     return tasks;
@@ -166,10 +183,10 @@ class EmitStage {
     const size_t c = class_of(position);
     PlanTask made;
     made.name = task.name;
-    made.kind = task.on_source_stream ? TaskKind::source : TaskKind::compute;
+    made.kind = task.stream == StreamKind::source ? TaskKind::source : TaskKind::compute;
     made.kernel = task.kernel;
     made.device = choices_.device_at(position);
-    made.stream = (task.on_source_stream ? source_stream_ : compute_stream_)[static_cast<size_t>(position)];
+    made.stream = streams_[static_cast<size_t>(position)][static_cast<size_t>(task.stream)];
     made.attrs = node.attrs;
     made.key = hash_path(node.path);
     made.scratch_offset = task.scratch_offset[c];
@@ -222,13 +239,13 @@ class EmitStage {
     return {register_id(reg, position), of_pieces(t) && !made_per_piece ? rounds_ : 1};
   }
 
-  void add_control(const ReuseEdge& edge) {
+  void add_control(const ReuseEdge& edge, const std::string& what) {
     const bool reader_pieces = of_pieces(edge.reader.task);
     const bool writer_pieces = of_pieces(edge.writer.task);
     PlanTask& reader = plan_.tasks[task_id(edge.reader).index()];
     PlanTask& writer = plan_.tasks[task_id(edge.writer).index()];
     PlanRegister control;
-    control.name = "reuse after " + reader.name;
+    control.name = what + reader.name;
     control.producer = task_id(edge.reader);
     control.every = reader_pieces && !writer_pieces ? rounds_ : 1;
     control.initial = edge.tokens;
@@ -309,8 +326,7 @@ class EmitStage {
   std::vector<int64_t> first_task_;     // by position
   std::vector<int64_t> register_in_stage_;
   std::vector<int64_t> first_register_;
-  std::vector<StreamId> compute_stream_;  // by position
-  std::vector<StreamId> source_stream_;
+  std::vector<std::array<StreamId, kStreamKinds>> streams_;  // by position, by StreamKind
   RemoteReaders remote_readers_;
   Plan plan_;
 };

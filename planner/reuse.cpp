@@ -85,6 +85,21 @@ class Guards {
     }
   }
 
+  // Among those of the same turn alone. Bytes that none of them writes again have been read when the turn ends.
+  void guard_turn(const TaskGraph& graph, const Occupant& held, const Occupants& among,
+                  const std::vector<TaskAt>& readers) {
+    const auto turn = [&](int task) { return graph.tasks[static_cast<size_t>(task)].turn; };
+    Uncovered uncovered(held.begin, held.end);
+    for (const Occupant* other : among) {
+      if (other->writer <= held.writer || turn(other->writer) != turn(held.writer)) continue;
+      add(uncovered, *other, 0, readers);
+    }
+    if (uncovered.empty()) return;
+    int last = held.writer;
+    for (int next = last; next >= 0; next = computes_after(graph, next)) last = next;
+    for (const TaskAt& reader : readers) add_edge(reader, {last, position_}, 0);
+  }
+
   // Of writers of another part of the step, whose order this one does not share.
   void guard_all(Uncovered& uncovered, const Occupants& others, int tokens, const std::vector<TaskAt>& readers) {
     for (auto it = others.begin(); it != others.end() && !uncovered.empty(); ++it)
@@ -94,10 +109,12 @@ class Guards {
  private:
   void add(Uncovered& uncovered, const Occupant& occupant, int tokens, const std::vector<TaskAt>& readers) {
     if (!uncovered.take(occupant.begin, occupant.end)) return;
-    for (const TaskAt& reader : readers) {
-      const auto [it, added] = edges_.emplace(std::pair(reader, TaskAt{occupant.writer, position_}), tokens);
-      if (!added) it->second = std::min(it->second, tokens);
-    }
+    for (const TaskAt& reader : readers) add_edge(reader, {occupant.writer, position_}, tokens);
+  }
+
+  void add_edge(const TaskAt& reader, const TaskAt& writer, int tokens) {
+    const auto [it, added] = edges_.emplace(std::pair(reader, writer), tokens);
+    if (!added) it->second = std::min(it->second, tokens);
   }
 
   int position_;
@@ -137,6 +154,11 @@ std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& mem
         guards.guard(held, all, readers);
         continue;
       }
+      const ClassRegister& reg = graph.registers[static_cast<size_t>(held.reg)];
+      if (graph.turns.size() > 1 && !reg.accumulates && !spans_turns(graph, reg)) {
+        guards.guard_turn(graph, held, of_segment[static_cast<size_t>(Segment::piece)], readers);
+        continue;
+      }
       guards.guard(held, of_segment[static_cast<size_t>(Segment::piece)], readers);
       Uncovered uncovered(held.begin, held.end);
       guards.guard_all(uncovered, of_segment[static_cast<size_t>(Segment::after)], 0, readers);
@@ -146,6 +168,17 @@ std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& mem
   std::vector<ReuseEdge> result;
   for (const auto& [ends, tokens] : edges) result.push_back({ends.first, ends.second, tokens});
   return result;
+}
+
+std::vector<std::pair<int, int>> starts_of_copies(const TaskGraph& graph) {
+  std::vector<std::pair<int, int>> starts;
+  for (size_t t = 0; t < graph.tasks.size(); ++t) {
+    const ClassTask& task = graph.tasks[t];
+    const bool to_device = task.stream == StreamKind::copy && task.stage < static_cast<int>(graph.turns.size());
+    if (!to_device || spans_turns(graph, graph.registers[static_cast<size_t>(task.outputs.front())])) continue;
+    starts.emplace_back(computes_before(graph, static_cast<int>(t)), static_cast<int>(t));
+  }
+  return starts;
 }
 
 }  // namespace troupe

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "planner/memory.h"
@@ -28,7 +29,14 @@ struct ReuseEdge {
 // another device is in no such order: the next writers of those bytes wait for it by a control edge. `remote_readers`:
 // by register and position, the tasks of other devices that pull from it.
 using RemoteReaders = std::vector<std::map<int, std::vector<TaskAt>>>;
+//
+// Within a turn of a pipeline the memory of what the host has copied is used again: by the turn's next writers, and by other
+// turns, before which the turn's last task waits for the copy.
 std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& memory,
                                    const RemoteReaders& remote_readers);
+
+// Copies from the memory of the host that may begin when their device has come to their place, and not before, since their
+// memory is used until then: the task that computes before the place, and the copy.
+std::vector<std::pair<int, int>> starts_of_copies(const TaskGraph& graph);
 
 }  // namespace troupe

@@ -140,7 +140,7 @@ class ShardStage {
           needed = std::max(needed, near(task, reg) ? held_between(producer, task) : send_slots());
         }
       }
-      reg.slots = producer.on_source_stream ? needed + choices_.source_slots - 1 : needed;
+      reg.slots = producer.stream == StreamKind::source ? needed + choices_.source_slots - 1 : needed;
     }
   }
 
@@ -154,7 +154,7 @@ class ShardStage {
   int held_between(const ClassTask& producer, const ClassTask& reader) const {
     const std::vector<Turn>& turns = graph_.turns[static_cast<size_t>(choices_.beside(producer.stage))];
     // A source is in no turn: what it has read is there when the first reader's turn begins.
-    const Turn from = producer.on_source_stream ? Turn{Pass::forward, producer.turn.chunk} : producer.turn;
+    const Turn from = producer.stream == StreamKind::source ? Turn{Pass::forward, producer.turn.chunk} : producer.turn;
     return in_flight(turns, from, reader.turn);
   }
 
@@ -174,6 +174,12 @@ class ShardStage {
     graph_.register_of[variable.value.index()] = reg;
   }
 
+  // Between a device and the memory of its host.
+  bool is_copy(const ProgramNode& here) const {
+    return here.on_host ||
+           (here.kind == NodeKind::boxing && choices_.is_host(choices_.stage_of(here.boxing->from.mesh())));
+  }
+
   int add_task(NodeId id, Operands operands, const std::string& name, const std::string& kernel,
                std::vector<int> inputs) {
     const int task = static_cast<int>(graph_.tasks.size());
@@ -189,6 +195,7 @@ class ShardStage {
     made.segment = segments_[id.index()];
     made.stage = choices_.pipeline.stage_of(node(id).chunk);
     if (node(id).on_host) made.stage += choices_.pipeline.stage_count();
+    if (is_copy(node(id))) made.stream = StreamKind::copy;
     made.turn = turns_[id.index()];
     made.inputs = std::move(inputs);
     graph_.tasks.push_back(std::move(made));
@@ -204,7 +211,7 @@ class ShardStage {
     const bool source = here.kind == NodeKind::source;
     const std::string kernel = source ? here.path : here.op->name;
     const int task = add_task(id, Operands::own, here.path, kernel, std::move(inputs));
-    graph_.tasks.back().on_source_stream = source;
+    if (source) graph_.tasks.back().stream = StreamKind::source;
     for (size_t o = 0; o < here.outputs.size(); ++o) add_output(id, task, static_cast<int>(o));
   }
 

@@ -50,12 +50,43 @@ std::string TaskGraph::str() const {
   return text;
 }
 
+namespace {
+
+// Stages of hosts follow those of devices.
+int device_stage(const TaskGraph& graph, const ClassTask& task) {
+  return task.stage % static_cast<int>(graph.turns.size());
+}
+bool on_host(const TaskGraph& graph, const ClassTask& task) {
+  return task.stage >= static_cast<int>(graph.turns.size());
+}
+
+int computes_beside(const TaskGraph& graph, int task, int step) {
+  const ClassTask& here = graph.tasks[static_cast<size_t>(task)];
+  for (int t = task + step; t >= 0 && t < static_cast<int>(graph.tasks.size()); t += step) {
+    const ClassTask& other = graph.tasks[static_cast<size_t>(t)];
+    if (other.segment != here.segment || other.turn != here.turn) break;  // turns stand one after another
+    if (other.stream == StreamKind::compute && other.stage == device_stage(graph, here)) return t;
+  }
+  return -1;
+}
+
+}  // namespace
+
+int computes_before(const TaskGraph& graph, int task) { return computes_beside(graph, task, -1); }
+int computes_after(const TaskGraph& graph, int task) { return computes_beside(graph, task, 1); }
+
 bool spans_turns(const TaskGraph& graph, const ClassRegister& reg) {
   if (graph.turns.size() < 2 || reg.producer < 0 || reg.arena != ArenaKind::workspace) return false;
   const ClassTask& producer = graph.tasks[static_cast<size_t>(reg.producer)];
   if (producer.segment != Segment::piece || reg.accumulates) return false;
+  if (producer.stream == StreamKind::copy && computes_before(graph, reg.producer) < 0) return true;
   // What others pull is kept apart too: they are in no order with the turns of this stage.
-  if (!reg.pullers.empty()) return true;
+  const auto in_turn = [&](int puller) {
+    const ClassTask& task = graph.tasks[static_cast<size_t>(puller)];
+    return !on_host(graph, producer) && on_host(graph, task) && task.turn == producer.turn &&
+           computes_after(graph, puller) >= 0;
+  };
+  if (!std::all_of(reg.pullers.begin(), reg.pullers.end(), in_turn)) return true;
   return std::any_of(reg.readers.begin(), reg.readers.end(), [&](int reader) {
     const ClassTask& task = graph.tasks[static_cast<size_t>(reader)];
     return task.segment == Segment::piece && task.turn != producer.turn;

@@ -16,6 +16,15 @@ enum class Segment : uint8_t { before, piece, after };
 constexpr int kSegments = 3;
 const char* name_of(Segment segment);
 
+// In which of its device's streams a task runs. What two of them do is in no order but that of registers and control
+// edges.
+enum class StreamKind : uint8_t {
+  compute,
+  copy,    // between a device and the memory of its host, each way in a stream of the side that receives
+  source,  // reads ahead
+};
+constexpr int kStreamKinds = 3;
+
 // How a task gets its operands.
 enum class Operands : uint8_t {
   own,     // registers of its own device
@@ -52,7 +61,7 @@ struct ClassTask {
   Segment segment = Segment::after;
   int stage = 0;
   Turn turn;  // of a pipeline: when it runs among the tasks of the pieces
-  bool on_source_stream = false;
+  StreamKind stream = StreamKind::compute;
   std::vector<int> inputs;              // registers, in the order of the node's inputs
   std::vector<int> outputs;             // registers
   std::vector<int64_t> scratch_bytes;   // by class
@@ -76,8 +85,14 @@ struct TaskGraph {
   std::string str() const;
 };
 
+// Of a task of the pieces: the nearest one before it, or after it, that computes on devices of the stage (or beside the
+// hosts of the stage) in the same turn. -1: there is none.
+int computes_before(const TaskGraph& graph, int task);
+int computes_after(const TaskGraph& graph, int task);
+
 // Whether a register holds bytes from its first slot to its last for as long as pieces come: it passes from turn to turn,
-// or another stage takes its time to read it.
+// or another stage takes its time to read it. A copy between a device and the memory of its host that has its place
+// within a turn keeps to it; one whose place is at the turn's border reaches into the next or comes out of the last.
 bool spans_turns(const TaskGraph& graph, const ClassRegister& reg);
 
 // Where one device's part of a value lies in its round, and the tensor of one piece that offsets are counted in: along

@@ -274,7 +274,8 @@ def recompute_to_fit(*patterns: str) -> Recipe:
 
 def offload(*patterns: str, memory: str | int = 0) -> Recipe:
     """What the modules named by `patterns` keep for the backward pass waits in host memory: copied there after its last use
-    in the forward pass, and back before its first use in the backward pass. Changes no number. Every device has a host
+    in the forward pass, and back before its first use in the backward pass, beside what devices compute meanwhile. Of
+    copies that take longer than that, devices wait for the rest. Changes no number. Every device has a host
     beside it with `memory` of its own (0: without a limit). Without patterns: every module that stands in a list of modules.
 
     Raises PlanError for a pattern that matches no module.
