@@ -104,15 +104,21 @@ std::vector<ValueId> backward(GradientBuilder& g) {
 }
 
 // The rows of a tensor in paired order (see ops/sequence_parts.h): the second halves of the parts change places, so half
-// of what a device has is exchanged with the device at the other end. And back.
-ValueId paired(GradientBuilder& g, ValueId x, int64_t dim, int64_t parts) {
-  const std::vector<ValueId> halves = g.add_all("halves", {x}, {{"dim", dim}, {"parts", parts}});
-  return g.add("join_halves", halves, {{"dim", dim}, {"parts", parts}, {"mirrored", int64_t{1}}});
+// of what a device has is exchanged with the device at the other end. And back. What the forward pass has in paired order
+// the backward pass reads as it is.
+ValueId paired(GradientBuilder& g, ValueId x, int64_t dim, SequenceSplit& split) {
+  const auto known = split.paired.find(x);
+  if (known != split.paired.end()) return known->second;
+  const std::vector<ValueId> halves = g.add_all("halves", {x}, {{"dim", dim}, {"parts", int64_t{split.parts}}});
+  const Attrs attrs = {{"dim", dim}, {"parts", int64_t{split.parts}}, {"mirrored", int64_t{1}}};
+  return split.paired[x] = g.add("join_halves", halves, attrs);
 }
-ValueId unpaired(GradientBuilder& g, ValueId x, int64_t dim, int64_t parts) {
-  const std::vector<ValueId> halves =
-      g.add_all("halves", {x}, {{"dim", dim}, {"parts", parts}, {"mirrored", int64_t{1}}});
-  return g.add("join_halves", halves, {{"dim", dim}, {"parts", parts}});
+ValueId unpaired(GradientBuilder& g, ValueId x, int64_t dim, SequenceSplit& split) {
+  const Attrs attrs = {{"dim", dim}, {"parts", int64_t{split.parts}}, {"mirrored", int64_t{1}}};
+  const std::vector<ValueId> halves = g.add_all("halves", {x}, attrs);
+  const ValueId result = g.add("join_halves", halves, {{"dim", dim}, {"parts", int64_t{split.parts}}});
+  split.paired[result] = x;
+  return result;
 }
 
 // The attributes of the form for a split sequence. Behind a causal mask its queries are paired.
@@ -130,7 +136,7 @@ std::vector<ValueId> split_sequence(GradientBuilder& g, SequenceSplit& split) {
   const int64_t seq = seq_dim(g.attrs());
   Attrs attrs = split_attrs(g.attrs(), split);
   const bool pairs = attrs.integer("paired") != 0;
-  const ValueId q = pairs ? paired(g, g.input(0), seq, split.parts) : g.input(0);
+  const ValueId q = pairs ? paired(g, g.input(0), seq, split) : g.input(0);
   std::vector<ValueId> all;
   for (int64_t shift = 0; shift < (split.ring ? split.parts : 1); ++shift) {
     if (split.ring) attrs.set("shift", shift);
@@ -141,7 +147,7 @@ std::vector<ValueId> split_sequence(GradientBuilder& g, SequenceSplit& split) {
     all = all.empty() ? made : g.add_all("merge_attention", {all[0], all[1], made[0], made[1]}, {{"seq_dim", seq}});
   }
   if (!pairs) return all;
-  return {unpaired(g, all[0], seq, split.parts), unpaired(g, all[1], 2, split.parts)};
+  return {unpaired(g, all[0], seq, split), unpaired(g, all[1], 2, split)};
 }
 
 std::vector<ValueId> split_gradient_sequence(GradientBuilder& g, SequenceSplit& split) {
@@ -151,7 +157,7 @@ std::vector<ValueId> split_gradient_sequence(GradientBuilder& g, SequenceSplit& 
   std::vector<ValueId> inputs;
   for (int i = 0; i < g.inputs(); ++i) {
     const bool of_keys = i == 2 || i == 3 || i == 6;
-    inputs.push_back(pairs && !of_keys ? paired(g, g.input(i), i == 5 ? 2 : seq, split.parts) : g.input(i));
+    inputs.push_back(pairs && !of_keys ? paired(g, g.input(i), i == 5 ? 2 : seq, split) : g.input(i));
   }
   std::vector<ValueId> all;
   for (int64_t shift = 0; shift < (split.ring ? split.parts : 1); ++shift) {
@@ -164,7 +170,7 @@ std::vector<ValueId> split_gradient_sequence(GradientBuilder& g, SequenceSplit& 
     }
     for (size_t i = 0; i < made.size(); ++i) all[i] = g.add("add", {all[i], made[i]});
   }
-  if (pairs) all[0] = unpaired(g, all[0], seq, split.parts);
+  if (pairs) all[0] = unpaired(g, all[0], seq, split);
   return all;
 }
 

@@ -157,6 +157,8 @@ struct SequenceSplit {
   bool ring = false;  // keys and values travel from device to device, a part at a time; else they are gathered
   // Values and how the ops that make them must make them along the axis.
   std::vector<std::pair<ValueId, Sbp>> made = {};
+  // By value: the same with its rows in paired order (see ops/sequence_parts.h), where an op of the graph has it already.
+  std::map<ValueId, ValueId> paired = {};
 };
 
 }  // namespace troupe

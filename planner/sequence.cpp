@@ -8,23 +8,23 @@ namespace {
 class SplitSequence final : public GraphRewrite {
  public:
   SplitSequence(const Graph& graph, const Choices& choices, int axis)
-      : GraphRewrite(graph), choices_(choices), parts_(choices.mesh.axis(axis).size) {}
+      : GraphRewrite(graph), choices_(choices), split_{choices.mesh.axis(axis).size, choices.sequence_ring} {}
 
  private:
   std::vector<ValueId> outputs(size_t n, std::vector<ValueId> copied) override {
     const Node& old = old_graph().nodes()[n];
     if (old.op->split_sequence == nullptr) return copied;
     GradientBuilder builder = builder_of(copied);
-    SequenceSplit split{parts_, choices_.sequence_ring};
-    const std::vector<ValueId> built = old.op->split_sequence(builder, split);
-    for (const auto& [value, sbp] : split.made) {
+    split_.made.clear();
+    const std::vector<ValueId> built = old.op->split_sequence(builder, split_);
+    for (const auto& [value, sbp] : split_.made) {
       result().pin({value, choices_.sequence_axis, sbp, old.line, "the split of the sequence", true});
     }
     return built;
   }
 
   const Choices& choices_;
-  const int parts_;
+  SequenceSplit split_;
 };
 
 }  // namespace

@@ -141,7 +141,7 @@ std::map<std::string, double> bytes_of(const Graph& graph, const Choices& choice
 
 // A device receives the other parts of keys and values forward and again backward, and the other devices' shares of its
 // own part's gradients: three times (p - 1) / p of all keys and values, gathered or in a ring alike. What pairing moves
-// is half of q and out, and half of dout, q, out and dq.
+// is half of q, out, dout and dq, and of lse, which is asked for here.
 TEST(Sequence, TrafficIsThreeTimesKeysAndValuesAndHalfAPartForEachPairedTensor) {
   const int64_t length = 512;
   for (const int devices : {2, 4}) {
@@ -151,8 +151,8 @@ TEST(Sequence, TrafficIsThreeTimesKeysAndValuesAndHalfAPartForEachPairedTensor) 
     EXPECT_EQ(gathered["permute"], 0);
     EXPECT_EQ(bytes_of(OneAttention(length, false).graph, split(devices, true))["permute"], of_keys);
     auto paired = bytes_of(OneAttention(length, true).graph, split(devices, false));
-    const double lse = 2 * kHeads * length / 2 * 4;
-    EXPECT_EQ(paired["permute"], 6 * keys_and_values(length) / 2 / 2 + lse) << devices;
+    const double lse = kHeads * length / 2 * 4;
+    EXPECT_EQ(paired["permute"], 4 * keys_and_values(length) / 2 / 2 + lse) << devices;
   }
 }
 
