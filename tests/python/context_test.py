@@ -62,6 +62,54 @@ def test_it_composes_with_tensor_parallelism(name, tensor, one_device):
             assert np.allclose(run(name, axes, recipe)[0], one_device[name, 16], rtol=1e-5)
 
 
+@pytest.mark.parametrize("attention", ["context_parallel", "ring"])
+@pytest.mark.parametrize(
+    "axes, recipe",
+    [
+        ({"pp": 2, "cp": 2}, "1f1b"),
+        ({"dp": 2, "pp": 2, "cp": 2}, "data_parallel+1f1b"),
+        ({"cp": 3}, "recompute"),
+        ({"pp": 2, "cp": 2}, "1f1b+recompute"),
+        ({"dp": 2, "cp": 2, "tp": 2}, "zero3+megatron"),
+        ({"dp": 2, "pp": 2, "cp": 2, "tp": 2}, "zero3+megatron+1f1b+recompute+offload"),
+    ],
+    ids=str,
+)
+def test_it_composes_with_what_else_there_is(axes, recipe, attention, one_device):
+    split, _ = run("gpt", axes, parse(f"{recipe}+{attention}"))
+    assert np.allclose(split, one_device["gpt", 16], rtol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["gather", "ring"])
+@pytest.mark.parametrize("name", MODELS)
+def test_it_trains_in_bfloat16(name, attention, one_device):
+    recipe = data_parallel() + context_parallel(attention=attention)
+    low, _ = run(name, {"dp": 2, "cp": 3}, recipe, precision="bf16")
+    assert np.allclose(low, one_device[name, 16], rtol=0.005)
+    assert low != one_device[name, 16]
+
+
+@pytest.mark.parametrize("attention", ["context_parallel", "ring"])
+def test_a_model_evaluates_and_generates_after_it(attention):
+    results = []
+    for axes, recipe in (
+        ({}, data_parallel()),
+        ({"cp": 3}, parse(f"data_parallel+{attention}")),
+        ({"dp": 2, "cp": 2, "tp": 2}, parse(f"zero3+megatron+{attention}")),
+        ({"pp": 2, "cp": 2}, parse(f"1f1b+{attention}")),
+    ):
+        ids = np.random.default_rng(0).integers(0, 64, (16, 17))
+        batch = {"x": ids[:, :-1], "y": ids[:, 1:]}
+        with make_step(MODELS["gpt"](), axes, recipe) as step:
+            step(batch)
+            validation = tr.evaluate(step, tr.data.arrays(**batch, batch=16, shuffle=False)).loss
+            # Prompts shorter than there are devices, and longer than what the model can see.
+            texts = [tr.generate(step, prompt, 5, seed=1).tolist() for prompt in ([1], [1, 2, 3], list(range(20)))]
+            results.append((validation, texts))
+    assert all(texts == results[0][1] for _, texts in results)
+    assert np.allclose([loss for loss, _ in results], results[0][0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_keys_and_values_are_gathered_and_their_gradients_scattered(name):
     plan = plan_of(MODELS[name](), {"cp": 4}, data_parallel() + context_parallel(), batch_shards=1)
