@@ -104,8 +104,7 @@ std::string critical_text(const Plan& plan, const Unrolled& unrolled, const Cycl
 
 Unrolled unroll(const Plan& plan) { return Unroller(plan).run(); }
 
-Certificate certify(const Plan& plan, int cores) {
-  const Unrolled unrolled = unroll(plan);
+Certificate certify(const Plan& plan, const Unrolled& unrolled, int cores) {
   const std::vector<int> stuck = tokenless_cycle(unrolled.graph);
   if (!stuck.empty()) {
     throw PlanError("plan '" + plan.name + "' would hang: " +

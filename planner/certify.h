@@ -34,6 +34,6 @@ struct Certificate {
 
 // Throws PlanError that names a cycle without tokens: such a plan would hang.
 // `cores`: executors that run at the same time; devices that share them cannot beat the sum of their work.
-Certificate certify(const Plan& plan, int cores);
+Certificate certify(const Plan& plan, const Unrolled& unrolled, int cores);
 
 }  // namespace troupe

@@ -8,6 +8,7 @@
 #include "planner/deduce.h"
 #include "planner/emit.h"
 #include "planner/hide_copies.h"
+#include "planner/live_slots.h"
 #include "planner/memory.h"
 #include "planner/offload.h"
 #include "planner/peak.h"
@@ -85,39 +86,38 @@ Walked walk_cheapest(Graph& graph, const Choices& choices, const Profile& profil
   return best;
 }
 
+// With the slots of `tasks` that it needs. Where these do not fit, only their memory is planned.
 struct Emitted {
   MemoryPlan memory;
+  bool fits = false;
   Plan plan;
   Certificate certificate;
 };
 
-Emitted emit_certified(TaskGraph& tasks, MemoryPlan memory, const Program& boxed, const Choices& choices,
-                       const Profile& profile) {
-  if (!fits_memory(tasks, choices)) refuse_memory(tasks, boxed, choices, memory);
-  Emitted result;
-  result.memory = std::move(memory);
-  result.plan = emit(tasks, boxed, result.memory, choices);
-  result.certificate = certify(result.plan, profile.cores);
-  return result;
-}
-
 Emitted emit_certified(TaskGraph& tasks, const Program& boxed, const Choices& choices, const Profile& profile) {
-  MemoryPlan memory = plan_memory(tasks, boxed, choices);
-  return emit_certified(tasks, std::move(memory), boxed, choices, profile);
+  for (;;) {
+    Emitted result;
+    result.memory = plan_memory(tasks, boxed, choices);
+    result.fits = fits_memory(tasks, choices);
+    if (!result.fits) return result;
+    result.plan = emit(tasks, boxed, result.memory, choices);
+    const Unrolled unrolled = unroll(result.plan);
+    if (choices.pipeline.is_cut() && add_live_slots(tasks, choices, result.plan, unrolled)) continue;
+    result.certificate = certify(result.plan, unrolled, profile.cores);
+    return result;
+  }
 }
 
 // Gives registers between stages one slot more as long as that makes the step shorter and there is memory for it.
 Emitted emit_pipeline(Walked& walked, Choices& choices, const Profile& profile) {
   choices.pipeline.send_slots = 1;
   Emitted best = emit_certified(walked.tasks, walked.boxed, choices, profile);
-  while (choices.pipeline.send_slots < choices.rounds()) {
+  while (best.fits && choices.pipeline.send_slots < choices.rounds()) {
     Choices more = choices;
     ++more.pipeline.send_slots;
     TaskGraph tasks = shard(walked.boxed, more, profile);
-    MemoryPlan memory = plan_memory(tasks, walked.boxed, more);
-    if (!fits_memory(tasks, more)) break;
-    Emitted emitted = emit_certified(tasks, std::move(memory), walked.boxed, more, profile);
-    if (emitted.certificate.cycle_s >= best.certificate.cycle_s * (1 - 1e-9)) break;
+    Emitted emitted = emit_certified(tasks, walked.boxed, more, profile);
+    if (!emitted.fits || emitted.certificate.cycle_s >= best.certificate.cycle_s * (1 - 1e-9)) break;
     best = std::move(emitted);
     walked.tasks = std::move(tasks);
     choices = std::move(more);
@@ -148,6 +148,7 @@ Compiled compile(const Graph& graph, const Choices& given, const Profile& profil
   const bool find_slots = choices.pipeline.is_cut() && choices.pipeline.send_slots == 0;
   Emitted emitted =
       find_slots ? emit_pipeline(walked, choices, profile) : emit_certified(walked.tasks, boxed, choices, profile);
+  if (!emitted.fits) refuse_memory(tasks, boxed, choices, emitted.memory);
   result.stages["shard"] = tasks.str();
   result.plan = std::move(emitted.plan);
   const Certificate& certificate = emitted.certificate;

@@ -14,14 +14,39 @@
 namespace troupe {
 namespace {
 
+// The device that stands for this one.
+int stand_in_of(const TaskGraph& graph, const Choices& choices, int position) {
+  if (!choices.one_per_class) return position;
+  return graph.positions[static_cast<size_t>(graph.class_of[static_cast<size_t>(position)])].front();
+}
+
+std::vector<int> shown_positions(const TaskGraph& graph, const Choices& choices) {
+  std::vector<int> shown;
+  for (int position = 0; position < choices.positions(); ++position) {
+    if (stand_in_of(graph, choices, position) == position) shown.push_back(position);
+  }
+  return shown;
+}
+
+std::vector<Instance> instances(const auto& items, const TaskGraph& graph, const Choices& choices) {
+  std::vector<Instance> result;
+  for (int position : shown_positions(graph, choices)) {
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (items[i].stage == choices.stage_at(position)) result.push_back({static_cast<int>(i), position});
+    }
+  }
+  return result;
+}
+
 class EmitStage {
  public:
   EmitStage(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, const Choices& choices)
-      : graph_(graph), program_(program), memory_(memory), choices_(choices), rounds_(choices.rounds()) {
-    for (int position = 0; position < choices.positions(); ++position) {
-      if (stand_in(position) == position) shown_.push_back(position);
-    }
-  }
+      : graph_(graph),
+        program_(program),
+        memory_(memory),
+        choices_(choices),
+        rounds_(choices.rounds()),
+        shown_(shown_positions(graph, choices)) {}
 
   Plan run() {
     plan_.name = choices_.name;
@@ -31,16 +56,8 @@ class EmitStage {
     for (const std::string& name : choices_.devices) plan_.devices.push_back({name, {0, 0, 0}});
     number();
     for (int position : shown_) add_device(position);
-    for (int position : shown_) {
-      for (size_t r = 0; r < graph_.registers.size(); ++r) {
-        if (graph_.registers[r].stage == choices_.stage_at(position)) add_register(static_cast<int>(r), position);
-      }
-    }
-    for (int position : shown_) {
-      for (size_t t = 0; t < graph_.tasks.size(); ++t) {
-        if (graph_.tasks[t].stage == choices_.stage_at(position)) add_task(static_cast<int>(t), position);
-      }
-    }
+    for (const Instance& reg : register_instances(graph_, choices_)) add_register(reg.index, reg.position);
+    for (const Instance& task : task_instances(graph_, choices_)) add_task(task.index, task.position);
     for (const ReuseEdge& edge : reuse_edges(graph_, memory_, remote_readers_)) add_control(edge, "reuse after ");
     for (const auto& [before, copy] : starts_of_copies(graph_)) {
       for (int position : shown_) {
@@ -54,10 +71,7 @@ class EmitStage {
   }
 
  private:
-  // The device that stands for this one.
-  int stand_in(int position) const {
-    return choices_.one_per_class ? graph_.positions[class_of(position)].front() : position;
-  }
+  int stand_in(int position) const { return stand_in_of(graph_, choices_, position); }
   size_t class_of(int position) const { return static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)]); }
   bool of_pieces(int task) const { return graph_.tasks[static_cast<size_t>(task)].segment == Segment::piece; }
 
@@ -332,6 +346,14 @@ class EmitStage {
 };
 
 }  // namespace
+
+std::vector<Instance> task_instances(const TaskGraph& graph, const Choices& choices) {
+  return instances(graph.tasks, graph, choices);
+}
+
+std::vector<Instance> register_instances(const TaskGraph& graph, const Choices& choices) {
+  return instances(graph.registers, graph, choices);
+}
 
 Plan emit(const TaskGraph& graph, const Program& program, const MemoryPlan& memory, const Choices& choices) {
   return EmitStage(graph, program, memory, choices).run();

@@ -99,6 +99,7 @@ class MemoryStage {
     end.resize(choices_.devices.size(), 0);
     for (ClassRegister& reg : graph_.registers) {
       if (reg.arena != ArenaKind::variables) continue;
+      reg.variable_offsets.clear();
       const auto bound = choices_.variables.find(reg.name);
       if (bound != choices_.variables.end()) {
         reg.variable_offsets = bound->second.offsets;

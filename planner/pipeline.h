@@ -40,7 +40,8 @@ struct Pipeline {
   int chunks = 1;                       // chunk c lies on stage c % stages
   std::map<std::string, int> chunk_of;  // by the path of a module or variable; all below it go along
   Schedule schedule = Schedule::one_f_one_b;
-  // How many slots a register has that another stage reads. 0: the fewest that let the plan run as fast as it can.
+  // How many slots a register has that another stage reads, at least: some get more where these would let the plan hang.
+  // 0: the fewest that let the plan run as fast as it can.
   int send_slots = 0;
 
   bool is_cut() const { return stages.size() > 1; }

@@ -118,5 +118,37 @@ TEST(Pipelines, StagesMayShareAWeight) {
   }
 }
 
+// What early chunks make is read again by late ones, as in a U-Net, whose gradients come back past the stages between.
+// With the slots that a chain of stages needs, stages would wait for one another.
+TEST(Pipelines, LateStagesMayReadWhatEarlyOnesMade) {
+  const std::vector<std::string> layers = {"0", "1", "2", "3", "4", "5", "6", "7"};
+  const auto skipping = [&](const std::vector<Axis>& axes, Schedule schedule, int chunks_per_stage, int send_slots) {
+    Choices choices = choices_on(axes, 8);
+    if (choices.mesh.find_axis("pp") >= 0) cut_pipeline(choices, layers, schedule, chunks_per_stage);
+    choices.pipeline.send_slots = send_slots;
+    ModelBuilder model;
+    ValueId x = model.graph.source("x", DType::f32, {kBatch / 8 * choices.data_parallel_size(), 6}, true);
+    std::vector<ValueId> made;
+    for (const std::string& layer : layers) {
+      const size_t mirrored = layers.size() - 1 - made.size();
+      if (mirrored < made.size()) x = model.add("add", {x, made[mirrored]}, {}, layer);
+      made.push_back(x = model.add("tanh", {model.linear(x, layer, 6, 6)}, {}, layer));
+    }
+    model.train(model.sum_all(model.add("square", {x}, {}, "loss")));
+    return train(model.graph, choices, {{"x", random_numbers("x", {kBatch, 6})}}, kSteps, {.executors = 2});
+  };
+  const Trained one = skipping({{"dp", 1}}, Schedule::gpipe, 1, 0);
+  for (int send_slots : {0, 1, 2}) {
+    for (int stages : {4, 8}) {
+      for (Schedule schedule : kSchedules) {
+        SCOPED_TRACE(testing::Message() << stages << " stages " << name_of(schedule) << ", " << send_slots);
+        expect_same_bits(skipping({{"pp", stages}}, schedule, 1, send_slots), one);
+      }
+    }
+    SCOPED_TRACE(testing::Message() << "interleaved, " << send_slots);
+    expect_same_bits(skipping({{"pp", 4}, {"dp", 2}}, Schedule::interleaved, 2, send_slots), one);
+  }
+}
+
 }  // namespace
 }  // namespace troupe
