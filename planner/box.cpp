@@ -184,7 +184,10 @@ class BoxStage {
       from = from.with(axis, P);
       to = to.with(axis, P);
     }
-    return boxing(from, to, v.type.shape, v.type.dtype, choices_.topology);
+    std::vector<BoxingStep> steps = boxing(from, to, v.type.shape, v.type.dtype, choices_.topology);
+    // The same parts on the same devices: still, the other stage has registers of its own.
+    if (steps.empty()) steps.push_back({BoxingKind::exchange, -1, from, to});
+    return steps;
   }
 
   // Whether the sum along an inner axis is a node of the tree over all batch shards, and leaves a layout in which the

@@ -55,7 +55,7 @@ const Mesh& Choices::stage_mesh(int stage) const {
 int Choices::stage_of(const Mesh& stage_mesh) const {
   if (stages() == 1) return 0;
   for (int stage = 0; stage < stages(); ++stage) {
-    if (this->stage_mesh(stage).device(0) == stage_mesh.device(0)) return stage;
+    if (this->stage_mesh(stage) == stage_mesh) return stage;
   }
   CHECK(false, stage_mesh.str());
   std::abort();

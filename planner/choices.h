@@ -56,8 +56,11 @@ struct Choices {
   // Puts host memory beside every device, as devices of its own: "host:3" beside "gpu:3".
   void add_hosts();
   // Devices in the order of stages, within one in that of its mesh; then, where there are hosts, those of each stage. A
-  // device's place in this order is its *position*. Hosts are counted as stages that follow the others.
+  // device's place in this order is its *position*: one for each stage that it is of. Hosts are counted as stages that
+  // follow the others.
   int positions() const { return mesh.size() * stages(); }
+  // Without hosts.
+  size_t device_count() const { return devices.size() / (hosts.empty() ? 1 : 2); }
   int stages() const { return pipeline.stage_count() * (hosts.empty() ? 1 : 2); }
   bool is_host(int stage) const { return stage >= pipeline.stage_count(); }
   // The stage whose devices these hosts stand beside; a stage of devices itself.

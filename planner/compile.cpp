@@ -26,8 +26,17 @@ namespace troupe {
 namespace {
 
 void check(const Choices& choices) {
-  CHECK(choices.mesh.size() > 0 && static_cast<size_t>(choices.positions()) == choices.devices.size(),
-        choices.positions(), choices.devices.size());
+  std::vector<bool> used(choices.devices.size(), false);
+  for (int position = 0; position < choices.positions(); ++position) {
+    const DeviceId device = choices.device_at(position);
+    CHECK(device.index() < used.size(), position, device.value, used.size());
+    used[device.index()] = true;
+  }
+  CHECK(choices.mesh.size() > 0 && std::count(used.begin(), used.end(), false) == 0, choices.positions(), used.size());
+  for (int stage = 0; stage < choices.stages(); ++stage) {
+    const Mesh& mesh = choices.stage_mesh(stage);
+    CHECK(mesh.axes() == choices.mesh.axes() && choices.stage_of(mesh) == stage, stage, mesh.str());
+  }
   const int ranks = choices.data_parallel_size();
   if (choices.batch_shards < ranks) {
     throw PlanError("batch_shards=" + std::to_string(choices.batch_shards) + " is less than the " +

@@ -20,6 +20,7 @@ struct MemoryByKind {
   int64_t io = 0;           // read-ahead and fetched values
   int64_t total() const { return parameters + optimizer + activations + gradients + io; }
   bool operator==(const MemoryByKind&) const = default;
+  MemoryByKind& operator+=(const MemoryByKind& other);
 };
 
 struct Summary {

@@ -73,6 +73,9 @@ class EmitStage {
  private:
   int stand_in(int position) const { return stand_in_of(graph_, choices_, position); }
   size_t class_of(int position) const { return static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)]); }
+  int64_t begin(int position, ArenaKind kind) const {
+    return graph_.arena_begin[static_cast<size_t>(position)][static_cast<size_t>(kind)];
+  }
   bool of_pieces(int task) const { return graph_.tasks[static_cast<size_t>(task)].segment == Segment::piece; }
 
   // Device by device, in the order of the task graph.
@@ -103,21 +106,24 @@ class EmitStage {
     plan_.registers.reserve(count(graph_.registers, register_in_stage_, first_register_));
     streams_.resize(static_cast<size_t>(choices_.positions()));
     remote_readers_.resize(graph_.registers.size());
+    streams_of_.resize(choices_.devices.size(), 0);
   }
 
   void add_device(int position) {
-    const size_t c = class_of(position);
+    const int stage = choices_.stage_at(position);
     const DeviceId id = choices_.device_at(position);
     PlanDevice& device = plan_.devices[id.index()];
+    const std::string of_stage = streams_of_[id.index()]++ == 0 ? "" : " of stage " + std::to_string(stage);
     for (int kind = 0; kind < kArenaKinds; ++kind) {
-      device.arena_bytes[kind] = graph_.arena_bytes[c][static_cast<size_t>(kind)];
+      int64_t& bytes = device.arena_bytes[kind];
+      bytes = std::max(bytes, graph_.arena_end[static_cast<size_t>(position)][static_cast<size_t>(kind)]);
     }
-    PlanStream sources{device.name + " source", id, true, {}};
+    PlanStream sources{device.name + " source" + of_stage, id, true, {}};
     add_segment(sources, rounds_, tasks_of(position, Segment::piece, StreamKind::source, std::nullopt));
     add_stream(position, StreamKind::compute,
-               in_turns(position, StreamKind::compute, {device.name + " compute", id, false, {}}));
+               in_turns(position, StreamKind::compute, {device.name + " compute" + of_stage, id, false, {}}));
     add_stream(position, StreamKind::copy,
-               in_turns(position, StreamKind::copy, {device.name + " copy", id, false, {}}));
+               in_turns(position, StreamKind::copy, {device.name + " copy" + of_stage, id, false, {}}));
     add_stream(position, StreamKind::source, std::move(sources));
   }
 
@@ -183,7 +189,8 @@ class EmitStage {
     made.bytes = reg.bytes[c];
     made.arena = reg.arena;
     const bool variable = reg.arena == ArenaKind::variables;
-    const int64_t first = variable ? reg.variable_offsets[static_cast<size_t>(position)] : reg.offsets[c];
+    const int64_t first =
+        variable ? reg.variable_offsets[static_cast<size_t>(position)] : begin(position, reg.arena) + reg.offsets[c];
     for (int slot = 0; slot < reg.slots; ++slot) made.slots.push_back(first + slot * aligned(reg.bytes[c]));
     made.slot_count = reg.slots;
     made.every = reg.accumulates ? rounds_ : 1;
@@ -203,7 +210,7 @@ class EmitStage {
     made.stream = streams_[static_cast<size_t>(position)][static_cast<size_t>(task.stream)];
     made.attrs = node.attrs;
     made.key = hash_path(node.path);
-    made.scratch_offset = task.scratch_offset[c];
+    made.scratch_offset = begin(position, ArenaKind::workspace) + task.scratch_offset[c];
     made.scratch_bytes = task.scratch_bytes[c];
     made.firings_per_step = of_pieces(t) ? rounds_ : 1;
     made.line = node.line;
@@ -341,6 +348,7 @@ class EmitStage {
   std::vector<int64_t> register_in_stage_;
   std::vector<int64_t> first_register_;
   std::vector<std::array<StreamId, kStreamKinds>> streams_;  // by position, by StreamKind
+  std::vector<int> streams_of_;                              // by device: how many stages have some there so far
   RemoteReaders remote_readers_;
   Plan plan_;
 };

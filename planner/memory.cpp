@@ -23,11 +23,13 @@ class MemoryStage {
     }
     for (const ClassRegister& reg : graph_.registers) plan_.lifetimes.push_back(lifetime(reg));
     share_in_place();
+    graph_.arena_bytes.assign(static_cast<size_t>(graph_.classes()), std::vector<int64_t>(kArenaKinds, 0));
     place_variables();
     for (int c = 0; c < graph_.classes(); ++c) {
       place_io(c);
       place_workspace(c);
     }
+    place_arenas();
     return std::move(plan_);
   }
 
@@ -111,15 +113,27 @@ class MemoryStage {
         device_end += aligned(reg.bytes[static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)])]);
       }
     }
-    graph_.arena_bytes.assign(static_cast<size_t>(graph_.classes()), std::vector<int64_t>(kArenaKinds, 0));
-    for (int position = 0; position < choices_.positions(); ++position) {
-      int64_t& bytes = arena(graph_.class_of[static_cast<size_t>(position)], ArenaKind::variables);
-      bytes = std::max(bytes, end[choices_.device_at(position).index()]);
-    }
+    variables_end_ = std::move(end);
   }
 
   int64_t& arena(int c, ArenaKind kind) {
     return graph_.arena_bytes[static_cast<size_t>(c)][static_cast<size_t>(kind)];
+  }
+
+  // A device that is of several stages has an arena for each, one after the other.
+  void place_arenas() {
+    std::vector<std::vector<int64_t>> end(choices_.devices.size(), std::vector<int64_t>(kArenaKinds, 0));
+    for (size_t d = 0; d < end.size(); ++d) end[d][static_cast<size_t>(ArenaKind::variables)] = variables_end_[d];
+    graph_.arena_begin.clear();
+    graph_.arena_end.clear();
+    for (int position = 0; position < choices_.positions(); ++position) {
+      std::vector<int64_t>& of_device = end[choices_.device_at(position).index()];
+      const std::vector<int64_t>& bytes =
+          graph_.arena_bytes[static_cast<size_t>(graph_.class_of[static_cast<size_t>(position)])];
+      graph_.arena_begin.push_back(of_device);
+      for (size_t kind = 0; kind < bytes.size(); ++kind) of_device[kind] += bytes[kind];
+      graph_.arena_end.push_back(of_device);
+    }
   }
 
   void place_io(int c) {
@@ -171,6 +185,7 @@ class MemoryStage {
   const Choices& choices_;
   int first_piece_ = -1;
   int last_piece_ = -1;
+  std::vector<int64_t> variables_end_;  // by device
   MemoryPlan plan_;
 };
 
@@ -204,11 +219,11 @@ MemoryPlan plan_memory(TaskGraph& graph, const Program& program, const Choices& 
 
 MemoryNeed memory_need(const TaskGraph& graph, const Choices& choices, bool of_hosts) {
   MemoryNeed most;
-  for (int c = 0; c < graph.classes(); ++c) {
-    if (choices.is_host(choices.stage_at(graph.positions[static_cast<size_t>(c)].front())) != of_hosts) continue;
-    const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(c)];
+  for (int position = 0; position < choices.positions(); ++position) {
+    if (choices.is_host(choices.stage_at(position)) != of_hosts) continue;
+    const std::vector<int64_t>& arenas = graph.arena_end[static_cast<size_t>(position)];
     const int64_t bytes = std::accumulate(arenas.begin(), arenas.end(), int64_t{0});
-    if (bytes > most.bytes) most = {c, bytes};
+    if (bytes > most.bytes) most = {position, bytes};
   }
   return most;
 }
@@ -224,10 +239,10 @@ void refuse_memory(const TaskGraph& graph, const Program& program, const Choices
   MemoryNeed need = memory_need(graph, choices, false);
   const bool of_hosts = choices.memory_bytes == 0 || need.bytes <= choices.memory_bytes;
   if (of_hosts) need = memory_need(graph, choices, true);
-  const std::vector<int64_t>& arenas = graph.arena_bytes[static_cast<size_t>(need.c)];
-  const std::string& device =
-      choices.devices[choices.device_at(graph.positions[static_cast<size_t>(need.c)].front()).index()];
-  std::vector<std::string> largest = peak_tensors(graph, program, memory, need.c);
+  const std::vector<int64_t>& arenas = graph.arena_end[static_cast<size_t>(need.position)];
+  const std::string& device = choices.devices[choices.device_at(need.position).index()];
+  std::vector<std::string> largest =
+      peak_tensors(graph, program, memory, graph.class_of[static_cast<size_t>(need.position)]);
   if (largest.size() > 8) largest.resize(8);
   const std::string recomputed =
       choices.recompute.empty() ? "" : ", with " + some_of(choices.recompute, 4) + " recomputed";

@@ -18,9 +18,10 @@ struct MemoryPlan {
 // Sets the offsets of registers and scratch and the sizes of the arenas.
 MemoryPlan plan_memory(TaskGraph& graph, const Program& program, const Choices& choices);
 
-// What the devices, or the hosts beside them, need that need most: their class, and the bytes of all their arenas.
+// The device, or the host beside one, that needs most: its position (in the last stage that it is of), and the bytes of
+// all its arenas.
 struct MemoryNeed {
-  int c = 0;
+  int position = 0;
   int64_t bytes = 0;
 };
 MemoryNeed memory_need(const TaskGraph& graph, const Choices& choices, bool of_hosts);

@@ -18,9 +18,11 @@ class PeakStage {
   std::vector<int64_t> run() {
     find_places();
     find_readers();
-    std::vector<int64_t> peak(plan_.devices.size(), 0);
+    // Streams of one device may need what they need most at the same time.
+    std::vector<int64_t> peak = live_;
     for (const PlanStream& stream : plan_.streams) {
-      peak[stream.device.index()] = std::max(peak[stream.device.index()], peak_of(stream));
+      const int64_t before = live_[stream.device.index()];
+      peak[stream.device.index()] += std::max<int64_t>(peak_of(stream) - before, 0);
     }
     return peak;
   }

@@ -36,7 +36,7 @@ struct Turn {
 };
 
 struct Pipeline {
-  std::vector<Mesh> stages;             // of equal axes, on different devices; empty: no pipeline
+  std::vector<Mesh> stages;             // of equal axes; devices may be of several stages; empty: no pipeline
   int chunks = 1;                       // chunk c lies on stage c % stages
   std::map<std::string, int> chunk_of;  // by the path of a module or variable; all below it go along
   Schedule schedule = Schedule::one_f_one_b;

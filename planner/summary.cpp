@@ -70,6 +70,15 @@ int64_t gradient_bytes(const TaskGraph& graph, size_t c) {
 
 }  // namespace
 
+MemoryByKind& MemoryByKind::operator+=(const MemoryByKind& other) {
+  parameters += other.parameters;
+  optimizer += other.optimizer;
+  activations += other.activations;
+  gradients += other.gradients;
+  io += other.io;
+  return *this;
+}
+
 Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGraph& graph, const Program& program,
                   const MemoryPlan& memory, const std::array<int64_t, kLinkKinds>& link_bytes, const Choices& choices) {
   Summary summary;
@@ -87,14 +96,15 @@ Summary summarize(const Plan& plan, const Certificate& certificate, const TaskGr
     kinds.io = arenas[static_cast<size_t>(ArenaKind::io)];
     kinds.gradients = std::min(gradient_bytes(graph, c), arenas[static_cast<size_t>(ArenaKind::workspace)]);
     kinds.activations = arenas[static_cast<size_t>(ArenaKind::workspace)] - kinds.gradients;
-    summary.memory[choices.device_at(position).index()] = kinds;
+    summary.memory[choices.device_at(position).index()] += kinds;
   }
-  summary.peak_tensors = peak_tensors(graph, program, memory, memory_need(graph, choices, false).c);
+  summary.peak_tensors = peak_tensors(graph, program, memory,
+                                      graph.class_of[static_cast<size_t>(memory_need(graph, choices, false).position)]);
   std::string& text = summary.text;
-  text = "plan '" + plan.name + "': " + std::to_string(choices.mesh.size() * choices.pipeline.stage_count()) +
-         " devices" + (choices.hosts.empty() ? "" : " and their hosts") + ", " + choices.mesh.str() +
-         pipeline_text(choices) + "; " + std::to_string(choices.batch_shards) + " batch shards in " +
-         std::to_string(plan.rounds) + " rounds; " + std::to_string(plan.tasks.size()) + " actors\n";
+  text = "plan '" + plan.name + "': " + std::to_string(choices.device_count()) + " devices" +
+         (choices.hosts.empty() ? "" : " and their hosts") + ", " + choices.mesh.str() + pipeline_text(choices) + "; " +
+         std::to_string(choices.batch_shards) + " batch shards in " + std::to_string(plan.rounds) + " rounds; " +
+         std::to_string(plan.tasks.size()) + " actors\n";
   text += traffic_table(plan.promise.traffic);
   text += links_text(link_bytes);
   text += memory_table(summary.memory, plan.devices);

@@ -77,8 +77,13 @@ struct TaskGraph {
   std::vector<int> register_of;  // by value: the register that holds it
   // By stage of a pipeline: the turns of a step's pieces, over and over. Without a pipeline there is one turn.
   std::vector<std::vector<Turn>> turns;
-  // By class, by arena kind: how far the arena is used.
+  // By class, by arena kind: the bytes that a stage has on a device. Of variables none: their addresses are in the whole
+  // arena.
   std::vector<std::vector<int64_t>> arena_bytes;
+  // By position, by arena kind: where these begin in the device's arena, which they share with what it has for stages
+  // before, and where they end.
+  std::vector<std::vector<int64_t>> arena_begin;
+  std::vector<std::vector<int64_t>> arena_end;
 
   int classes() const { return static_cast<int>(positions.size()); }
   // A line per task: segment, name, kernel, operands; then a line per class with its devices.

@@ -1,6 +1,7 @@
 // Models with their training step as logical graphs, for tests of plans.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -268,6 +269,20 @@ inline Choices choices_on(const std::vector<Axis>& axes, int batch_shards = 0, i
   choices.pieces_per_shard = pieces_per_shard;
   choices.topology = Topology::one_host(choices.mesh.size());
   return choices;
+}
+
+// Puts each stage on these devices, cpu:0 and so on; a device may be of several stages.
+inline void put_stages_on(Choices& choices, const std::vector<std::vector<int>>& devices_of_stage) {
+  int count = 0;
+  choices.pipeline.stages.clear();
+  for (const std::vector<int>& devices : devices_of_stage) {
+    count = std::max(count, *std::max_element(devices.begin(), devices.end()) + 1);
+    choices.pipeline.stages.emplace_back(choices.mesh.axes(), std::vector<DeviceId>(devices.begin(), devices.end()));
+  }
+  choices.mesh = choices.pipeline.stages.front();
+  choices.devices.clear();
+  for (int d = 0; d < count; ++d) choices.devices.push_back("cpu:" + std::to_string(d));
+  choices.topology = Topology::one_host(count);
 }
 
 }  // namespace troupe

@@ -71,14 +71,14 @@ class TrafficCount {
       for (const PullRegion::Source& source : region.sources) bytes[static_cast<size_t>(source.input)] += size;
     }
     for (size_t i = 0; i < bytes.size(); ++i) {
-      if (pull.sources[i] == position || bytes[i] == 0) continue;
+      const DeviceId source = choices_.device_at(pull.sources[i]);
+      if (source == choices_.device_at(position) || bytes[i] == 0) continue;
       const std::string kind = name_of(boxing_of(task).kind);
       const std::string axis = axis_of(boxing_of(task));
       PlanTraffic& row = rows_.try_emplace({kind, axis}, PlanTraffic{kind, axis, 0, 0, 0}).first->second;
       row.bytes += bytes[i] * times;
       row.messages += times;
-      const LinkKind link =
-          choices_.topology.between(choices_.device_at(pull.sources[i]), choices_.device_at(position));
+      const LinkKind link = choices_.topology.between(source, choices_.device_at(position));
       traffic_.link_bytes[static_cast<size_t>(link)] += bytes[i] * times;
     }
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <set>
 
 #include "planner/compile.h"
@@ -95,6 +96,37 @@ TEST(PipelinePlans, TheSlotsBetweenStagesAreTheFewestThatPay) {
     }
   }
   EXPECT_GT(found.size(), 1u) << "in every one of them a single slot is enough";
+}
+
+TEST(PipelinePlans, ADeviceOfSeveralStagesNeedsTheMemoryOfAll) {
+  const Graph graph = mlp_model(3, 8, 32).graph;
+  Choices choices = choices_on({{"tp", 2}, {"pp", 3}}, 6);
+  cut_pipeline(choices, {"layers.0", "layers.1", "layers.2"}, Schedule::one_f_one_b);
+  choices.pipeline.send_slots = 1;
+  const auto needs = [&](const std::vector<std::vector<int>>& devices_of_stage) {
+    put_stages_on(choices, devices_of_stage);
+    const Compiled compiled = compile(graph, choices, Profile());
+    std::vector<int64_t> bytes;
+    for (const PlanDevice& device : compiled.plan.devices) {
+      bytes.push_back(std::accumulate(std::begin(device.arena_bytes), std::end(device.arena_bytes), int64_t{0}));
+      EXPECT_EQ(compiled.summary.memory[bytes.size() - 1].total(), bytes.back()) << device.name;
+    }
+    return bytes;
+  };
+  const std::vector<int64_t> apart = needs({{0, 1}, {2, 3}, {4, 5}});
+  const std::vector<int64_t> shared = needs({{0, 1}, {1, 2}, {3, 1}});
+  EXPECT_EQ(shared, (std::vector<int64_t>{apart[0], apart[1] + apart[2] + apart[5], apart[3], apart[4]}));
+  choices.memory_bytes = shared[1];
+  EXPECT_EQ(compile(graph, choices, Profile()).plan.devices[1].name, "cpu:1");
+  --choices.memory_bytes;
+  try {
+    compile(graph, choices, Profile());
+    FAIL();
+  } catch (const PlanError& error) {
+    const std::string memory = "memory=" + std::to_string(shared[1]);
+    EXPECT_NE(std::string(error.what()).find("on cpu:1 at its peak"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find(memory), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace

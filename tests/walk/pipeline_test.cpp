@@ -23,6 +23,7 @@ struct Case {
   bool zero = false;
   int shards = 8;
   int pieces = 1;
+  std::vector<std::vector<int>> devices_of_stage = {};  // empty: each has its own
 };
 
 std::string text_of(const Case& c) {
@@ -34,13 +35,16 @@ Trained train_case(const Case& c) {
   Choices choices = choices_on(c.axes, c.shards, c.pieces);
   const bool tensor_parallel = choices.mesh.find_axis("tp") >= 0;
   if (choices.mesh.find_axis("pp") >= 0) cut_pipeline(choices, kModules, c.schedule, c.chunks_per_stage);
+  if (!c.devices_of_stage.empty()) put_stages_on(choices, c.devices_of_stage);
   const int64_t rows = kBatch / c.shards / c.pieces * choices.data_parallel_size();
   ModelBuilder model = gpt_model({.vocab = 13, .layers = 4, .dim = 16, .heads = 4, .seq = 6, .rows = rows});
   if (tensor_parallel) split_blocks(model, "tp");
   if (c.zero) model.zero("dp", choices, true);
   const Compiled compiled = compile(model.graph, choices, Profile());
   EXPECT_EQ(flaw_in(compiled.plan), std::nullopt);
-  return run_plan(model.graph, compiled.plan, batches(), kSteps, {.executors = 2});
+  Trained run = run_plan(model.graph, compiled.plan, batches(), kSteps, {.executors = 2, .count_live_bytes = true});
+  for (size_t d = 0; d < run.peak_bytes.size(); ++d) EXPECT_LE(run.peak_bytes[d], compiled.plan.promise.peak[d]) << d;
+  return run;
 }
 
 void expect_same_bits(const Trained& a, const Trained& b) {
@@ -115,6 +119,23 @@ TEST(Pipelines, StagesMayShareAWeight) {
   for (const std::vector<Axis>& axes : {std::vector<Axis>{{"pp", 2}}, {{"pp", 4}}, {{"dp", 2}, {"pp", 2}}}) {
     SCOPED_TRACE(Mesh(axes).str());
     expect_same_bits(tied(axes), one);
+  }
+}
+
+// A device of two stages has streams and memory for each.
+TEST(Pipelines, StagesMayShareDevices) {
+  const Trained one = train_case({.axes = {{"dp", 1}}});
+  const std::vector<std::vector<std::vector<int>>> rings = {
+      {{0, 1}, {1, 2}, {2, 0}}, {{0, 1}, {1, 0}, {2, 3}}, {{1, 0}, {0, 2}, {1, 2}}};
+  for (const auto& devices_of_stage : rings) {
+    for (Schedule schedule : kSchedules) {
+      for (bool zero : {false, true}) {
+        const Case c{
+            .axes = {{"dp", 2}, {"pp", 3}}, .schedule = schedule, .zero = zero, .devices_of_stage = devices_of_stage};
+        SCOPED_TRACE(testing::Message() << text_of(c) << " on " << testing::PrintToString(devices_of_stage));
+        expect_same_bits(train_case(c), one);
+      }
+    }
   }
 }
 
