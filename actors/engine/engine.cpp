@@ -2,15 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 #include <thread>
 #include <utility>
 
 #include "actors/engine/agreement.h"
-#include "actors/engine/parts.h"
 #include "actors/engine/stall.h"
 #include "runtime/base/check.h"
-#include "runtime/base/text.h"
 #include "runtime/plan/validate.h"
 
 namespace troupe {
@@ -20,88 +17,60 @@ namespace {
 constexpr double kLooksPerPatience = 8;
 constexpr double kStallReportPatience = 0.1;  // for executors whose kernels run
 
-size_t row(int executors, int from, int to) { return static_cast<size_t>(from * executors + to); }
-
-// By device: its executor. Devices in order, so that executors have about the same work.
-std::vector<int> executors_of(const Plan& plan, int executors) {
-  std::vector<double> work(plan.devices.size(), 0);
-  for (const PlanTask& task : plan.tasks) work[task.device.index()] += task.predicted_s * task.firings_per_step;
-  double total = std::accumulate(work.begin(), work.end(), 0.0);
-  if (total <= 0) {  // a plan without predictions
-    work.assign(work.size(), 1);
-    total = static_cast<double>(work.size());
-  }
-  std::vector<int> result;
-  double before = 0;
-  for (double of_device : work) {
-    result.push_back(std::min(static_cast<int>((before + of_device / 2) / total * executors), executors - 1));
-    before += of_device;
-  }
-  return result;
-}
-
-std::vector<int> places(const Plan& plan, const EngineOptions& options) {
-  std::vector<int> executor_of;
-  const std::vector<int> of_device = executors_of(plan, options.executors);
-  for (size_t s = 0; s < plan.streams.size(); ++s) {
-    int place = options.place ? options.place(plan, StreamId(static_cast<int64_t>(s))) : -1;
-    if (place < 0) place = of_device[plan.streams[s].device.index()];
-    CHECK(place < options.executors, place, options.executors);
-    executor_of.push_back(place);
-  }
-  return executor_of;
-}
-
 }  // namespace
 
 // While one lives, no firing begins, none runs, and what executors own may be changed. Executors whose kernels run
-// are waited for, at most so long.
+// are waited for, at most so long. Within another one, it only takes what has come in since.
 class Engine::Pause {
  public:
   explicit Pause(Engine& engine, double at_most_s = 1e9) : engine_(engine) {
-    engine_.shared_.hold(Shared::kPaused);
-    const double until = engine_.clock_.now() + at_most_s;
-    for (const auto& executor : engine_.executors_) {
-      std::unique_lock lock(executor->mutex(), std::try_to_lock);
-      while (!lock.owns_lock() && engine_.clock_.now() < until) {
-        std::this_thread::sleep_for(std::chrono::microseconds(20));
-        lock.try_lock();
-      }
-      locks_.push_back(std::move(lock));
-    }
-    if (!complete()) return;
+    if (engine_.pauses_++ == 0) lock(at_most_s);
+    const auto& locks = engine_.locks_;
+    if (!std::all_of(locks.begin(), locks.end(), [](const auto& each) { return each.owns_lock(); })) return;
     for (const auto& executor : engine_.executors_) executor->poll();  // nothing stays under way
   }
   ~Pause() {
-    locks_.clear();
+    if (--engine_.pauses_ > 0) return;
+    engine_.locks_.clear();
     engine_.shared_.release(Shared::kPaused);
-    for (const auto& executor : engine_.executors_) executor->ring();
+    engine_.wake();
   }
   Pause(const Pause&) = delete;
   Pause& operator=(const Pause&) = delete;
 
-  bool has(size_t executor) const { return locks_[executor].owns_lock(); }
+  bool has(int executor) const { return engine_.locks_[static_cast<size_t>(executor - engine_.own_.first)].owns_lock(); }
 
  private:
-  bool complete() const {
-    return std::all_of(locks_.begin(), locks_.end(), [](const auto& lock) { return lock.owns_lock(); });
+  void lock(double at_most_s) {
+    engine_.shared_.hold(Shared::kPaused);
+    const double until = engine_.clock_.now() + at_most_s;
+    for (const auto& executor : engine_.executors_) {
+      std::unique_lock one(executor->mutex(), std::try_to_lock);
+      while (!one.owns_lock() && engine_.clock_.now() < until) {
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
+        one.try_lock();
+      }
+      engine_.locks_.push_back(std::move(one));
+    }
   }
 
   Engine& engine_;
-  std::vector<std::unique_lock<std::mutex>> locks_;
 };
 
 Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& clock)
-    : kernels_(kernels), options_(std::move(options)), clock_(clock) {
-  CHECK(options_.executors > 0, options_.executors);
-  const auto n = static_cast<size_t>(options_.executors);
-  std::vector<Executor*> peers;
-  for (size_t i = 0; i < n; ++i) {
-    executors_.push_back(std::make_unique<Executor>(static_cast<int>(i), shared_, clock_, options_.spin_s));
-    peers.push_back(executors_.back().get());
+    : kernels_(kernels),
+      options_(std::move(options)),
+      clock_(clock),
+      own_(options_.own.value_or(ExecutorRange{0, options_.executors})),
+      own_doorbells_(options_.doorbells == nullptr ? static_cast<size_t>(options_.executors) : 0),
+      doorbells_(options_.doorbells == nullptr ? own_doorbells_.data() : options_.doorbells),
+      lanes_(options_.executors) {
+  CHECK(own_.count > 0 && own_.first >= 0 && own_.first + own_.count <= options_.executors, own_.first, own_.count);
+  std::vector<Doorbell*> doorbells;
+  for (int i = 0; i < options_.executors; ++i) doorbells.push_back(&doorbells_[i]);
+  for (int i = own_.first; i < own_.first + own_.count; ++i) {
+    executors_.push_back(std::make_unique<Executor>(i, shared_, clock_, options_.spin_s, doorbells));
   }
-  for (const auto& executor : executors_) executor->set_peers(peers);
-  lanes_.resize(n * n);
   connect();
 }
 
@@ -125,7 +94,7 @@ void Engine::check_not_running(const char* what) const {
   if (running()) throw PlanError("cannot " + std::string(what) + " while plan '" + current_->plan().name + "' runs");
 }
 
-PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
+PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, const Lent* lent) {
   check_not_running("load a plan");
   CHECK(plan != nullptr);
   validate(*plan, "plan '" + plan->name + "'");
@@ -138,19 +107,23 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
   const Pause pause(*this);
   const PlanHandle handle(static_cast<int64_t>(plans_.size()));
   CHECK(handle.value <= UINT16_MAX, "too many plans");
-  plans_.push_back(std::make_unique<LoadedPlan>(plan, handle, kernels_, executors(), places(*plan, options_)));
+  const std::vector<int> executor_of = place_streams(*plan, options_.executors, options_.place);
+  plans_.push_back(std::make_unique<LoadedPlan>(plan, handle, kernels_, own_, executor_of));
   try {
     for (size_t other = 0; other + 1 < plans_.size(); ++other) {
       if (plans_[other] != nullptr) check_agree(*plans_.back(), *plans_[other]);
     }
     plans_.back()->set_sources(std::move(sources));
+    if (lent != nullptr) {
+      for (const Memory::Block& block : lent->blocks) memory_.put(block);
+    }
     memory_.add(*plan, handle.value);
   } catch (...) {
     plans_.pop_back();
     throw;
   }
   bind_all();
-  connect();
+  connect(lent);
   return handle;
 }
 
@@ -167,29 +140,37 @@ void Engine::unload(PlanHandle handle) {
 }
 
 // Executors learn which plans there are. Nothing is under way: a pause has seen to that.
-void Engine::connect() {
-  const int n = executors();
-  for (int from = 0; from < n; ++from) {
-    for (int to = 0; to < n; ++to) {
-      int64_t messages = 0;
-      for (const auto& plan : plans_) messages += plan ? plan->under_way(from, to) : 0;
-      std::unique_ptr<Lane>& lane = lanes_[row(n, from, to)];
-      if (messages == 0) continue;
-      if (lane == nullptr) lane = std::make_unique<Lane>();
-      lane->reserve(messages);
+void Engine::connect(const Lent* lent) {
+  const bool grown = lanes_.grow([&](int from, int to) {
+    int64_t messages = 0;
+    for (const auto& plan : plans_) {
+      if (plan == nullptr) continue;
+      const auto it = plan->under_way().find({from, to});
+      if (it != plan->under_way().end()) messages += it->second;
     }
+    return messages;
+  });
+  const auto bytes = static_cast<int64_t>(lanes_.bytes());
+  if (lent != nullptr && lent->lanes.bytes > 0) {
+    lane_memory_ = Arena::open(lent->lanes);
+  } else if (grown) {
+    CHECK(own_.count == options_.executors, "lanes of several processes have grown");
+    lane_memory_ = Arena(bytes);
   }
-  for (int e = 0; e < n; ++e) {
-    std::vector<Lane*> incoming;
-    std::vector<Lane*> outgoing;
-    for (int other = 0; other < n; ++other) {
-      incoming.push_back(lanes_[row(n, other, e)].get());
-      outgoing.push_back(lanes_[row(n, e, other)].get());
+  CHECK(lane_memory_.bytes() == bytes, lane_memory_.bytes(), bytes);
+  lanes_.place(lane_memory_.data());
+  for (const auto& each : executors_) {
+    const int e = own_.first + static_cast<int>(&each - executors_.data());
+    std::vector<Lane> incoming;
+    std::vector<Lane> outgoing;
+    for (int other = 0; other < options_.executors; ++other) {
+      incoming.push_back(lanes_.lane(other, e));
+      outgoing.push_back(lanes_.lane(e, other));
     }
     std::vector<Share*> shares;
     for (const auto& plan : plans_) shares.push_back(plan ? &plan->share(e) : nullptr);
-    executor(e).set_lanes(incoming, std::move(outgoing));
-    executor(e).set_shares(std::move(shares));
+    each->set_lanes(incoming, outgoing);
+    each->set_shares(std::move(shares));
   }
 }
 
@@ -197,28 +178,18 @@ void Engine::bind_all() {
   for (const auto& loaded : plans_) {
     if (loaded == nullptr) continue;
     const Plan& plan = loaded->plan();
+    const Registers registers(memory_, *loaded);
     for (size_t t = 0; t < plan.tasks.size(); ++t) {
+      const TaskId id(static_cast<int64_t>(t));
+      if (!loaded->is_own(id)) continue;
       const PlanTask& task = plan.tasks[t];
       const std::string& device = plan.devices[task.device.index()].name;
       std::byte* workspace = memory_.base(device, ArenaKind::workspace, loaded->handle().value);
       std::span<std::byte> scratch;
       if (task.scratch_bytes > 0) scratch = {workspace + task.scratch_offset, static_cast<size_t>(task.scratch_bytes)};
-      loaded->actor(TaskId(static_cast<int64_t>(t)))
-          .bind([&](RegisterId reg, size_t slot) { return slot_data(*loaded, reg, slot); }, scratch);
+      loaded->actor(id).bind([&](RegisterId reg, size_t slot) { return registers.bytes(reg, slot).data(); }, scratch);
     }
   }
-}
-
-std::byte* Engine::slot_data(const LoadedPlan& loaded, RegisterId id, size_t slot) const {
-  const PlanRegister& reg = loaded.plan().reg(id);
-  const DeviceId device = loaded.device_of(id);
-  if (!device.valid()) {
-    throw PlanError("plan", loaded.plan().name, "does not say on which device register '" + reg.name + "' lies", {});
-  }
-  const std::string& name = loaded.plan().devices[device.index()].name;
-  const int64_t offset = reg.slots.at(slot);
-  CHECK(offset + reg.bytes <= memory_.bytes(name, reg.arena, loaded.handle().value), reg.name, name);
-  return memory_.base(name, reg.arena, loaded.handle().value) + offset;
 }
 
 void Engine::set_sources(PlanHandle handle, SourceMap sources) {
@@ -238,22 +209,39 @@ void Engine::start(PlanHandle handle, int64_t first_step, int64_t steps) {
     stop();
     shared_.forgive();
   }
+  if (plan.fresh || plan.next_step != first_step) restart(handle, epoch_ + 1, first_step);
+  go(handle, first_step + steps);
+}
+
+void Engine::restart(PlanHandle handle, uint32_t epoch, int64_t first_step) {
+  LoadedPlan& plan = find(handle);
+  plan.check_sources();
+  const Pause pause(*this);
+  plan.fresh = true;
+  connect();  // takes the plan's streams out of the queues
+  epoch_ = epoch;
+  plan.restart(epoch, first_step);
+}
+
+void Engine::go(PlanHandle handle, int64_t until) {
+  LoadedPlan& plan = find(handle);
+  CHECK(!plan.fresh && until >= plan.next_step, until, plan.next_step);
   current_ = &plan;
   seen_at_ = clock_.now();
-  if (plan.fresh || plan.next_step != first_step) {
-    const Pause pause(*this);
-    plan.fresh = true;
-    connect();  // takes the plan's streams out of the queues
-    plan.restart(++epoch_, first_step);
-  }
-  plan.next_step = first_step + steps;
-  plan.limit.store(plan.next_step, std::memory_order_release);
+  plan.next_step = until;
+  plan.limit.store(until, std::memory_order_release);
   wake();
 }
 
+void Engine::hold() {
+  if (held_ == nullptr) held_ = std::make_unique<Pause>(*this);
+}
+
+void Engine::resume() { held_.reset(); }
+
 bool Engine::all_reached() const {
   if (current_ == nullptr) return true;
-  for (int e = 0; e < executors(); ++e) {
+  for (int e = own_.first; e < own_.first + own_.count; ++e) {
     const Share& share = current_->share(e);
     if (share.limited > 0 && share.reached.load(std::memory_order_acquire) < current_->next_step) return false;
   }
@@ -276,10 +264,8 @@ bool Engine::wait_for(double at_most_s, double patience_s) {
     shared_.wait_for(std::clamp(left, 0.0, patience_s / kLooksPerPatience), [&] { return all_reached(); });
     if (std::optional<Fault> fault = shared_.fault()) throw FaultError(*fault);
     if (all_reached()) return true;
-    uint64_t firings = 0;
-    for (const auto& executor : executors_) firings += executor->firings();
-    if (firings != seen_firings_) {
-      seen_firings_ = firings;
+    if (const uint64_t fired = firings(); fired != seen_firings_) {
+      seen_firings_ = fired;
       seen_at_ = clock_.now();
     } else if (clock_.now() - seen_at_ >= patience_s) {
       Fault fault = stall();
@@ -300,42 +286,19 @@ void Engine::stop() {
   current_ = nullptr;
 }
 
+uint64_t Engine::firings() const {
+  uint64_t fired = 0;
+  for (const auto& executor : executors_) fired += executor->firings();
+  return fired;
+}
+
 void Engine::wake() {
   for (const auto& executor : executors_) executor->ring();
 }
 
-std::span<std::byte> Engine::bytes(PlanHandle handle, RegisterId reg, size_t slot) const {
-  const LoadedPlan& loaded = find(handle);
-  CHECK(!loaded.plan().reg(reg).is_control(), loaded.plan().reg(reg).name);
-  return {slot_data(loaded, reg, slot), static_cast<size_t>(loaded.plan().reg(reg).bytes)};
-}
-
-std::span<std::byte> Engine::bytes(PlanHandle handle, RegisterId reg) const {
-  return bytes(handle, reg, find(handle).newest_slot(reg));
-}
-
-std::span<std::byte> Engine::bytes(PlanHandle handle, const PlanPart& part) const {
-  return bytes(handle, part.reg, find(handle).slot_of(part));
-}
-
-void Engine::fetch(PlanHandle handle, const PlanOutput& output, std::span<std::byte> into) const {
-  for (const PlanPart& part : output.parts) put_part(into, output.shape, output.dtype, part.box, bytes(handle, part));
-}
-
-void Engine::read(PlanHandle handle, const PlanVariable& variable, std::span<std::byte> into) const {
-  std::vector<Box> done;  // copies of a part hold the same
-  for (const PlanPart& part : variable.parts) {
-    if (std::find(done.begin(), done.end(), part.box) != done.end()) continue;
-    put_part(into, variable.shape, variable.dtype, part.box, bytes(handle, part));
-    done.push_back(part.box);
-  }
-}
-
 void Engine::write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) {
   check_not_running("write a variable");
-  for (const PlanPart& part : variable.parts) {
-    take_part(from, variable.shape, variable.dtype, part.box, bytes(handle, part));
-  }
+  registers(handle).write(variable, from);
 }
 
 void Engine::observe(PlanHandle handle, const Observe& what) {
@@ -343,7 +306,7 @@ void Engine::observe(PlanHandle handle, const Observe& what) {
   check_not_running("change what is recorded");
   const Pause pause(*this);
   const auto live = std::make_shared<LiveBytes>(loaded.plan());
-  for (int e = 0; e < executors(); ++e) {
+  for (int e = own_.first; e < own_.first + own_.count; ++e) {
     Share& share = loaded.share(e);
     share.observer.reset();
     if (what.any()) share.observer = std::make_unique<Observer>(loaded.plan(), what, clock_, live);
@@ -358,7 +321,7 @@ Observations Engine::observations(PlanHandle handle) {
   const Pause pause(*this);
   Observations all;
   all.tasks.resize(loaded.plan().tasks.size());
-  for (int e = 0; e < executors(); ++e) {
+  for (int e = own_.first; e < own_.first + own_.count; ++e) {
     if (loaded.share(e).observer) loaded.share(e).observer->report(all);
   }
   std::sort(all.trace.begin(), all.trace.end(),
@@ -373,9 +336,9 @@ Fault Engine::stall() {
   fault.what = "no plan runs";
   if (current_ == nullptr) return fault;
   const Pause pause(*this, kStallReportPatience);
-  std::vector<std::optional<TaskId>> busy(static_cast<size_t>(executors()));  // what executors that do not stop run
-  for (size_t e = 0; e < busy.size(); ++e) {
-    if (!pause.has(e)) busy[e] = executors_[e]->running().second;
+  std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));  // what own ones that do not stop run
+  for (int e = own_.first; e < own_.first + own_.count; ++e) {
+    if (!pause.has(e)) busy[static_cast<size_t>(e - own_.first)] = executor(e).running().second;
   }
   const Stall stall = describe_stall(*current_, busy, clock_.now() - seen_at_);
   fault.what = stall.text;

@@ -2,6 +2,10 @@
 // thread: executors are run by whoever calls `executor(i).run(...)` (threads of the shell, plain threads, or a
 // simulation), and a sleeping one is woken through the bell.
 //
+// A run may span several processes of a host: each has an engine with some of the executors, and all map the same
+// memory, lanes and doorbells. Then whoever steers calls hold, load, restart, go and resume on all of them, each when
+// all have ended the one before.
+//
 //   load(train) load(evaluate)          plans of one epoch share variables and workspace
 //   start(train, 0, 10) -> wait(60)     steps 0..9; sources read on ahead
 //   start(evaluate, 0, 3) -> wait(60)   the paused plan keeps what its sources have read
@@ -20,19 +24,29 @@
 #include <vector>
 
 #include "actors/engine/executor.h"
+#include "actors/engine/lane_table.h"
 #include "actors/engine/loaded_plan.h"
 #include "actors/engine/memory.h"
 #include "actors/engine/observe.h"
+#include "actors/engine/placement.h"
+#include "actors/engine/registers.h"
 #include "runtime/base/clock.h"
 #include "runtime/plan/plan.h"
 
 namespace troupe {
 
 struct EngineOptions {
-  int executors = 1;
-  double spin_s = 50e-6;  // how long an executor without work looks for some before it sleeps
-  // Where a stream runs; -1 or empty: devices are dealt out in blocks, all streams of a device on one executor.
-  std::function<int(const Plan&, StreamId)> place;
+  int executors = 1;                 // of the run
+  std::optional<ExecutorRange> own;  // those of this process; by default all
+  Doorbell* doorbells = nullptr;     // by executor of the run; by default the engine's own
+  double spin_s = 50e-6;             // how long an executor without work looks for some before it sleeps
+  PlaceOfStream place;
+};
+
+// Memory that the processes of a run share, from the one that made it.
+struct Lent {
+  std::vector<Memory::Block> blocks;
+  ArenaFile lanes;
 };
 
 // All members may be called from any one thread at a time (the driver's); executors run concurrently with them. `wake`,
@@ -47,7 +61,8 @@ class Engine {
 
   // Checks what the engine relies on (PlanError otherwise), allocates all that the plan will ever need, binds it.
   // Variables keep their bytes when a later plan of the epoch extends the arena. Nothing may run.
-  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources = {});
+  // With `lent`, there is memory for the plan already, and lanes as large as those of all plans so far need.
+  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources = {}, const Lent* lent = nullptr);
   // Forgets the plan; the memory goes when the last plan does. Nothing may run.
   void unload(PlanHandle handle);
   const Plan& plan(PlanHandle handle) const;
@@ -65,6 +80,13 @@ class Engine {
     start(handle, first_step, steps);
     wait(patience_s);
   }
+  // The two halves of `start`: a life that begins with this step, in which nothing is done; then the steps before
+  // `until`. Of several processes, all restart before one goes.
+  void restart(PlanHandle handle, uint32_t epoch, int64_t first_step);
+  void go(PlanHandle handle, int64_t until);
+  // Between these no firing begins and none runs in this process.
+  void hold();
+  void resume();
   bool running() const;
   std::optional<Fault> fault() const;
   // Ends the current run where it is; the next start begins afresh. Returns when no kernel runs any more.
@@ -72,13 +94,13 @@ class Engine {
   // A source has become ready: executors look again.
   void wake();
 
-  // The bytes of the newest version of a register, or of the version of one piece of the last step.
-  std::span<std::byte> bytes(PlanHandle handle, RegisterId reg) const;
-  std::span<std::byte> bytes(PlanHandle handle, const PlanPart& part) const;
-  std::span<std::byte> bytes(PlanHandle handle, RegisterId reg, size_t slot) const;
-  // A logical tensor put together from its parts, and taken apart into every copy. Row-major; sizes must agree.
-  void fetch(PlanHandle handle, const PlanOutput& output, std::span<std::byte> into) const;
-  void read(PlanHandle handle, const PlanVariable& variable, std::span<std::byte> into) const;
+  // Where the plan's tensors lie, and their bytes; see Registers.
+  Registers registers(PlanHandle handle) const { return {memory_, find(handle)}; }
+  template <class... Of>
+  std::span<std::byte> bytes(PlanHandle handle, const Of&... of) const {
+    return registers(handle).bytes(of...);
+  }
+  // Registers::write, when nothing runs; PlanError otherwise.
   void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from);
 
   // What is recorded about a plan's firings from now on; nothing by default. Nothing may run.
@@ -89,11 +111,14 @@ class Engine {
   std::string stall_report();
 
   // For whoever provides the threads, or the simulation.
-  int executors() const { return static_cast<int>(executors_.size()); }
-  Executor& executor(int index) { return *executors_.at(static_cast<size_t>(index)); }
-  // Called with the index of an executor that sleeps and has work; from any thread, must not block.
+  int executors() const { return options_.executors; }  // of the run
+  ExecutorRange own() const { return own_; }
+  Executor& executor(int index) const { return *executors_.at(static_cast<size_t>(index - own_.first)); }
+  // Called with the index of an executor of the run that sleeps and has work; from any thread, must not block.
   void set_bell(std::function<void(int)> bell);
-  Lane* lane(int from, int to) { return lanes_.at(static_cast<size_t>(from * executors() + to)).get(); }
+  Doorbell& doorbell(int executor) const { return doorbells_[executor]; }
+  Lane lane(int from, int to) const { return lanes_.lane(from, to); }
+  uint64_t firings() const;
   const LoadedPlan& loaded(PlanHandle handle) const;
   // An executor or its thread has failed.
   void raise(Fault fault) { shared_.raise(std::move(fault)); }
@@ -104,18 +129,24 @@ class Engine {
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;
   Fault stall();
-  void connect();
+  void connect(const Lent* lent = nullptr);
   void bind_all();
-  std::byte* slot_data(const LoadedPlan& loaded, RegisterId reg, size_t slot) const;
 
   const KernelTable& kernels_;
   EngineOptions options_;
   const Clock& clock_;
   Shared shared_;
+  ExecutorRange own_;
+  std::vector<Doorbell> own_doorbells_;
+  Doorbell* doorbells_;
   Memory memory_;
-  std::vector<std::unique_ptr<LoadedPlan>> plans_;  // by handle; null when unloaded
-  std::vector<std::unique_ptr<Lane>> lanes_;        // sender * executors + receiver
-  std::vector<std::unique_ptr<Executor>> executors_;
+  Arena lane_memory_;
+  LaneTable lanes_;
+  std::vector<std::unique_ptr<LoadedPlan>> plans_;    // by handle; null when unloaded
+  std::vector<std::unique_ptr<Executor>> executors_;  // own ones
+  std::vector<std::unique_lock<std::mutex>> locks_;   // of own executors, while paused
+  int pauses_ = 0;
+  std::unique_ptr<Pause> held_;
   LoadedPlan* current_ = nullptr;  // whose steps are being run
   uint32_t epoch_ = 0;             // the last life given out
   uint64_t seen_firings_ = 0;      // progress as `wait` last saw it, and when

@@ -121,13 +121,13 @@ struct Rig {
   }
   float variable(PlanHandle plan) {
     float value = 0;
-    engine.read(plan, engine.plan(plan).variables.at(0), std::as_writable_bytes(std::span(&value, 1)));
+    engine.registers(plan).read(engine.plan(plan).variables.at(0), std::as_writable_bytes(std::span(&value, 1)));
     return value;
   }
   std::vector<float> fetched(PlanHandle plan) {
     const PlanOutput& output = engine.plan(plan).outputs.at(0);
     std::vector<float> values(static_cast<size_t>(output.shape.elements()));
-    engine.fetch(plan, output, std::as_writable_bytes(std::span(values)));
+    engine.registers(plan).fetch(output, std::as_writable_bytes(std::span(values)));
     return values;
   }
   KernelTable table = kernels();

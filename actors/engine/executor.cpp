@@ -23,15 +23,16 @@ void relax() {
 
 }  // namespace
 
-Executor::Executor(int index, Shared& shared, const Clock& clock, double spin_s)
-    : index_(index), shared_(shared), clock_(clock), spin_s_(spin_s) {}
+Executor::Executor(int index, Shared& shared, const Clock& clock, double spin_s, std::vector<Doorbell*> doorbells)
+    : index_(index), shared_(shared), clock_(clock), spin_s_(spin_s), doorbells_(std::move(doorbells)) {}
 
-void Executor::set_lanes(const std::vector<Lane*>& incoming, std::vector<Lane*> outgoing) {
+void Executor::set_lanes(const std::vector<Lane>& incoming, const std::vector<Lane>& outgoing) {
   inbox_.clear();
-  for (Lane* lane : incoming) {
-    if (lane != nullptr) inbox_.push_back(lane);
+  for (const Lane& lane : incoming) {
+    if (lane) inbox_.emplace_back(lane);
   }
-  outgoing_ = std::move(outgoing);
+  outgoing_.clear();
+  for (const Lane& lane : outgoing) outgoing_.emplace_back(lane);
   staged_.reserve(outgoing_.size());
 }
 
@@ -60,12 +61,12 @@ std::pair<int, TaskId> Executor::running() const {
 
 void Executor::ring() {
   kicked_.store(true, std::memory_order_seq_cst);
-  if (shared_.bell && sleeping_.exchange(false)) shared_.bell(index_);
+  if (shared_.bell && doorbell().rouse()) shared_.bell(index_);
 }
 
 Executor::Outcome Executor::run(double at_most_s) {
   const std::lock_guard lock(mutex_);
-  sleeping_.store(false);
+  doorbell().is_awake();
   Outcome outcome = Outcome::again;
   try {
     outcome = run_until(clock_.now() + at_most_s);
@@ -81,7 +82,7 @@ Executor::Outcome Executor::run(double at_most_s) {
 Executor::Outcome Executor::run_until(double deadline_s) {
   for (int firings = 1;; ++firings) {
     if (shared_.held()) {  // whoever lifts the hold takes the mutex first and rings afterwards
-      sleeping_.store(true);
+      doorbell().sleeps();
       return Outcome::sleep;
     }
     poll();
@@ -112,18 +113,18 @@ bool Executor::spin() {
 }
 
 bool Executor::may_sleep() {
-  sleeping_.store(true, std::memory_order_seq_cst);
+  doorbell().sleeps();
   bool mail = kicked_.load(std::memory_order_seq_cst);
-  for (const Lane* lane : inbox_) mail |= !lane->empty();
-  if (mail) sleeping_.store(false);
+  for (const LaneReceiver& lane : inbox_) mail |= !lane.empty();
+  if (mail) doorbell().is_awake();
   return !mail;
 }
 
 bool Executor::poll() {
   bool came = false;
   Message message;
-  for (Lane* lane : inbox_) {
-    while (lane->take(message)) {
+  for (LaneReceiver& lane : inbox_) {
+    while (lane.take(message)) {
       deliver(message);
       came = true;
     }
@@ -247,17 +248,14 @@ void Executor::send(const StreamLoop& from, MessageKind kind, const Route& route
   bool first = true;
   for (size_t staged : staged_) first &= staged != to;
   if (first) staged_.push_back(to);
-  outgoing_[to]->stage(
+  outgoing_[to].stage(
       {version, plan.epoch, route.task, route.port, route.reg, slot, static_cast<uint16_t>(plan.handle().value), kind});
 }
 
 void Executor::flush() {
   for (size_t to : staged_) {
-    outgoing_[to]->publish();
-    Executor& peer = *peers_[to];
-    if (peer.sleeping_.load(std::memory_order_seq_cst) && shared_.bell && peer.sleeping_.exchange(false)) {
-      shared_.bell(static_cast<int>(to));
-    }
+    outgoing_[to].publish();
+    if (shared_.bell && doorbells_[to]->rouse()) shared_.bell(static_cast<int>(to));
   }
   staged_.clear();
 }

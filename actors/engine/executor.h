@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/engine/doorbell.h"
 #include "actors/engine/lane.h"
 #include "actors/engine/loaded_plan.h"
 #include "actors/engine/shared.h"
@@ -27,8 +28,8 @@ class Executor {
     sleep,  // nothing to do: the bell rings when there is
   };
 
-  // All three outlive the executor.
-  Executor(int index, Shared& shared, const Clock& clock, double spin_s);
+  // All of these outlive the executor. There is a doorbell of each executor of the run, this one's among them.
+  Executor(int index, Shared& shared, const Clock& clock, double spin_s, std::vector<Doorbell*> doorbells);
 
   // Runs firings for about so long. By one thread at a time. Failures and exceptions become faults.
   Outcome run(double at_most_s);
@@ -41,9 +42,8 @@ class Executor {
   std::mutex& mutex() { return mutex_; }  // held while `run` runs
 
   // The rest: by the owner of the mutex, or where there is one thread only.
-  void set_peers(std::vector<Executor*> peers) { peers_ = std::move(peers); }
-  // By executor; null where no message ever goes.
-  void set_lanes(const std::vector<Lane*>& incoming, std::vector<Lane*> outgoing);
+  // By executor; empty where no message ever goes.
+  void set_lanes(const std::vector<Lane>& incoming, const std::vector<Lane>& outgoing);
   void set_shares(std::vector<Share*> shares);  // by handle; null where there is none
   bool poll();
   StreamLoop* next();
@@ -62,6 +62,7 @@ class Executor {
   void post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void flush();
+  Doorbell& doorbell() { return *doorbells_[static_cast<size_t>(index_)]; }
   void end_step(StreamLoop& stream);
   void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg, int64_t version);
   void fail(const std::string& what);
@@ -70,16 +71,16 @@ class Executor {
   Shared& shared_;
   const Clock& clock_;
   const double spin_s_;
-  std::vector<Executor*> peers_;    // by executor, with this one
+  std::vector<Doorbell*> doorbells_;  // by executor, with this one's
   std::vector<Share*> shares_;      // by handle
   std::vector<StreamLoop*> queue_;  // a ring; each stream is in it at most once
   size_t first_ = 0;
   size_t queued_ = 0;
   int32_t turns_ = 0;  // firings of the first stream since it came to the front
-  std::vector<Lane*> inbox_;
-  std::vector<Lane*> outgoing_;  // by executor
-  std::vector<size_t> staged_;   // executors with mail that is not yet published
-  std::string failure_;          // of the kernel that runs
+  std::vector<LaneReceiver> inbox_;
+  std::vector<LaneSender> outgoing_;  // by executor
+  std::vector<size_t> staged_;        // executors with mail that is not yet published
+  std::string failure_;               // of the kernel that runs
   const StreamLoop* current_ = nullptr;
   uint64_t fired_ = 0;
 
@@ -87,7 +88,6 @@ class Executor {
   alignas(128) std::atomic<uint64_t> progress_{0};
   std::atomic<int64_t> running_{-1};
   alignas(128) std::atomic<bool> kicked_{false};  // something other than a message has changed
-  std::atomic<bool> sleeping_{true};
   std::mutex mutex_;
 };
 

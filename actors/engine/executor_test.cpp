@@ -52,7 +52,7 @@ class ExecutorTest : public testing::Test {
 TEST_F(ExecutorTest, AMessageIsInTheInboxBeforeTheNextKernelRuns) {
   EXPECT_FALSE(fire(second()));
   ASSERT_TRUE(fire(first()));
-  EXPECT_FALSE(engine_.lane(0, 1)->empty());
+  EXPECT_FALSE(LaneReceiver(engine_.lane(0, 1)).empty());
   EXPECT_TRUE(second().poll());
   EXPECT_TRUE(fire(second()));
 }
@@ -71,7 +71,7 @@ TEST_F(ExecutorTest, AProducerStopsWhenAllItsSlotsAreHeld) {
 TEST_F(ExecutorTest, AMessageOfAnOlderLifeIsDropped) {
   ASSERT_TRUE(fire(first()));
   Message message;
-  ASSERT_TRUE(engine_.lane(0, 1)->take(message));
+  ASSERT_TRUE(LaneReceiver(engine_.lane(0, 1)).take(message));
   engine_.stop();
   engine_.start(handle_, 0, 10);
   second().deliver(message);
@@ -83,7 +83,7 @@ TEST_F(ExecutorTest, AMessageOfAnOlderLifeIsDropped) {
 TEST_F(ExecutorTest, ARefusedMessageIsAFaultThatNamesTheRegister) {
   ASSERT_TRUE(fire(first()));
   Message message;
-  ASSERT_TRUE(engine_.lane(0, 1)->take(message));
+  ASSERT_TRUE(LaneReceiver(engine_.lane(0, 1)).take(message));
   second().deliver(message);
   second().deliver(message);
   ASSERT_TRUE(engine_.fault());

@@ -1,68 +1,102 @@
-// One sender's way to one receiver: a bounded ring without locks. All lanes that end at an executor are its inbox.
+// One sender's way to one receiver: a bounded ring without locks, in memory that both map (zeroed memory is an empty
+// lane). All lanes that end at an executor are its inbox.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "actors/engine/message.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
 
-// `stage` and `publish` belong to the sender's thread, `take` and `empty` to the receiver's. Credits bound what can be
-// under way, so a full lane is an error of ours.
+// Where a lane lies. A value: any number of these may say the same.
 class Lane {
  public:
-  Lane() : ring_(1) {}
+  // No lane: nothing ever goes this way.
+  Lane() = default;
+  // Uses bytes_for(capacity) bytes of memory; a power of two of messages.
+  Lane(std::byte* memory, size_t capacity)
+      : state_(reinterpret_cast<State*>(memory)),
+        ring_(reinterpret_cast<Message*>(memory + sizeof(State))),
+        capacity_(capacity) {}
 
-  // Room for at least so many messages; drops what is in it. While neither side is active.
-  void reserve(int64_t messages) {
+  // Room for at least so many messages.
+  static size_t capacity_for(int64_t messages) {
     size_t size = 1;
     while (size < static_cast<size_t>(messages)) size *= 2;
-    if (size > ring_.size()) ring_.resize(size);
-    clear();
+    return size;
   }
-  void clear() {
-    head_.store(0);
-    tail_.store(0);
-    staged_ = 0;
-    seen_head_ = 0;
-    seen_tail_ = 0;
+  static size_t bytes_for(size_t capacity) {
+    const size_t line = alignof(State);
+    return (sizeof(State) + capacity * sizeof(Message) + line - 1) / line * line;
   }
-  size_t capacity() const { return ring_.size(); }
+
+  explicit operator bool() const { return state_ != nullptr; }
+  size_t capacity() const { return capacity_; }
+
+ private:
+  friend class LaneSender;
+  friend class LaneReceiver;
+  // Sender and receiver each write their own cache line. Two lines apart: the neighbour is prefetched with it.
+  struct State {
+    alignas(128) std::atomic<uint64_t> tail;  // published
+    alignas(128) std::atomic<uint64_t> head;  // taken
+  };
+  static_assert(std::atomic<uint64_t>::is_always_lock_free);  // so that processes may share it
+
+  State* state_ = nullptr;
+  Message* ring_ = nullptr;
+  size_t capacity_ = 0;
+};
+
+// The sender's end, used by one thread. Credits bound what can be under way, so a full lane is an error of ours.
+class LaneSender {
+ public:
+  LaneSender() = default;
+  explicit LaneSender(const Lane& lane)
+      : lane_(lane), staged_(lane ? lane.state_->tail.load() : 0), seen_head_(lane ? lane.state_->head.load() : 0) {}
 
   void stage(const Message& message) {
-    if (staged_ - seen_head_ == ring_.size()) {
-      seen_head_ = head_.load(std::memory_order_acquire);
-      CHECK(staged_ - seen_head_ < ring_.size(), "lane is full", ring_.size());
+    if (staged_ - seen_head_ == lane_.capacity_) {
+      seen_head_ = lane_.state_->head.load(std::memory_order_acquire);
+      CHECK(staged_ - seen_head_ < lane_.capacity_, "lane is full", lane_.capacity_);
     }
-    ring_[staged_++ & (ring_.size() - 1)] = message;
+    lane_.ring_[staged_++ & (lane_.capacity_ - 1)] = message;
   }
   // Makes what was staged visible. Sequentially consistent, so that the sender, who next looks whether the receiver
   // sleeps, and the receiver, who says so and then looks here, cannot both miss the other.
-  void publish() { tail_.store(staged_, std::memory_order_seq_cst); }
-
-  bool take(Message& message) {
-    const uint64_t head = head_.load(std::memory_order_relaxed);
-    if (head == seen_tail_) {
-      seen_tail_ = tail_.load(std::memory_order_seq_cst);
-      if (head == seen_tail_) return false;
-    }
-    message = ring_[head & (ring_.size() - 1)];
-    head_.store(head + 1, std::memory_order_release);
-    return true;
-  }
-  bool empty() const { return tail_.load(std::memory_order_seq_cst) == head_.load(std::memory_order_relaxed); }
+  void publish() { lane_.state_->tail.store(staged_, std::memory_order_seq_cst); }
 
  private:
-  // Sender and receiver each write their own cache line. Two lines apart: the neighbour is prefetched with it.
-  alignas(128) std::atomic<uint64_t> tail_{0};
+  Lane lane_;
   uint64_t staged_ = 0;
   uint64_t seen_head_ = 0;
-  alignas(128) std::atomic<uint64_t> head_{0};
+};
+
+// The receiver's end, used by one thread; what another receiver has taken before is gone.
+class LaneReceiver {
+ public:
+  explicit LaneReceiver(const Lane& lane) : lane_(lane), seen_tail_(lane.state_->tail.load()) {}
+
+  bool take(Message& message) {
+    const uint64_t head = lane_.state_->head.load(std::memory_order_relaxed);
+    if (head >= seen_tail_) {
+      seen_tail_ = lane_.state_->tail.load(std::memory_order_seq_cst);
+      if (head >= seen_tail_) return false;
+    }
+    message = lane_.ring_[head & (lane_.capacity_ - 1)];
+    lane_.state_->head.store(head + 1, std::memory_order_release);
+    return true;
+  }
+  bool empty() const {
+    return lane_.state_->tail.load(std::memory_order_seq_cst) == lane_.state_->head.load(std::memory_order_relaxed);
+  }
+
+ private:
+  Lane lane_;
   uint64_t seen_tail_ = 0;
-  alignas(128) std::vector<Message> ring_;
 };
 
 }  // namespace troupe

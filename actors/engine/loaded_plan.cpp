@@ -14,37 +14,6 @@ namespace {
   throw PlanError("plan", plan.name, "task '" + task.name + "': " + why, task.line);
 }
 
-// A reader of a register: a task and the input port of its credits.
-struct ReaderPort {
-  TaskId task;
-  int32_t port;
-  int32_t every;
-};
-
-// The ports of all tasks. Two reads of one register for equally many firings are one port.
-struct Ports {
-  std::vector<std::vector<PlanRead>> inputs;     // by task
-  std::vector<std::vector<ReaderPort>> readers;  // by register
-
-  explicit Ports(const Plan& plan) : inputs(plan.tasks.size()), readers(plan.registers.size()) {
-    for (size_t t = 0; t < plan.tasks.size(); ++t) {
-      for (const PlanRead& read : plan.tasks[t].inputs) {
-        const TaskId producer = plan.reg(read.reg).producer;
-        if (!producer.valid() || producer == TaskId(static_cast<int64_t>(t))) continue;
-        if (port_of(TaskId(static_cast<int64_t>(t)), read) >= 0) continue;
-        readers[read.reg.index()].push_back(
-            {TaskId(static_cast<int64_t>(t)), static_cast<int32_t>(inputs[t].size()), read.every});
-        inputs[t].push_back(read);
-      }
-    }
-  }
-  int32_t port_of(TaskId task, const PlanRead& read) const {
-    const auto& ports = inputs[task.index()];
-    const auto it = std::find(ports.begin(), ports.end(), read);
-    return it == ports.end() ? -1 : static_cast<int32_t>(it - ports.begin());
-  }
-};
-
 TensorView view_of(const PlanRegister& reg) { return {nullptr, reg.dtype, reg.shape, reg.offset, reg.logical}; }
 
 DeviceKind kind_of(const PlanDevice& device) {
@@ -69,14 +38,17 @@ void check_overwritten(const Plan& plan, const PlanTask& task, const PlanRead& r
 
 }  // namespace
 
-LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, const KernelTable& kernels, int executors,
-                       const std::vector<int>& executor_of)
-    : plan_(std::move(plan)), handle_(handle), executor_of_(executor_of), actors_(plan_->tasks.size(), nullptr) {
-  for (int e = 0; e < executors; ++e) {
+LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, const KernelTable& kernels,
+                       ExecutorRange own, const std::vector<int>& executor_of)
+    : PlanLife(std::move(plan), handle),
+      own_(own),
+      executor_of_(executor_of),
+      actors_(this->plan().tasks.size(), nullptr) {
+  for (int e = 0; e < own.count; ++e) {
     memory_.push_back(std::make_unique<std::pmr::monotonic_buffer_resource>());
     shares_.push_back(std::make_unique<Share>());
     shares_.back()->plan = this;
-    shares_.back()->tasks.resize(plan_->tasks.size(), nullptr);
+    shares_.back()->tasks.resize(actors_.size(), nullptr);
   }
   try {
     make_actors(kernels);
@@ -90,17 +62,20 @@ LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, cons
 }
 
 LoadedPlan::~LoadedPlan() {
-  for (TaskActor* actor : actors_) actor->~TaskActor();
+  for (TaskActor* actor : actors_) {
+    if (actor != nullptr) actor->~TaskActor();
+  }
 }
 
 // Actors are made in the order in which their streams run them, so that a stream walks through memory.
 void LoadedPlan::make_actors(const KernelTable& kernels) {
-  const Ports ports(*plan_);
-  const auto place_of = [&](TaskId task) { return executor_of(plan_->task(task).stream); };
+  const Ports ports(plan());
+  under_way_ = messages_under_way(plan(), ports, executor_of_);
+  const auto place_of = [&](TaskId task) { return executor_of(plan().task(task).stream); };
   // The number of each register among its producer's outputs, and of its first reader among that task's readers.
-  std::vector<int32_t> output_port(plan_->registers.size(), -1);
-  std::vector<int32_t> first_reader(plan_->registers.size(), 0);
-  for (const PlanTask& task : plan_->tasks) {
+  std::vector<int32_t> output_port(plan().registers.size(), -1);
+  std::vector<int32_t> first_reader(plan().registers.size(), 0);
+  for (const PlanTask& task : plan().tasks) {
     int32_t readers = 0;
     for (size_t o = 0; o < task.outputs.size(); ++o) {
       const size_t reg = task.outputs[o].index();
@@ -118,60 +93,60 @@ void LoadedPlan::make_actors(const KernelTable& kernels) {
   };
 
   const auto make = [&](TaskId id) {
-    const PlanTask& task = plan_->task(id);
+    const PlanTask& task = plan().task(id);
     TaskActor::Parts parts;
     for (const PlanRead& read : ports.inputs[id.index()]) {
-      const PlanRegister& reg = plan_->reg(read.reg);
+      const PlanRegister& reg = plan().reg(read.reg);
       parts.inputs.push_back({read.every, reg.slot_count, reg.initial});
       parts.producers.push_back(
           {nullptr, place_of(reg.producer), reg.producer.value, reader_number(id, read), read.reg.value});
-      count(place_of(id), place_of(reg.producer), reg.slot_count);
     }
     for (RegisterId output : task.outputs) {
-      const PlanRegister& reg = plan_->reg(output);
+      const PlanRegister& reg = plan().reg(output);
       const auto& readers = ports.readers[output.index()];
       parts.outputs.push_back({reg.every, reg.slot_count, reg.initial, static_cast<int32_t>(readers.size())});
       for (const ReaderPort& reader : readers) {
         parts.readers.push_back({nullptr, place_of(reader.task), reader.task.value, reader.port, output.value});
-        count(place_of(id), place_of(reader.task), reg.slot_count);
       }
     }
     const auto add_operand = [&](RegisterId id_of, int32_t port, bool of_output) {
-      const PlanRegister& reg = plan_->reg(id_of);
+      const PlanRegister& reg = plan().reg(id_of);
       parts.operands.push_back({id_of.value, port, of_output, {}});
       parts.operands.back().slots.resize(reg.slots.size());
       parts.views.push_back(view_of(reg));
     };
     for (const PlanRead& read : task.inputs) {
-      const PlanRegister& reg = plan_->reg(read.reg);
+      const PlanRegister& reg = plan().reg(read.reg);
       const bool overwritten = reg.producer == id;
-      if (overwritten) check_overwritten(*plan_, task, read);
+      if (overwritten) check_overwritten(plan(), task, read);
       if (reg.is_control()) continue;
       add_operand(read.reg, overwritten ? output_port[read.reg.index()] : ports.port_of(id, read), overwritten);
     }
     parts.kernel_inputs = parts.operands.size();
     for (RegisterId output : task.outputs) {
-      if (!plan_->reg(output).is_control()) add_operand(output, output_port[output.index()], true);
+      if (!plan().reg(output).is_control()) add_operand(output, output_port[output.index()], true);
     }
     Kernel kernel = nullptr;
     if (task.kind == TaskKind::compute) {
-      const PlanDevice& device = plan_->devices[task.device.index()];
+      const PlanDevice& device = plan().devices[task.device.index()];
       kernel = kernels.find(task.kernel, kind_of(device));
-      if (kernel == nullptr) refuse(*plan_, task, "no kernel '" + task.kernel + "' for " + device.name);
+      if (kernel == nullptr) refuse(plan(), task, "no kernel '" + task.kernel + "' for " + device.name);
     }
-    std::pmr::memory_resource* memory = memory_[static_cast<size_t>(place_of(id))].get();
+    std::pmr::memory_resource* memory = memory_[static_cast<size_t>(place_of(id) - own_.first)].get();
     void* place = memory->allocate(sizeof(TaskActor), alignof(TaskActor));
-    actors_[id.index()] = new (place) TaskActor(*plan_, id, kernel, std::move(parts), memory);
+    actors_[id.index()] = new (place) TaskActor(plan(), id, kernel, std::move(parts), memory);
     share(place_of(id)).tasks[id.index()] = actors_[id.index()];
   };
-  for (const PlanStream& stream : plan_->streams) {
-    for (const PlanSegment& segment : stream.segments) {
+  for (size_t s = 0; s < plan().streams.size(); ++s) {
+    if (!own_.contains(executor_of_[s])) continue;
+    for (const PlanSegment& segment : plan().streams[s].segments) {
       for (TaskId task : segment.tasks) {
         if (actors_[task.index()] == nullptr) make(task);
       }
     }
   }
   for (TaskActor* actor : actors_) {
+    if (actor == nullptr) continue;
     const int at = place_of(actor->id());
     actor->connect([&](Route& route) {
       if (route.executor == at) route.local = actors_[static_cast<size_t>(route.task)];
@@ -179,23 +154,19 @@ void LoadedPlan::make_actors(const KernelTable& kernels) {
   }
 }
 
-void LoadedPlan::count(int from, int to, int64_t messages) {
-  if (from != to) under_way_[{from, to}] += messages;
-}
-
 // A stream may run ahead as far as credits let it: through registers, from stream to stream, something that stops at
 // the end of a step must hold it. One that nobody reads would run for ever, so it stops at the end of a step itself.
 std::vector<bool> LoadedPlan::held_by_credits() const {
   std::vector<bool> held;
-  for (const PlanStream& stream : plan_->streams) held.push_back(!stream.runs_ahead);
+  for (const PlanStream& stream : plan().streams) held.push_back(!stream.runs_ahead);
   for (bool more = true; more;) {
     more = false;
-    for (const PlanTask& task : plan_->tasks) {
+    for (const PlanTask& task : plan().tasks) {
       for (const PlanRead& read : task.inputs) {
-        const TaskId producer = plan_->reg(read.reg).producer;
+        const TaskId producer = plan().reg(read.reg).producer;
         if (!producer.valid()) continue;
         const size_t a = task.stream.index();
-        const size_t b = plan_->task(producer).stream.index();
+        const size_t b = plan().task(producer).stream.index();
         if (held[a] == held[b]) continue;
         held[a] = held[b] = more = true;
       }
@@ -206,8 +177,9 @@ std::vector<bool> LoadedPlan::held_by_credits() const {
 
 void LoadedPlan::make_streams() {
   const std::vector<bool> held = held_by_credits();
-  for (size_t s = 0; s < plan_->streams.size(); ++s) {
-    const PlanStream& planned = plan_->streams[s];
+  for (size_t s = 0; s < plan().streams.size(); ++s) {
+    const PlanStream& planned = plan().streams[s];
+    if (!own_.contains(executor_of_[s])) continue;
     auto stream = std::make_unique<StreamLoop>();
     for (const PlanSegment& segment : planned.segments) {
       if (segment.tasks.empty()) continue;
@@ -219,7 +191,7 @@ void LoadedPlan::make_streams() {
     stream->id = StreamId(static_cast<int64_t>(s));
     stream->share = &share_of;
     stream->runs_ahead = planned.runs_ahead && held[s];
-    stream->device_stream = Stream(kind_of(plan_->devices[planned.device.index()]));
+    stream->device_stream = Stream(kind_of(plan().devices[planned.device.index()]));
     share_of.limited += !stream->runs_ahead;
     for (const StreamLoop::Segment& segment : stream->segments) {
       for (TaskActor* actor : segment.tasks) actor->loop = stream.get();
@@ -232,7 +204,8 @@ void LoadedPlan::make_streams() {
 void LoadedPlan::set_sources(SourceMap sources) {
   sources_ = std::move(sources);
   for (TaskActor* actor : actors_) {
-    const PlanTask& task = plan_->task(actor->id());
+    if (actor == nullptr) continue;
+    const PlanTask& task = plan().task(actor->id());
     if (task.kind != TaskKind::source) continue;
     const auto it = sources_.find(task.kernel);
     actor->set_source(it == sources_.end() ? nullptr : it->second.get());
@@ -242,48 +215,28 @@ void LoadedPlan::set_sources(SourceMap sources) {
 
 void LoadedPlan::check_sources() const {
   std::set<std::string> absent;
-  for (const PlanTask& task : plan_->tasks) {
+  for (const TaskActor* actor : actors_) {
+    if (actor == nullptr) continue;
+    const PlanTask& task = plan().task(actor->id());
     if (task.kind == TaskKind::source && !sources_.contains(task.kernel)) absent.insert(task.kernel);
   }
   if (absent.empty()) return;
-  throw PlanError("plan", plan_->name,
+  throw PlanError("plan", plan().name,
                   "no source for " + join(absent, ", ", [](const std::string& name) { return "'" + name + "'"; }), {});
 }
 
 void LoadedPlan::restart(uint32_t new_epoch, int64_t step) {
-  epoch = new_epoch;
-  first_step = next_step = step;
+  begin(new_epoch, step);
   limit.store(step);
-  fresh = false;
-  for (TaskActor* actor : actors_) actor->restart();
+  for (TaskActor* actor : actors_) {
+    if (actor != nullptr) actor->restart();
+  }
   for (const auto& share_of : shares_) {
     share_of->at_limit = share_of->limited;
     share_of->reached.store(step);
     for (const auto& stream : share_of->streams) stream->restart(step);
     if (share_of->observer) share_of->observer->restart(share_of->tasks);
   }
-}
-
-int64_t LoadedPlan::versions_after(RegisterId id, int64_t steps) const {
-  const PlanRegister& reg = plan_->reg(id);
-  if (!reg.producer.valid()) return reg.initial;
-  return reg.initial + steps * (plan_->task(reg.producer).firings_per_step / reg.every);
-}
-
-size_t LoadedPlan::newest_slot(RegisterId id) const {
-  const int64_t versions = versions_after(id, next_step - first_step);
-  return versions == 0 ? 0 : static_cast<size_t>((versions - 1) % plan_->reg(id).slot_count);
-}
-
-size_t LoadedPlan::slot_of(const PlanPart& part) const {
-  const PlanRegister& reg = plan_->reg(part.reg);
-  if (part.piece < 0 || !reg.producer.valid() || next_step == first_step) return newest_slot(part.reg);
-  const PlanTask& task = plan_->task(reg.producer);
-  const int32_t firing = task.shards == 0 ? part.piece : part.piece - task.first_shard * task.pieces_per_shard;
-  CHECK(firing >= 0 && firing < task.firings_per_step, reg.name, part.piece);
-  const int64_t version = versions_after(part.reg, next_step - first_step - 1) + firing / reg.every;
-  CHECK(versions_after(part.reg, next_step - first_step) - version <= reg.slot_count, reg.name, "overwritten");
-  return static_cast<size_t>(version % reg.slot_count);
 }
 
 }  // namespace troupe

@@ -14,9 +14,9 @@ void Memory::add(const Plan& plan, int index) {
     OfDevice& made = fresh[device.name];
     const OfDevice& old = devices_[device.name];
     const auto bytes_of = [&](ArenaKind kind) { return device.arena_bytes[static_cast<int>(kind)]; };
-    if (bytes_of(ArenaKind::variables) > old.variables.bytes()) made.variables = Arena(bytes_of(ArenaKind::variables));
-    if (bytes_of(ArenaKind::workspace) > old.workspace.bytes()) made.workspace = Arena(bytes_of(ArenaKind::workspace));
-    made.io.emplace(index, Arena(bytes_of(ArenaKind::io)));
+    if (bytes_of(ArenaKind::variables) > old.variables.bytes()) made.variables = make(bytes_of(ArenaKind::variables));
+    if (bytes_of(ArenaKind::workspace) > old.workspace.bytes()) made.workspace = make(bytes_of(ArenaKind::workspace));
+    if (!old.io.contains(index)) made.io.emplace(index, make(bytes_of(ArenaKind::io)));
   }
   for (auto& [name, made] : fresh) {
     OfDevice& old = devices_[name];
@@ -27,13 +27,38 @@ void Memory::add(const Plan& plan, int index) {
       old.variables = std::move(made.variables);
     }
     if (made.workspace.bytes() > 0) old.workspace = std::move(made.workspace);
-    old.io[index] = std::move(made.io[index]);
+    old.io.merge(made.io);
   }
 }
 
 void Memory::remove(int index) {
   for (auto& [name, device] : devices_) device.io.erase(index);
 }
+
+std::vector<Memory::Block> Memory::blocks(const Plan& plan, int index) const {
+  std::vector<Block> all;
+  for (const PlanDevice& device : plan.devices) {
+    for (ArenaKind kind : {ArenaKind::variables, ArenaKind::workspace, ArenaKind::io}) {
+      const Arena& of = arena(device.name, kind, index);
+      if (of.bytes() > 0) all.push_back({device.name, kind, index, of.file()});
+    }
+  }
+  return all;
+}
+
+void Memory::put(const Block& block) {
+  OfDevice& device = devices_[block.device];
+  Arena opened = Arena::open(block.file);
+  if (block.kind == ArenaKind::variables) {
+    device.variables = std::move(opened);
+  } else if (block.kind == ArenaKind::workspace) {
+    device.workspace = std::move(opened);
+  } else {
+    device.io[block.index] = std::move(opened);
+  }
+}
+
+Arena Memory::make(int64_t bytes) const { return kind_ == Kind::own ? Arena(bytes) : Arena::shared(bytes); }
 
 void Memory::clear() { devices_.clear(); }
 

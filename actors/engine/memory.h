@@ -1,5 +1,5 @@
-// The memory of every device of this process. Variables and workspace are shared by the plans of an epoch; each plan
-// has an io arena of its own.
+// The memory of every device that a process uses. Variables and workspace are shared by the plans of an epoch; each
+// plan has an io arena of its own.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,19 @@ namespace troupe {
 // Not thread-safe; grows only while nothing runs.
 class Memory {
  public:
+  // An arena as other processes find it.
+  struct Block {
+    std::string device;
+    ArenaKind kind = ArenaKind::workspace;
+    int index = 0;  // of the plan, for an io arena
+    ArenaFile file;
+    bool operator==(const Block&) const = default;
+  };
+  enum class Kind { own, shared };
+
+  // Shared: its arenas can be opened by other processes of the host.
+  explicit Memory(Kind kind = Kind::own) : kind_(kind) {}
+
   // Makes room for a plan: variables keep their bytes when their arena grows, workspace does not. Throws
   // std::bad_alloc with nothing changed.
   void add(const Plan& plan, int index);
@@ -26,14 +39,21 @@ class Memory {
   std::byte* base(const std::string& device, ArenaKind kind, int index) const;
   int64_t bytes(const std::string& device, ArenaKind kind, int index) const;
 
+  // The arenas that a plan uses, for other processes; of shared memory.
+  std::vector<Block> blocks(const Plan& plan, int index) const;
+  // Uses another process's arena in place of what there was; what `add` then needs is there.
+  void put(const Block& block);
+
  private:
   struct OfDevice {
     Arena variables;
     Arena workspace;
     std::map<int, Arena> io;  // by plan
   };
+  Arena make(int64_t bytes) const;
   const Arena& arena(const std::string& device, ArenaKind kind, int index) const;
 
+  Kind kind_;
   std::map<std::string, OfDevice> devices_;
 };
 

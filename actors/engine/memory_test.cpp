@@ -38,5 +38,25 @@ TEST(Memory, EachPlanHasAnIoArenaOfItsOwn) {
   EXPECT_EQ(memory.bytes("cpu:0", ArenaKind::io, 1), 128);
 }
 
+TEST(SharedMemory, IsTheSameBytesInAnother) {
+  Memory ours(Memory::Kind::shared);
+  const Plan small = plan(64, 128, 0);
+  ours.add(small, 0);
+  Memory theirs;
+  for (const Memory::Block& block : ours.blocks(small, 0)) theirs.put(block);
+  theirs.add(small, 0);
+  ours.base("cpu:0", ArenaKind::variables, 0)[3] = std::byte{9};
+  EXPECT_EQ(theirs.base("cpu:0", ArenaKind::variables, 0)[3], std::byte{9});
+  theirs.base("cpu:0", ArenaKind::workspace, 0)[127] = std::byte{8};
+  EXPECT_EQ(ours.base("cpu:0", ArenaKind::workspace, 0)[127], std::byte{8});
+  EXPECT_EQ(theirs.bytes("cpu:0", ArenaKind::io, 0), 0);
+
+  const Plan large = plan(4096, 0, 32);  // grown by the one that owns it
+  ours.add(large, 1);
+  for (const Memory::Block& block : ours.blocks(large, 1)) theirs.put(block);
+  EXPECT_EQ(theirs.base("cpu:0", ArenaKind::variables, 1)[3], std::byte{9});
+  EXPECT_EQ(theirs.bytes("cpu:0", ArenaKind::io, 1), 32);
+}
+
 }  // namespace
 }  // namespace troupe

@@ -14,7 +14,9 @@ namespace {
 // Runs one step on this thread and says what was seen.
 Observations observed(const KernelTable& kernels, const Plan& plan, const Observe& what) {
   SimulatedClock clock;
-  Engine engine(kernels, {.executors = 1, .spin_s = 0, .place = nullptr}, clock);
+  EngineOptions options;
+  options.spin_s = 0;  // the clock stands still
+  Engine engine(kernels, options, clock);
   const PlanHandle handle = engine.load(std::make_shared<Plan>(plan));
   engine.observe(handle, what);
   engine.start(handle, 0, 1);
@@ -87,7 +89,9 @@ TEST(Observer, AValuePassedOnNamesTheInputItCameFrom) {
   EXPECT_EQ(born->reg, out);
 
   SimulatedClock clock;
-  Engine engine(kernels, {.executors = 1, .spin_s = 0, .place = nullptr}, clock);
+  EngineOptions options;
+  options.spin_s = 0;  // the clock stands still
+  Engine engine(kernels, options, clock);
   const PlanHandle handle = engine.load(std::make_shared<Plan>(plan));
   const float inf = std::numeric_limits<float>::infinity();
   std::ranges::copy(std::as_bytes(std::span(&inf, 1)), engine.bytes(handle, bad).begin());

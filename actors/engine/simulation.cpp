@@ -106,9 +106,11 @@ void Simulation::compare(const LoadedPlan& plan, const TaskActor& task) {
 // What the executor has sent is delivered later.
 void Simulation::collect(int from) {
   for (int to = 0; to < engine_.executors(); ++to) {
-    Lane* lane = engine_.lane(from, to);
+    const Lane lane = engine_.lane(from, to);
+    if (!lane) continue;
+    LaneReceiver posted(lane);
     Message message;
-    while (lane != nullptr && lane->take(message)) {
+    while (posted.take(message)) {
       Mischief now = random_.chance(0.2) ? mischief_ : Mischief::none;
       if (now == Mischief::free_early && message.kind == MessageKind::freed) now = Mischief::none;
       if (now != Mischief::lose) send(from, to, message);

@@ -22,9 +22,10 @@ class Inquiry {
     const PlanTask& of = plan_.plan().task(task);
     return "'" + of.name + "' on " + plan_.plan().devices[of.device.index()].name;
   }
+  bool is_own(TaskId task) const { return plan_.is_own(task); }
   const StreamLoop& stream_of(TaskId task) const { return *plan_.actor(task).loop; }
   std::optional<TaskId> busy(const StreamLoop& stream) const {
-    return busy_[static_cast<size_t>(plan_.executor_of(stream.id))];
+    return busy_[static_cast<size_t>(plan_.executor_of(stream.id) - plan_.own().first)];
   }
 
   // What keeps the head of this stream, in words; what it lacks, when that is somebody else's.
@@ -48,7 +49,7 @@ class Inquiry {
 
  private:
   const PlanRegister& reg(int32_t id) const { return plan_.plan().reg(RegisterId(id)); }
-  bool known(TaskId task) const { return !busy(stream_of(task)); }
+  bool known(TaskId task) const { return is_own(task) && !busy(stream_of(task)); }
 
   std::vector<Lack> lacks_of(const TaskActor& actor) const {
     std::vector<Lack> lacks;
@@ -98,7 +99,7 @@ Stall describe_stall(const LoadedPlan& plan, const std::vector<std::optional<Tas
   const Inquiry inquiry(plan, busy);
   std::vector<const StreamLoop*> waiting;
   for (size_t e = 0; e < busy.size(); ++e) {
-    for (const auto& stream : plan.share(static_cast<int>(e)).streams) {
+    for (const auto& stream : plan.share(plan.own().first + static_cast<int>(e)).streams) {
       if (stream->runs_ahead || busy[e] || stream->wait == StreamLoop::Wait::limit) continue;
       waiting.push_back(stream.get());
     }
@@ -129,6 +130,12 @@ Stall describe_stall(const LoadedPlan& plan, const std::vector<std::optional<Tas
         break;
       }
       const Lack& lack = lacks.front();
+      if (!inquiry.is_own(lack.from)) {
+        stall.chain.push_back(lack.from);
+        stall.elsewhere = true;
+        culprit = inquiry.name(task) + " waits for " + lack.text;
+        break;
+      }
       at = &inquiry.stream_of(lack.from);
     }
   } else {

@@ -3,47 +3,30 @@
 namespace troupe {
 namespace {
 
-constexpr double kSlice = 0.01;  // seconds between looks whether it is over
+constexpr double kSlice = 0.01;  // seconds of work between looks whether it is over
+constexpr double kNap = 1;       // and of sleep
 
 }  // namespace
 
 ThreadRunner::ThreadRunner(Engine& engine) : engine_(engine) {
-  for (int i = 0; i < engine.executors(); ++i) bells_.push_back(std::make_unique<Bell>());
-  engine_.set_bell([this](int index) {
-    Bell& bell = *bells_[static_cast<size_t>(index)];
-    {
-      const std::lock_guard lock(bell.mutex);
-      bell.rings = true;
-    }
-    bell.rung.notify_one();
-  });
-  for (int i = 0; i < engine.executors(); ++i) threads_.emplace_back([this, i] { serve(i); });
+  engine_.set_bell([this](int index) { engine_.doorbell(index).wake(); });
+  const ExecutorRange own = engine.own();
+  for (int i = own.first; i < own.first + own.count; ++i) threads_.emplace_back([this, i] { serve(i); });
 }
 
 ThreadRunner::~ThreadRunner() {
   engine_.stop();
-  for (const auto& bell : bells_) {
-    {
-      const std::lock_guard lock(bell->mutex);
-      bell->over = true;
-    }
-    bell->rung.notify_one();
-  }
+  over_.store(true);
+  engine_.wake();
   for (std::thread& thread : threads_) thread.join();
   engine_.set_bell(nullptr);
 }
 
 void ThreadRunner::serve(int index) {
-  Bell& bell = *bells_[static_cast<size_t>(index)];
-  Executor::Outcome outcome = Executor::Outcome::sleep;
-  for (;;) {
-    {
-      std::unique_lock lock(bell.mutex);
-      if (outcome == Executor::Outcome::sleep) bell.rung.wait(lock, [&] { return bell.rings || bell.over; });
-      if (bell.over) return;
-      bell.rings = false;
-    }
-    outcome = engine_.executor(index).run(kSlice);
+  while (!over_.load()) {
+    if (engine_.executor(index).run(kSlice) == Executor::Outcome::again) continue;
+    // It has said that it sleeps, so whoever says from now on that it is over wakes it.
+    if (!over_.load()) engine_.doorbell(index).wait(kNap);
   }
 }
 

@@ -1,9 +1,8 @@
-// Plain threads for an engine: one per executor. What the shell does with actors, for tests and tools without it.
+// Plain threads for an engine: one per executor of this process. They sleep on the executors' doorbells, so executors of
+// other processes that share these can wake them. What the shell does with actors, for workers and tools without it.
 #pragma once
 
-#include <condition_variable>
-#include <memory>
-#include <mutex>
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -21,16 +20,10 @@ class ThreadRunner {
   ThreadRunner& operator=(const ThreadRunner&) = delete;
 
  private:
-  struct Bell {
-    std::mutex mutex;
-    std::condition_variable rung;
-    bool rings = false;
-    bool over = false;
-  };
   void serve(int index);
 
   Engine& engine_;
-  std::vector<std::unique_ptr<Bell>> bells_;
+  std::atomic<bool> over_{false};
   std::vector<std::thread> threads_;
 };
 

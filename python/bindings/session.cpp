@@ -64,7 +64,7 @@ class Session {
     nb::dict result;
     for (const PlanOutput& output : engine().plan(PlanHandle(handle)).outputs) {
       result[output.name.c_str()] = new_array(output.dtype, output.shape, [&](std::span<std::byte> into) {
-        engine().fetch(PlanHandle(handle), output, into);
+        engine().registers(PlanHandle(handle)).fetch(output, into);
       });
     }
     return result;
@@ -73,7 +73,7 @@ class Session {
   nb::object read(int64_t handle, const std::string& name) {
     const PlanVariable& variable = find(handle, name);
     return new_array(variable.dtype, variable.shape,
-                     [&](std::span<std::byte> into) { engine().read(PlanHandle(handle), variable, into); });
+                     [&](std::span<std::byte> into) { engine().registers(PlanHandle(handle)).read(variable, into); });
   }
 
   void write(int64_t handle, const std::string& name, const InputArray& array) {

@@ -8,22 +8,40 @@
 
 namespace troupe {
 
-// Host memory for a CPU device, zeroed, page-aligned. Neither copied nor shared; moved only.
+// How another process of this host finds a shared arena: a file that the process which made it holds open.
+struct ArenaFile {
+  int64_t process = 0;
+  int64_t file = -1;
+  int64_t bytes = 0;
+  bool operator==(const ArenaFile&) const = default;
+};
+
+// Host memory for a CPU device, zeroed, page-aligned. Not copied; moved only.
 class Arena {
  public:
   Arena() = default;
-  // Throws std::bad_alloc.
+  // Of this process alone. Throws std::bad_alloc.
   explicit Arena(int64_t bytes);
+  // One that other processes may open. It has no name in any file system and goes with the last process that maps it,
+  // so a process that is killed leaves nothing behind. Throws std::bad_alloc.
+  static Arena shared(int64_t bytes);
+  // Another process's. Throws FaultError when that process, or its arena, is no longer there.
+  static Arena open(const ArenaFile& file);
   ~Arena();
   Arena(Arena&& other) noexcept;
   Arena& operator=(Arena&& other) noexcept;
 
   std::byte* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
+  // For others to open; only of one made by `shared`, and while it lives.
+  ArenaFile file() const;
 
  private:
+  void map(int flags);
+
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
+  int file_ = -1;
 };
 
 }  // namespace troupe

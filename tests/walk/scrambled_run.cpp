@@ -90,9 +90,11 @@ void ScrambledRun::end(int executor) {
 
 void ScrambledRun::send_what_is_posted(int from) {
   for (int to = 0; to < engine_.executors(); ++to) {
-    Lane* lane = engine_.lane(from, to);
+    const Lane lane = engine_.lane(from, to);
+    if (!lane) continue;
+    LaneReceiver posted(lane);
     Message message;
-    while (lane != nullptr && lane->take(message)) {
+    while (posted.take(message)) {
       double& last = last_delivery_[static_cast<size_t>(from * engine_.executors() + to)];
       last = std::max(last, clock_.now() + random_.uniform() * message_s_);
       events_.push({last, number_++, to, message});

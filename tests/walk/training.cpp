@@ -134,11 +134,11 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
       engine.wait(60);
     }
     float loss = 0;
-    engine.fetch(handle, plan.outputs.front(), std::as_writable_bytes(std::span(&loss, 1)));
+    engine.registers(handle).fetch(plan.outputs.front(), std::as_writable_bytes(std::span(&loss, 1)));
     result.losses.push_back(loss);
   }
   for (const PlanVariable& variable : plan.variables) {
-    engine.read(handle, variable, bytes_of(values.at(variable.name)));
+    engine.registers(handle).read(variable, bytes_of(values.at(variable.name)));
   }
   result.variables = std::move(values);
   if (untouched) {

@@ -1,0 +1,43 @@
+#include "actors/engine/placement.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "runtime/base/check.h"
+
+namespace troupe {
+namespace {
+
+// By device: its executor. Devices in order, so that executors have about the same work.
+std::vector<int> place_devices(const Plan& plan, int executors) {
+  std::vector<double> work(plan.devices.size(), 0);
+  for (const PlanTask& task : plan.tasks) work[task.device.index()] += task.predicted_s * task.firings_per_step;
+  double total = std::accumulate(work.begin(), work.end(), 0.0);
+  if (total <= 0) {  // a plan without predictions
+    work.assign(work.size(), 1);
+    total = static_cast<double>(work.size());
+  }
+  std::vector<int> result;
+  double before = 0;
+  for (double of_device : work) {
+    result.push_back(std::min(static_cast<int>((before + of_device / 2) / total * executors), executors - 1));
+    before += of_device;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<int> place_streams(const Plan& plan, int executors, const PlaceOfStream& place) {
+  std::vector<int> executor_of;
+  const std::vector<int> of_device = place_devices(plan, executors);
+  for (size_t s = 0; s < plan.streams.size(); ++s) {
+    int at = place ? place(plan, StreamId(static_cast<int64_t>(s))) : -1;
+    if (at < 0) at = of_device[plan.streams[s].device.index()];
+    CHECK(at < executors, at, executors);
+    executor_of.push_back(at);
+  }
+  return executor_of;
+}
+
+}  // namespace troupe

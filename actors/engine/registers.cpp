@@ -1,0 +1,44 @@
+#include "actors/engine/registers.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "actors/engine/parts.h"
+#include "runtime/base/check.h"
+#include "runtime/base/error.h"
+
+namespace troupe {
+
+std::span<std::byte> Registers::bytes(RegisterId id, size_t slot) const {
+  const PlanRegister& reg = life_.plan().reg(id);
+  CHECK(!reg.is_control(), reg.name);
+  const DeviceId device = life_.device_of(id);
+  if (!device.valid()) {
+    throw PlanError("plan", life_.plan().name, "does not say on which device register '" + reg.name + "' lies", {});
+  }
+  const std::string& name = life_.plan().devices[device.index()].name;
+  const int64_t offset = reg.slots.at(slot);
+  CHECK(offset + reg.bytes <= memory_.bytes(name, reg.arena, life_.handle().value), reg.name, name);
+  return {memory_.base(name, reg.arena, life_.handle().value) + offset, static_cast<size_t>(reg.bytes)};
+}
+
+void Registers::fetch(const PlanOutput& output, std::span<std::byte> into) const {
+  for (const PlanPart& part : output.parts) put_part(into, output.shape, output.dtype, part.box, bytes(part));
+}
+
+void Registers::read(const PlanVariable& variable, std::span<std::byte> into) const {
+  std::vector<Box> done;  // copies of a part hold the same
+  for (const PlanPart& part : variable.parts) {
+    if (std::find(done.begin(), done.end(), part.box) != done.end()) continue;
+    put_part(into, variable.shape, variable.dtype, part.box, bytes(part));
+    done.push_back(part.box);
+  }
+}
+
+void Registers::write(const PlanVariable& variable, std::span<const std::byte> from) const {
+  for (const PlanPart& part : variable.parts) {
+    take_part(from, variable.shape, variable.dtype, part.box, bytes(part));
+  }
+}
+
+}  // namespace troupe
