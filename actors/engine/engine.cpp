@@ -71,6 +71,7 @@ Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& c
   for (int i = own_.first; i < own_.first + own_.count; ++i) {
     executors_.push_back(std::make_unique<Executor>(i, shared_, clock_, options_.spin_s, doorbells));
   }
+  shared_.changed = options_.changed;
   connect();
 }
 
@@ -94,7 +95,8 @@ void Engine::check_not_running(const char* what) const {
   if (running()) throw PlanError("cannot " + std::string(what) + " while plan '" + current_->plan().name + "' runs");
 }
 
-PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, const Lent* lent) {
+PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, const Lent* lent,
+                        PlanHandle handle) {
   check_not_running("load a plan");
   CHECK(plan != nullptr);
   validate(*plan, "plan '" + plan->name + "'");
@@ -105,10 +107,13 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
     }
   }
   const Pause pause(*this);
-  const PlanHandle handle(static_cast<int64_t>(plans_.size()));
-  CHECK(handle.value <= UINT16_MAX, "too many plans");
+  if (!handle.valid()) handle = PlanHandle(static_cast<int64_t>(plans_.size()));
+  CHECK(handle.index() >= plans_.size() && handle.value <= UINT16_MAX, "plans are numbered in the order of loading",
+        handle, plans_.size());
   const std::vector<int> executor_of = place_streams(*plan, options_.executors, options_.place);
-  plans_.push_back(std::make_unique<LoadedPlan>(plan, handle, kernels_, own_, executor_of));
+  auto made = std::make_unique<LoadedPlan>(plan, handle, kernels_, own_, executor_of);
+  plans_.resize(handle.index());  // a number that another process could not load is never used
+  plans_.push_back(std::move(made));
   try {
     for (size_t other = 0; other + 1 < plans_.size(); ++other) {
       if (plans_[other] != nullptr) check_agree(*plans_.back(), *plans_[other]);
@@ -205,10 +210,7 @@ void Engine::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   check_not_running("start a plan");
   CHECK(steps >= 0 && first_step >= 0, first_step, steps);
   plan.check_sources();
-  if (shared_.fault()) {
-    stop();
-    shared_.forgive();
-  }
+  if (shared_.fault()) forgive();
   if (plan.fresh || plan.next_step != first_step) restart(handle, epoch_ + 1, first_step);
   go(handle, first_step + steps);
 }
@@ -231,6 +233,11 @@ void Engine::go(PlanHandle handle, int64_t until) {
   plan.next_step = until;
   plan.limit.store(until, std::memory_order_release);
   wake();
+}
+
+void Engine::forgive() {
+  stop();
+  shared_.forgive();
 }
 
 void Engine::hold() {
@@ -268,7 +275,7 @@ bool Engine::wait_for(double at_most_s, double patience_s) {
       seen_firings_ = fired;
       seen_at_ = clock_.now();
     } else if (clock_.now() - seen_at_ >= patience_s) {
-      Fault fault = stall();
+      Fault fault = stall().fault;
       fault.deadline = patience_s;
       shared_.raise(fault);
       throw FaultError(std::move(fault));
@@ -329,12 +336,11 @@ Observations Engine::observations(PlanHandle handle) {
   return all;
 }
 
-std::string Engine::stall_report() { return stall().what; }
-
-Fault Engine::stall() {
-  Fault fault;
+Engine::StallReport Engine::stall() {
+  StallReport report;
+  Fault& fault = report.fault;
   fault.what = "no plan runs";
-  if (current_ == nullptr) return fault;
+  if (current_ == nullptr) return report;
   const Pause pause(*this, kStallReportPatience);
   std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));  // what own ones that do not stop run
   for (int e = own_.first; e < own_.first + own_.count; ++e) {
@@ -342,12 +348,13 @@ Fault Engine::stall() {
   }
   const Stall stall = describe_stall(*current_, busy, clock_.now() - seen_at_);
   fault.what = stall.text;
-  if (stall.chain.empty()) return fault;
+  report.elsewhere = stall.elsewhere;
+  if (stall.chain.empty()) return report;
   const auto name = [&](TaskId task) { return current_->plan().task(task).name; };
   fault.task = name(stall.chain.front());
   fault.device = current_->plan().devices[current_->plan().task(stall.chain.front()).device.index()].name;
   if (stall.chain.size() > 1) fault.peer = name(stall.chain.back());
-  return fault;
+  return report;
 }
 
 }  // namespace troupe

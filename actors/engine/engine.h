@@ -41,6 +41,7 @@ struct EngineOptions {
   Doorbell* doorbells = nullptr;     // by executor of the run; by default the engine's own
   double spin_s = 50e-6;             // how long an executor without work looks for some before it sleeps
   PlaceOfStream place;
+  std::function<void()> changed;  // from any thread: steps are done, or there is a fault; must not block
 };
 
 // Memory that the processes of a run share, from the one that made it.
@@ -62,7 +63,9 @@ class Engine {
   // Checks what the engine relies on (PlanError otherwise), allocates all that the plan will ever need, binds it.
   // Variables keep their bytes when a later plan of the epoch extends the arena. Nothing may run.
   // With `lent`, there is memory for the plan already, and lanes as large as those of all plans so far need.
-  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources = {}, const Lent* lent = nullptr);
+  // The handle is the next free one, or the one that all processes use.
+  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources = {}, const Lent* lent = nullptr,
+                  PlanHandle handle = {});
   // Forgets the plan; the memory goes when the last plan does. Nothing may run.
   void unload(PlanHandle handle);
   const Plan& plan(PlanHandle handle) const;
@@ -91,6 +94,8 @@ class Engine {
   std::optional<Fault> fault() const;
   // Ends the current run where it is; the next start begins afresh. Returns when no kernel runs any more.
   void stop();
+  // Drops the fault of a run that is over, so that another may begin.
+  void forgive();
   // A source has become ready: executors look again.
   void wake();
 
@@ -108,7 +113,11 @@ class Engine {
   Observations observations(PlanHandle handle);
 
   // Who waits for whom, and who should have fired. Waits for running kernels for at most a tenth of a second.
-  std::string stall_report();
+  struct StallReport {
+    Fault fault;
+    bool elsewhere = false;  // the one who should have fired is in another process
+  };
+  StallReport stall();
 
   // For whoever provides the threads, or the simulation.
   int executors() const { return options_.executors; }  // of the run
@@ -128,7 +137,6 @@ class Engine {
   void check_not_running(const char* what) const;
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;
-  Fault stall();
   void connect(const Lent* lent = nullptr);
   void bind_all();
 

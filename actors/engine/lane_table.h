@@ -18,6 +18,7 @@ class LaneTable {
   // Makes room for at least messages(from, to) in each lane; no lane ever shrinks, so that what is in use fits. True
   // when the table has changed: then it lies nowhere until it is placed again.
   bool grow(const std::function<int64_t(int, int)>& messages);
+  int executors() const { return executors_; }
   size_t bytes() const { return bytes_; }
   // At bytes() zeroed bytes, aligned to a page.
   void place(std::byte* memory) { memory_ = memory; }

@@ -238,6 +238,27 @@ void Observer::report(Observations& into) const {
   if (nonfinite_ && (!into.nonfinite || comes_first(*nonfinite_, *into.nonfinite, plan_))) into.nonfinite = nonfinite_;
 }
 
+void merge(Observations& into, const Observations& other, const Plan& plan) {
+  into.tasks.resize(plan.tasks.size());
+  for (size_t t = 0; t < other.tasks.size(); ++t) {
+    into.tasks[t].firings += other.tasks[t].firings;
+    into.tasks[t].busy_s += other.tasks[t].busy_s;
+  }
+  const auto most = [](std::vector<int64_t>& of, const std::vector<int64_t>& others) {
+    of.resize(std::max(of.size(), others.size()));
+    for (size_t d = 0; d < others.size(); ++d) of[d] = std::max(of[d], others[d]);
+  };
+  most(into.peak_bytes, other.peak_bytes);
+  most(into.peak_workspace, other.peak_workspace);
+  into.messages += other.messages;
+  into.crossing += other.crossing;
+  into.trace.insert(into.trace.end(), other.trace.begin(), other.trace.end());
+  std::sort(into.trace.begin(), into.trace.end(),
+            [](const TracedFiring& a, const TracedFiring& b) { return a.begin_s < b.begin_s; });
+  const bool first = other.nonfinite && (!into.nonfinite || comes_first(*other.nonfinite, *into.nonfinite, plan));
+  if (first) into.nonfinite = other.nonfinite;
+}
+
 bool comes_first(const NonFinite& a, const NonFinite& b, const Plan& plan) {
   const auto key = [&](const NonFinite& n) {
     return std::tuple(n.step, !n.born, n.round, n.position, std::string_view(plan.task(n.task).name));

@@ -87,4 +87,7 @@ class Observer {
 // Whether `a` is reported rather than `b`.
 bool comes_first(const NonFinite& a, const NonFinite& b, const Plan& plan);
 
+// Adds what another process has seen of the same plan; each task and each device belongs to one of them.
+void merge(Observations& into, const Observations& other, const Plan& plan);
+
 }  // namespace troupe

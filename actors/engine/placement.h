@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "runtime/plan/plan.h"
@@ -10,6 +11,11 @@ namespace troupe {
 
 // -1, or no function: devices are dealt out in blocks of about the same predicted work.
 using PlaceOfStream = std::function<int(const Plan&, StreamId)>;
+
+// Device i of a run, "cpu:i", and its host arena, "host:i", belong to the worker that offers the i-th device; there, to
+// one of its executors, in blocks. -1 for a device that nobody offers.
+struct WorkerShare;
+int executor_of_device(const std::string& device, const std::vector<WorkerShare>& workers);
 
 // By stream. A pure function, so that every process of a run finds the same.
 std::vector<int> place_streams(const Plan& plan, int executors, const PlaceOfStream& place);

@@ -12,7 +12,7 @@
 
 namespace troupe {
 
-// Thread-safe but for `bell`, which is set while no executor runs.
+// Thread-safe but for `bell` and `changed`, which are set while no executor runs.
 class Shared {
  public:
   // Reasons why no firing may begin.
@@ -33,7 +33,7 @@ class Shared {
       if (!fault_) fault_ = std::move(fault);
     }
     hold(kFailed);
-    changed_.notify_all();
+    tell();
   }
   std::optional<Fault> fault() const {
     const std::lock_guard lock(mutex_);
@@ -48,21 +48,27 @@ class Shared {
   // An executor has reached the limit of its streams.
   void reached() {
     { const std::lock_guard lock(mutex_); }  // so that it does not fall between the driver's look and its sleep
-    changed_.notify_all();
+    tell();
   }
   // Until `done()`, a fault, or the time is up.
   template <class Done>
   void wait_for(double seconds, Done&& done) {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return fault_ || done(); });
+    changed_here_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return fault_ || done(); });
   }
 
   std::function<void(int)> bell;  // wakes the thread of an executor
+  std::function<void()> changed;  // tells a driver elsewhere
 
  private:
+  void tell() {
+    changed_here_.notify_all();
+    if (changed) changed();
+  }
+
   std::atomic<int> hold_{0};
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable changed_here_;
   std::optional<Fault> fault_;
 };
 

@@ -161,7 +161,7 @@ std::optional<std::string> Simulation::run() {
   }
   if (wrong_) return wrong_;
   if (const std::optional<Fault> fault = engine_.fault()) return fault->str();
-  if (engine_.running()) return engine_.stall_report();
+  if (engine_.running()) return engine_.stall().fault.what;
   return std::nullopt;
 }
 

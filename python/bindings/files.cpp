@@ -4,8 +4,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "actors/engine/token_source.h"
 #include "python/bindings/arrays.h"
-#include "runtime/device/source.h"
 #include "runtime/files/atomic_dir.h"
 #include "runtime/files/safetensors.h"
 #include "runtime/files/token_file.h"
@@ -21,31 +21,10 @@ TokenType token_type(const std::string& name) {
   throw PlanError("tokens of type " + name + " cannot be read; u8, u16, i32 are possible");
 }
 
-// Rows of consecutive tokens. Windows are counted from token `first` of the files: for the target, one further than
-// for the input.
-class TokenSource final : public Source {
- public:
-  TokenSource(std::shared_ptr<const TokenFiles> files, TokenWindows windows, int64_t first)
-      : files_(std::move(files)), windows_(windows), first_(first) {}
-
-  bool ready(int64_t) const override { return true; }
-
-  void read(const Firing& firing, int32_t pieces_per_shard, const TensorView& out, std::string*) override {
-    const int64_t piece = static_cast<int64_t>(firing.shard) * pieces_per_shard + firing.piece;
-    for (int64_t row = 0; row < out.shape[0]; ++row) {
-      const int64_t start = windows_.start(firing.step, piece * out.logical[0] + out.offset[0] + row);
-      files_->copy(first_ + start + out.offset[1], out.shape[1], out.as<int32_t>() + row * out.shape[1]);
-    }
-  }
-
- private:
-  std::shared_ptr<const TokenFiles> files_;
-  TokenWindows windows_;
-  int64_t first_;
-};
-
 // A part of the tokens of some files.
 struct Tokens {
+  std::vector<std::string> paths;
+  TokenType type = TokenType::u8;
   std::shared_ptr<const TokenFiles> files;
   int64_t begin = 0;
   int64_t size = 0;
@@ -55,7 +34,7 @@ Tokens open_tokens(const std::vector<std::string>& paths, const std::string& typ
   auto files = std::make_shared<const TokenFiles>(TokenFiles::open(paths, token_type(type)));
   const double size = static_cast<double>(files->size());
   const auto first = static_cast<int64_t>(size * begin);
-  return {std::move(files), first, static_cast<int64_t>(size * end) - first};
+  return {paths, token_type(type), std::move(files), first, static_cast<int64_t>(size * end) - first};
 }
 
 nb::object tokens_at(const Tokens& tokens, int64_t begin, int64_t count) {
@@ -77,8 +56,9 @@ nb::object windows_at(const Tokens& tokens, const TokenWindows& windows, int64_t
 }
 
 std::shared_ptr<Source> source_of(const Tokens& tokens, int64_t seq, int64_t batch, uint64_t seed, int64_t shift) {
-  return std::make_shared<TokenSource>(tokens.files, TokenWindows::shuffled(tokens.size, seq, batch, seed),
-                                       tokens.begin + shift);
+  return std::make_shared<TokenSource>(
+      tokens.files,
+      TokenRows{tokens.paths, tokens.type, tokens.begin + shift, tokens.size, seq, batch, seed});
 }
 
 // Writes {file name: {tensor name: array} or text} as one directory that appears whole or not at all.

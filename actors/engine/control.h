@@ -1,0 +1,142 @@
+// What the driver and the workers of a run say to each other. The driver sends a command to all workers and waits until
+// each has answered before it sends one that relies on it; commands of one driver arrive in order.
+//
+//   join -> welcome                     a worker offers devices, and learns which part of the run it has
+//   hold, load, resume                  a plan, and memory that all map
+//   hold, restart, resume, go           a life of a plan begins; all have restarted before one goes
+//   go -> reached                       later steps, when a life goes on
+//   beat                                a worker lives, and how often its tasks have fired
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "actors/engine/memory.h"
+#include "actors/engine/observe.h"
+#include "actors/engine/token_source.h"
+#include "runtime/base/error.h"
+
+namespace troupe {
+
+// Raised with every change of what follows; processes of different versions do not work together.
+constexpr int32_t kControlVersion = 1;
+
+// What one worker has of a run.
+struct WorkerShare {
+  int32_t devices = 0;
+  int32_t executors = 0;
+};
+
+// ---- from a worker ----
+
+struct Join {
+  int32_t version = kControlVersion;
+  std::string token;  // of the run; nobody without it is let in
+  std::string host;
+  int32_t process = 0;
+  WorkerShare share;
+};
+
+// A request has been carried out, or has failed; then nothing has changed in this worker.
+struct Answer {
+  uint64_t request = 0;
+  enum class Outcome : uint8_t { done, user_error, fault } outcome = Outcome::done;
+  Fault fault;  // of a user's error only `what`
+};
+
+// All steps before this one are done.
+struct Reached {
+  uint32_t epoch = 0;
+  int64_t step = 0;
+};
+
+// This worker's part of a stall: who waits for whom, from a task that waits to the one that should have gone on.
+struct StallPart {
+  uint64_t request = 0;
+  Fault fault;
+  bool elsewhere = false;  // its chain goes on in another process
+};
+
+struct ObservedPart {
+  uint64_t request = 0;
+  Observations seen;
+};
+
+struct Beat {
+  uint64_t firings = 0;
+};
+
+// ---- from the driver: each with the number that the answer has ----
+
+struct Welcome {
+  int32_t index = 0;                 // of this worker
+  std::vector<WorkerShare> workers;  // of the run
+  ArenaFile doorbells;               // by executor of the run
+};
+struct Refused {
+  std::string why;
+};
+struct LoadPlan {
+  int32_t handle = 0;
+  ArenaFile plan;  // serialized
+  std::vector<Memory::Block> blocks;
+  ArenaFile lanes;
+};
+struct UnloadPlan {
+  int32_t handle = 0;
+};
+// Where a source's data comes from: an array of the batches that the driver hands over, or rows of token files.
+struct SourceSpec {
+  int64_t feed = -1;
+  std::string array;
+  TokenRows rows;
+};
+struct SetSources {
+  int32_t handle = 0;
+  std::vector<std::pair<std::string, SourceSpec>> sources;  // by the name in PlanTask::kernel
+};
+// A batch for the sources of a feed; those of steps before `oldest` are no longer needed.
+struct HandOver {
+  struct Array {
+    std::string name;
+    int32_t dtype = 0;
+    std::vector<int64_t> shape;
+    int64_t offset = 0;  // of its bytes in the memory
+  };
+  int64_t feed = 0;
+  int64_t step = 0;
+  int64_t oldest = 0;
+  ArenaFile memory;
+  std::vector<Array> arrays;
+};
+struct Restart {
+  int32_t handle = 0;
+  uint32_t epoch = 0;
+  int64_t first_step = 0;
+};
+struct Go {
+  int32_t handle = 0;
+  int64_t until = 0;
+};
+struct Hold {};
+struct Resume {};
+struct Stop {};
+struct SetObserved {
+  int32_t handle = 0;
+  Observe what;
+};
+struct GetObserved {
+  int32_t handle = 0;
+};
+struct GetStall {};
+struct Leave {};
+
+using Command = std::variant<Welcome, Refused, LoadPlan, UnloadPlan, SetSources, HandOver, Restart, Go, Hold, Resume,
+                             Stop, SetObserved, GetObserved, GetStall, Leave>;
+using Reply = std::variant<Join, Answer, Reached, Fault, StallPart, ObservedPart, Beat>;
+
+}  // namespace troupe

@@ -1,0 +1,135 @@
+#include "actors/engine/crew.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/base/check.h"
+#include "runtime/base/text.h"
+
+namespace troupe {
+namespace {
+
+// Of the heartbeat: a driver that has not looked for longer than this was stopped itself.
+constexpr double kLateTick = 0.5;
+
+// Compares all of it, so that the time says nothing about how much was right.
+bool same(const std::string& a, const std::string& b) {
+  unsigned differ = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) differ |= static_cast<unsigned char>(a[i] ^ b[i]);
+  return differ == 0;
+}
+
+}  // namespace
+
+std::variant<int, std::string> Crew::on(const Join& join, double now) {
+  if (!same(join.token, options_.token)) return "its token is not the run's";
+  if (join.version != kControlVersion) {
+    return "it speaks version " + std::to_string(join.version) + " of the protocol, the driver version " +
+           std::to_string(kControlVersion) + "; install the same version of Troupe everywhere";
+  }
+  if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
+  if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
+  members_.push_back({join.host, join.process, join.share, now, 0, false});
+  return static_cast<int>(members_.size()) - 1;
+}
+
+std::vector<WorkerShare> Crew::shares() const {
+  std::vector<WorkerShare> all;
+  for (const Member& member : members_) all.push_back(member.share);
+  return all;
+}
+
+int32_t Crew::devices() const {
+  int32_t count = 0;
+  for (const Member& member : members_) count += member.share.devices;
+  return count;
+}
+
+std::string Crew::name(int worker) const {
+  const Member& member = members_.at(static_cast<size_t>(worker));
+  return "worker " + std::to_string(worker) + " (" + member.host + ", process " + std::to_string(member.process) + ")";
+}
+
+uint64_t Crew::ask() {
+  failure_.reset();
+  stalls_.clear();
+  observed_.clear();
+  owing_.clear();
+  for (size_t w = 0; w < members_.size(); ++w) {
+    if (!members_[w].gone) owing_.insert(static_cast<int>(w));
+  }
+  return ++request_;
+}
+
+std::string Crew::owing() const {
+  return join(owing_, ", ", [&](int worker) { return name(worker); });
+}
+
+void Crew::go(uint32_t epoch, int64_t until) {
+  epoch_ = epoch;
+  until_ = until;
+  behind_.clear();
+  for (size_t w = 0; w < members_.size(); ++w) behind_.insert(static_cast<int>(w));
+}
+
+void Crew::on(int worker, const Reply& reply, double now) {
+  Member& member = members_.at(static_cast<size_t>(worker));
+  if (member.gone) return;
+  member.heard = now;
+  if (const auto* beat = std::get_if<Beat>(&reply)) {
+    member.firings = beat->firings;
+  } else if (const auto* answer = std::get_if<Answer>(&reply)) {
+    if (answer->request != request_) return;
+    owing_.erase(worker);
+    if (answer->outcome != Answer::Outcome::done && !failure_) failure_ = *answer;
+  } else if (const auto* reached = std::get_if<Reached>(&reply)) {
+    if (reached->epoch == epoch_ && reached->step == until_) behind_.erase(worker);
+  } else if (const auto* fault = std::get_if<Fault>(&reply)) {
+    if (!fault_) fault_ = *fault;
+  } else if (const auto* stall = std::get_if<StallPart>(&reply)) {
+    if (stall->request == request_) stalls_.push_back(*stall);
+  } else if (const auto* seen = std::get_if<ObservedPart>(&reply)) {
+    if (seen->request == request_) observed_.push_back(*seen);
+  }
+}
+
+void Crew::lost(int worker) {
+  if (!members_.at(static_cast<size_t>(worker)).gone) leave(worker, "is gone: its connection was closed", 0);
+}
+
+void Crew::leave(int worker, const std::string& why, double waited) {
+  Member& member = members_[static_cast<size_t>(worker)];
+  member.gone = true;
+  owing_.erase(worker);
+  int first = 0;
+  for (int w = 0; w < worker; ++w) first += members_[static_cast<size_t>(w)].share.devices;
+  Fault fault;
+  fault.what = name(worker) + " " + why;
+  fault.device = "cpu:" + std::to_string(first);
+  if (member.share.devices > 1) fault.device += " to cpu:" + std::to_string(first + member.share.devices - 1);
+  fault.deadline = waited;
+  if (!gone_) gone_ = fault;
+  fault_ = gone_;  // what else is wrong follows from it
+}
+
+void Crew::tick(double now) {
+  if (ticked_ && now - *ticked_ > kLateTick * options_.heartbeat_s) {
+    for (Member& member : members_) member.heard = now;
+  }
+  ticked_ = now;
+  for (size_t w = 0; w < members_.size(); ++w) {
+    const double silent = now - members_[w].heard;
+    if (members_[w].gone || silent < options_.heartbeat_s) continue;
+    leave(static_cast<int>(w), "has gone silent", silent);
+  }
+}
+
+void Crew::forgive() { fault_ = gone_; }
+
+uint64_t Crew::firings() const {
+  uint64_t sum = 0;
+  for (const Member& member : members_) sum += member.firings;
+  return sum;
+}
+
+}  // namespace troupe

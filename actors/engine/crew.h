@@ -1,0 +1,93 @@
+// The workers of a run as their driver sees them: who has joined, who still owes an answer, who has gone silent. A
+// state machine: events and the time go in; it sends nothing and waits for nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "actors/engine/control.h"
+
+namespace troupe {
+
+struct CrewOptions {
+  int workers = 1;         // how many the run has
+  std::string token;       // what one has to show
+  double heartbeat_s = 1;  // a worker that says nothing for so long is given up
+};
+
+// Not thread-safe. Times are seconds of one clock.
+class Crew {
+ public:
+  struct Member {
+    std::string host;
+    int32_t process = 0;
+    WorkerShare share;
+    double heard = 0;  // last, when
+    uint64_t firings = 0;
+    bool gone = false;
+  };
+
+  explicit Crew(CrewOptions options) : options_(std::move(options)) {}
+
+  // The index of the new member, or why it is not let in.
+  std::variant<int, std::string> on(const Join& join, double now);
+  int size() const { return options_.workers; }
+  bool complete() const { return static_cast<int>(members_.size()) == options_.workers; }
+  const std::vector<Member>& members() const { return members_; }
+  std::vector<WorkerShare> shares() const;
+  int32_t devices() const;
+  // "worker 1 (node7, process 4711)"
+  std::string name(int worker) const;
+
+  // A request to all; the next one may be sent when `settled`.
+  uint64_t ask();
+  bool settled() const { return owing_.empty(); }
+  // What the last request came to: the first that was not carried out. By value: nothing of it is kept.
+  std::optional<Answer> failure() const { return failure_; }
+  const std::vector<StallPart>& stalls() const { return stalls_; }
+  const std::vector<ObservedPart>& observed() const { return observed_; }
+  // Who has not answered: "worker 1 (node7, process 4711), worker 3 (...)".
+  std::string owing() const;
+
+  // The steps before `until` have been begun in this life of a plan.
+  void go(uint32_t epoch, int64_t until);
+  bool reached() const { return behind_.empty(); }
+
+  // What a member says. One that is gone is not listened to: a process that wakes up after it was given up, or an
+  // answer to an older request, changes nothing.
+  void on(int worker, const Reply& reply, double now);
+  // The connection to a member has been closed.
+  void lost(int worker);
+  // Looks for members that have gone silent. To be called every tenth of a second or so; when it was not (the driver
+  // itself was stopped), silence before that does not count.
+  void tick(double now);
+
+  // The first failure since the last `forgive`; a member that is gone is one that stays.
+  const std::optional<Fault>& fault() const { return fault_; }
+  const std::optional<Fault>& gone() const { return gone_; }
+  void forgive();
+  uint64_t firings() const;
+
+ private:
+  void leave(int worker, const std::string& why, double waited);
+
+  CrewOptions options_;
+  std::vector<Member> members_;
+  uint64_t request_ = 0;
+  std::set<int> owing_;
+  std::optional<Answer> failure_;
+  std::vector<StallPart> stalls_;
+  std::vector<ObservedPart> observed_;
+  uint32_t epoch_ = 0;
+  int64_t until_ = 0;
+  std::set<int> behind_;
+  std::optional<Fault> fault_;
+  std::optional<Fault> gone_;
+  std::optional<double> ticked_;
+};
+
+}  // namespace troupe

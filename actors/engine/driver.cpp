@@ -1,0 +1,382 @@
+#include "actors/engine/driver.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "actors/engine/doorbell.h"
+#include "actors/engine/placement.h"
+#include "actors/engine/token_source.h"
+#include "actors/engine/observer.h"
+#include "runtime/base/align.h"
+#include "runtime/base/check.h"
+#include "runtime/base/text.h"
+#include "runtime/plan/validate.h"
+#include "runtime/plan/write.h"
+
+namespace troupe {
+namespace {
+
+constexpr double kLook = 0.05;            // seconds between looks at the time while waiting
+constexpr double kCommandPatience = 60;   // for workers to carry out a command: allocation, a kernel that runs
+constexpr double kReportPatience = 2;     // for their reports when something is wrong already
+
+Arena shared_copy(std::span<const std::byte> bytes) {
+  Arena arena = Arena::shared(static_cast<int64_t>(bytes.size()));
+  std::memcpy(arena.data(), bytes.data(), bytes.size());
+  return arena;
+}
+
+}  // namespace
+
+Driver::Driver(Courier& courier, CrewOptions options, const Clock& clock)
+    : courier_(courier), clock_(clock), crew_(std::move(options)) {}
+
+void Driver::gather(double patience_s) {
+  const double until = clock_.now() + patience_s;
+  while (!crew_.complete() && clock_.now() < until) courier_.receive(crew_, std::min(kLook, until - clock_.now()));
+  if (!crew_.complete()) {
+    Fault fault;
+    fault.what = std::to_string(crew_.members().size()) + " workers have joined";
+    for (size_t w = 0; w < crew_.members().size(); ++w) {
+      fault.what += (w == 0 ? ": " : ", ") + crew_.name(static_cast<int>(w));
+    }
+    fault.what += "; the run needs " + std::to_string(crew_.size());
+    fault.deadline = patience_s;
+    throw FaultError(std::move(fault));
+  }
+  int executors = 0;
+  for (const WorkerShare& share : crew_.shares()) executors += share.executors;
+  doorbells_ = Arena::shared(static_cast<int64_t>(sizeof(Doorbell)) * executors);
+  lanes_ = LaneTable(executors);
+  lane_memory_ = Arena::shared(0);
+  const uint64_t request = crew_.ask();
+  for (int w = 0; w < crew_.size(); ++w) courier_.send(w, request, Welcome{w, crew_.shares(), doorbells_.file()});
+  wait_until_settled();
+}
+
+Driver::Loaded& Driver::find(PlanHandle handle) const {
+  const bool known = handle.valid() && handle.index() < plans_.size() && plans_[handle.index()] != nullptr;
+  if (!known) throw PlanError("plan " + std::to_string(handle.value) + " is not loaded");
+  return *plans_[handle.index()];
+}
+
+void Driver::check_not_running(const char* what) const {
+  if (running_) throw PlanError("cannot " + std::string(what) + " while a plan runs");
+}
+
+void Driver::tell(uint64_t request, const Command& command) {
+  for (int w = 0; w < crew_.size(); ++w) {
+    if (!crew_.members()[static_cast<size_t>(w)].gone) courier_.send(w, request, command);
+  }
+}
+
+void Driver::look(double at_most_s) {
+  courier_.receive(crew_, at_most_s);
+  crew_.tick(clock_.now());
+}
+
+// Sends to all and waits until all have answered. A member that goes meanwhile ends it.
+void Driver::ask(const Command& command) {
+  tell(crew_.ask(), command);
+  wait_until_settled();
+}
+
+void Driver::wait_until_settled() {
+  const double began = clock_.now();
+  while (!crew_.settled() && !crew_.gone()) {
+    look(kLook);
+    if (crew_.settled() || clock_.now() - began < kCommandPatience) continue;
+    Fault fault;
+    fault.what = "no answer from " + crew_.owing();
+    fault.deadline = kCommandPatience;
+    raise(std::move(fault));
+  }
+  if (crew_.gone()) raise(*crew_.gone());
+  if (const std::optional<Answer> failure = crew_.failure()) {
+    if (failure->outcome == Answer::Outcome::user_error) throw PlanError(failure->fault.what);
+    raise(failure->fault);
+  }
+}
+
+void Driver::raise(Fault fault) {
+  running_ = false;
+  throw FaultError(std::move(fault));
+}
+
+// From here on no task fires, in no process.
+void Driver::hold() {
+  if (held_) return;
+  ask(Hold{});
+  held_ = true;
+}
+
+void Driver::resume() {
+  if (!std::exchange(held_, false)) return;
+  tell(0, Resume{});
+}
+
+void Driver::check_devices(const Plan& plan) const {
+  for (const PlanDevice& device : plan.devices) {
+    if (executor_of_device(device.name, crew_.shares()) >= 0) continue;
+    throw PlanError("plan", plan.name,
+                    "runs on " + std::to_string(plan.devices.size()) + " devices, " + plan.devices.front().name + " to " +
+                        plan.devices.back().name + "; the " + std::to_string(crew_.size()) + " workers offer " +
+                        join(crew_.shares(), " + ", [](const WorkerShare& share) { return std::to_string(share.devices); }) +
+                        "; start more workers, or more devices in each",
+                    {});
+  }
+}
+
+PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
+  check_not_running("load a plan");
+  validate(*plan, "plan '" + plan->name + "'");
+  check_devices(*plan);
+  const PlanHandle handle(static_cast<int64_t>(plans_.size()));
+  CHECK(handle.value <= UINT16_MAX, "too many plans");
+  const auto at = [&](const Plan& of, StreamId stream) {
+    return executor_of_device(of.devices[of.streams[stream.index()].device.index()].name, crew_.shares());
+  };
+  const std::vector<int> executor_of = place_streams(*plan, lanes_.executors(), at);
+  plans_.push_back(std::make_unique<Loaded>(
+      Loaded{PlanLife(plan, handle), messages_under_way(*plan, Ports(*plan), executor_of), {}}));
+  try {
+    LaneTable lanes = lanes_;
+    const bool grown = lanes.grow([&](int from, int to) { return messages(from, to); });
+    Arena lane_memory = grown ? Arena::shared(static_cast<int64_t>(lanes.bytes())) : Arena();
+    memory_.add(*plan, handle.value);
+    const Arena bytes = shared_copy(serialize(*plan));
+    const bool was_held = held_;
+    hold();
+    ask(LoadPlan{handle.value, bytes.file(), memory_.blocks(*plan, handle.value),
+                 (grown ? lane_memory : lane_memory_).file()});
+    lanes_ = lanes;
+    if (grown) lane_memory_ = std::move(lane_memory);
+    if (!was_held) resume();
+    if (!sources.empty()) set_sources(handle, std::move(sources));
+  } catch (...) {
+    plans_.back() = nullptr;  // its number is not used again
+    memory_.remove(handle.value);
+    throw;
+  }
+  return handle;
+}
+
+int64_t Driver::messages(int from, int to) const {
+  int64_t sum = 0;
+  for (const auto& plan : plans_) {
+    if (plan == nullptr) continue;
+    const auto it = plan->under_way.find({from, to});
+    if (it != plan->under_way.end()) sum += it->second;
+  }
+  return sum;
+}
+
+void Driver::unload(PlanHandle handle) {
+  find(handle);
+  check_not_running("unload a plan");
+  const bool was_held = held_;
+  hold();
+  ask(UnloadPlan{handle.value});
+  if (!was_held) resume();
+  plans_[handle.index()] = nullptr;
+  memory_.remove(handle.value);
+  const bool none = std::all_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan == nullptr; });
+  if (none) memory_.clear();
+}
+
+SourceSpec Driver::spec_of(const std::string& name, const Source& source) {
+  SourceSpec spec;
+  if (const auto* tokens = dynamic_cast<const TokenSource*>(&source)) {
+    spec.rows = tokens->rows();
+    return spec;
+  }
+  const auto* fed = dynamic_cast<const FeedSource*>(&source);
+  if (fed == nullptr) throw PlanError("source '" + name + "' can only be read in the driver's process");
+  for (const auto& [id, handed] : feeds_) {
+    if (handed.feed.lock() == fed->feed()) spec.feed = id;
+  }
+  if (spec.feed < 0) {
+    spec.feed = next_feed_++;
+    feeds_[spec.feed].feed = fed->feed();
+  }
+  spec.array = fed->array();
+  return spec;
+}
+
+void Driver::set_sources(PlanHandle handle, SourceMap sources) {
+  Loaded& loaded = find(handle);
+  check_not_running("change sources");
+  SetSources command{handle.value, {}};
+  for (const auto& [name, source] : sources) command.sources.emplace_back(name, spec_of(name, *source));
+  const bool was_held = held_;
+  hold();
+  ask(command);
+  if (!was_held) resume();
+  loaded.sources = std::move(sources);
+  loaded.life.fresh = true;
+}
+
+// What feeds have that workers have not.
+void Driver::hand_over() {
+  for (auto it = feeds_.begin(); it != feeds_.end();) {
+    auto& [id, handed] = *it;
+    const std::shared_ptr<Feed> feed = handed.feed.lock();
+    if (feed == nullptr) {
+      it = feeds_.erase(it);
+      continue;
+    }
+    const std::vector<int64_t> steps = feed->steps();
+    const int64_t oldest = steps.empty() ? 0 : steps.front();
+    handed.batches.erase(handed.batches.begin(), handed.batches.lower_bound(oldest));
+    for (int64_t step : steps) {
+      const std::shared_ptr<const FedBatch> batch = feed->find(step);
+      const auto known = handed.batches.find(step);
+      if (batch == nullptr || (known != handed.batches.end() && known->second.batch == batch)) continue;
+      HandOver given{id, step, oldest, {}, {}};
+      int64_t bytes = 0;
+      for (const auto& [name, array] : batch->arrays) {
+        given.arrays.push_back({name, static_cast<int32_t>(array.dtype), array.shape.vector(), bytes});
+        bytes += aligned(array.bytes());
+      }
+      Arena memory = Arena::shared(bytes);
+      for (const HandOver::Array& array : given.arrays) {
+        const FedArray& from = batch->arrays.at(array.name);
+        std::memcpy(memory.data() + array.offset, from.data, static_cast<size_t>(from.bytes()));
+      }
+      given.memory = memory.file();
+      tell(0, given);
+      handed.batches.insert_or_assign(step, Handed::Batch{batch, std::move(memory)});
+    }
+    ++it;
+  }
+}
+
+void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
+  PlanLife& life = find(handle).life;
+  check_not_running("start a plan");
+  CHECK(steps >= 0 && first_step >= 0, first_step, steps);
+  if (crew_.gone()) raise(*crew_.gone());
+  hand_over();
+  if (life.fresh || life.next_step != first_step) {
+    hold();
+    ask(Restart{handle.value, ++epoch_, first_step});
+    life.begin(epoch_, first_step);
+  }
+  crew_.forgive();
+  resume();
+  life.next_step = first_step + steps;
+  crew_.go(life.epoch, life.next_step);
+  running_ = true;
+  seen_firings_ = crew_.firings();
+  seen_at_ = clock_.now();
+  tell(0, Go{handle.value, life.next_step});
+}
+
+bool Driver::wait_for(double at_most_s, double patience_s) {
+  if (!running_) return true;
+  const double until = clock_.now() + at_most_s;
+  for (;;) {
+    look(std::clamp(until - clock_.now(), 0.0, kLook));
+    if (const std::optional<Fault> fault = crew_.fault()) {
+      Fault named = *fault;
+      if (crew_.gone()) name_who_waits(named);
+      if (!crew_.gone()) stop();
+      raise(std::move(named));
+    }
+    if (crew_.reached()) {
+      running_ = false;
+      return true;
+    }
+    if (const uint64_t fired = crew_.firings(); fired != seen_firings_) {
+      seen_firings_ = fired;
+      seen_at_ = clock_.now();
+    } else if (clock_.now() - seen_at_ >= patience_s) {
+      Fault fault = stall();
+      fault.deadline = patience_s;
+      stop();
+      raise(std::move(fault));
+    }
+    if (clock_.now() >= until) return false;
+  }
+}
+
+// What the workers say about where they stand, as far as they answer in time.
+void Driver::ask_for_stalls() {
+  tell(crew_.ask(), GetStall{});
+  for (const double until = clock_.now() + kReportPatience; !crew_.settled() && clock_.now() < until;) look(kLook);
+}
+
+// The report of the worker in which the one is that should have gone on, and what the others say.
+Fault Driver::stall() {
+  ask_for_stalls();
+  std::vector<StallPart> parts = crew_.stalls();
+  std::stable_partition(parts.begin(), parts.end(),
+                        [](const StallPart& part) { return !part.elsewhere && !part.fault.task.empty(); });
+  Fault fault;
+  fault.what = "no task has fired";
+  if (!parts.empty()) fault = parts.front().fault;
+  for (size_t p = 1; p < parts.size(); ++p) fault.what += "\n" + parts[p].fault.what;
+  if (!crew_.settled()) fault.what += "\nno report from " + crew_.owing();
+  return fault;
+}
+
+// Of a worker that is gone: which task of another waits for which of its own.
+void Driver::name_who_waits(Fault& fault) {
+  ask_for_stalls();
+  for (const StallPart& part : crew_.stalls()) {
+    if (!part.elsewhere) continue;
+    fault.task = part.fault.peer;
+    fault.what += "; '" + part.fault.task + "' on " + part.fault.device + " waits for it";
+    return;
+  }
+}
+
+void Driver::stop() {
+  running_ = false;
+  if (crew_.gone()) return;  // the rest has nobody to go on with
+  hold();
+  ask(Stop{});
+  for (const auto& plan : plans_) {
+    if (plan != nullptr) plan->life.fresh = true;
+  }
+}
+
+void Driver::shutdown() {
+  if (std::exchange(running_, false)) {
+    try {
+      stop();
+    } catch (const FaultError&) {
+      // It stops because the run is over in any case.
+    }
+  }
+  for (size_t p = 0; p < plans_.size(); ++p) {
+    if (plans_[p] == nullptr) continue;
+    if (!crew_.gone()) unload(PlanHandle(static_cast<int64_t>(p)));
+    plans_[p] = nullptr;
+  }
+}
+
+void Driver::dismiss() { tell(0, Leave{}); }
+
+void Driver::write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) {
+  check_not_running("write a variable");
+  registers(handle).write(variable, from);
+}
+
+void Driver::observe(PlanHandle handle, const Observe& what) {
+  Loaded& loaded = find(handle);
+  check_not_running("change what is recorded");
+  ask(SetObserved{handle.value, what});
+  if (what.live_bytes) loaded.life.fresh = true;
+}
+
+Observations Driver::observations(PlanHandle handle) {
+  const Plan& of = plan(handle);
+  ask(GetObserved{handle.value});
+  Observations all;
+  for (const ObservedPart& part : crew_.observed()) merge(all, part.seen, of);
+  return all;
+}
+
+}  // namespace troupe

@@ -1,0 +1,108 @@
+// The driver of a run whose devices belong to workers in other processes. It has the memory that all share, tells the
+// workers what to do and waits for them; every wait has a deadline and names whom it waits for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/engine/crew.h"
+#include "actors/engine/feed.h"
+#include "actors/engine/lane_table.h"
+#include "actors/engine/runner.h"
+#include "runtime/base/clock.h"
+
+namespace troupe {
+
+// Carries messages between a driver and its workers, each pair's in order.
+class Courier {
+ public:
+  virtual ~Courier() = default;
+  virtual void send(int worker, uint64_t request, const Command& command) = 0;
+  // Gives the crew what has come in; returns when something came, or after about so long.
+  virtual void receive(Crew& crew, double at_most_s) = 0;
+};
+
+// Used by one thread at a time.
+class Driver final : public Runner {
+ public:
+  // Courier and clock outlive the driver.
+  Driver(Courier& courier, CrewOptions options, const Clock& clock);
+
+  // Waits until all workers have joined. FaultError with who has after `patience_s` seconds.
+  void gather(double patience_s);
+  const Crew& crew() const { return crew_; }
+
+  // PlanError also when the plan names a device that no worker offers.
+  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources) override;
+  void unload(PlanHandle handle) override;
+  const Plan& plan(PlanHandle handle) const override { return find(handle).life.plan(); }
+  // Only sources that other processes can read too: of a feed or of token files.
+  void set_sources(PlanHandle handle, SourceMap sources) override;
+
+  void start(PlanHandle handle, int64_t first_step, int64_t steps) override;
+  bool wait_for(double at_most_s, double patience_s) override;
+  void stop() override;
+  void wake() override { hand_over(); }
+  // Unloads all plans. The workers stay, for the next plan.
+  void shutdown() override;
+  // Tells the workers that the run is over.
+  void dismiss();
+
+  Registers registers(PlanHandle handle) const override { return {memory_, find(handle).life}; }
+  void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) override;
+  void observe(PlanHandle handle, const Observe& what) override;
+  Observations observations(PlanHandle handle) override;
+
+ private:
+  struct Loaded {
+    PlanLife life;
+    UnderWay under_way;
+    SourceMap sources;  // keeps the feeds
+  };
+  // What of a feed the workers have.
+  struct Handed {
+    std::weak_ptr<Feed> feed;
+    struct Batch {
+      std::shared_ptr<const FedBatch> batch;
+      Arena memory;
+    };
+    std::map<int64_t, Batch> batches;  // by step
+  };
+
+  Loaded& find(PlanHandle handle) const;
+  void check_not_running(const char* what) const;
+  void check_devices(const Plan& plan) const;
+  void tell(uint64_t request, const Command& command);
+  void ask(const Command& command);
+  void wait_until_settled();
+  void look(double at_most_s);
+  [[noreturn]] void raise(Fault fault);
+  void hold();
+  void resume();
+  SourceSpec spec_of(const std::string& name, const Source& source);
+  void hand_over();
+  int64_t messages(int from, int to) const;
+  void ask_for_stalls();
+  Fault stall();
+  void name_who_waits(Fault& fault);
+
+  Courier& courier_;
+  const Clock& clock_;
+  Crew crew_;
+  Memory memory_{Memory::Kind::shared};
+  Arena doorbells_;
+  LaneTable lanes_;
+  Arena lane_memory_;
+  std::vector<std::unique_ptr<Loaded>> plans_;  // by handle; null when unloaded
+  std::map<int64_t, Handed> feeds_;
+  int64_t next_feed_ = 0;
+  uint32_t epoch_ = 0;
+  bool held_ = false;
+  bool running_ = false;
+  uint64_t seen_firings_ = 0;  // progress as `wait_for` last saw it, and when
+  double seen_at_ = 0;
+};
+
+}  // namespace troupe

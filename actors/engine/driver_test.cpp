@@ -1,0 +1,132 @@
+// A run over several workers, all in this process: the driver and the workers are the ones of real processes, and share
+// memory as these do; only the way of their messages is short.
+
+#include "actors/engine/driver.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "actors/engine/interpreter.h"
+#include "actors/engine/sample_graphs.h"
+#include "actors/engine/thread_runner.h"
+#include "actors/engine/worker.h"
+
+namespace troupe {
+namespace {
+
+constexpr char kToken[] = "secret";
+
+// Workers with threads of their own. What they say is kept until the driver receives.
+class Rig final : public Courier {
+ public:
+  Rig(const KernelTable& kernels, const Clock& clock, std::vector<WorkerShare> shares)
+      : clock_(clock), shares_(std::move(shares)) {
+    for (size_t w = 0; w < shares_.size(); ++w) members_.push_back(std::make_unique<Member>(kernels, clock));
+  }
+  ~Rig() override {
+    for (auto& member : members_) member->threads.reset();
+  }
+
+  void send(int worker, uint64_t request, const Command& command) override {
+    Member& member = *members_[static_cast<size_t>(worker)];
+    if (member.deaf) return;
+    for (const Reply& reply : member.worker.on(request, command)) said_.push_back({worker, reply});
+    if (std::holds_alternative<Welcome>(command)) member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
+  }
+  void receive(Crew& crew, double at_most_s) override {
+    for (const WorkerShare& share : std::exchange(shares_, {})) {
+      Join join;
+      join.token = kToken;
+      join.host = "here";
+      join.process = 100 + static_cast<int32_t>(crew.members().size());
+      join.share = share;
+      ASSERT_TRUE(std::holds_alternative<int>(crew.on(join, clock_.now())));
+    }
+    for (const double until = clock_.now() + at_most_s; said_.empty() && clock_.now() < until;) {
+      for (size_t w = 0; w < members_.size(); ++w) {
+        if (members_[w]->deaf) continue;
+        for (const Reply& reply : members_[w]->worker.on_change()) said_.push_back({static_cast<int>(w), reply});
+      }
+    }
+    for (size_t w = 0; w < members_.size(); ++w) {
+      if (!members_[w]->deaf) crew.on(static_cast<int>(w), members_[w]->worker.beat(), clock_.now());
+    }
+    for (; !said_.empty(); said_.pop_front()) crew.on(said_.front().first, said_.front().second, clock_.now());
+  }
+  // From now on nothing comes from this worker and nothing reaches it; its threads stop.
+  void cut(int worker) {
+    members_[static_cast<size_t>(worker)]->deaf = true;
+    members_[static_cast<size_t>(worker)]->threads.reset();
+  }
+
+ private:
+  struct Member {
+    Member(const KernelTable& kernels, const Clock& clock) : worker(kernels, clock) {}
+    Worker worker;
+    std::unique_ptr<ThreadRunner> threads;
+    bool deaf = false;
+  };
+  const Clock& clock_;
+  std::vector<WorkerShare> shares_;
+  std::vector<std::unique_ptr<Member>> members_;
+  std::deque<std::pair<int, Reply>> said_;
+};
+
+CrewOptions crew_of(int workers, double heartbeat_s = 5) {
+  CrewOptions options;
+  options.workers = workers;
+  options.token = kToken;
+  options.heartbeat_s = heartbeat_s;
+  return options;
+}
+
+// Graphs whose sources can be read in any process have none here: those of the samples live in the test.
+std::vector<SampleGraph> graphs() {
+  std::vector<SampleGraph> all;
+  for (uint64_t seed = 0; all.size() < 20 && seed < 400; ++seed) {
+    SampleGraph graph = sample_graph(seed);
+    if (graph.sources.empty() && graph.plan.devices.size() > 1) all.push_back(std::move(graph));
+  }
+  return all;
+}
+
+TEST(Driver, PlansOverSeveralWorkersComputeWhatTheInterpreterDoes) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  const std::vector<SampleGraph> all = graphs();
+  ASSERT_GE(all.size(), 10u);
+  for (const SampleGraph& graph : all) {
+    const auto devices = static_cast<int32_t>(graph.plan.devices.size());
+    Rig rig(kernels, clock, {{1, 1}, {devices, 2}});
+    Driver driver(rig, crew_of(2), clock);
+    driver.gather(5);
+    const PlanHandle plan = driver.load(std::make_shared<const Plan>(graph.plan), {});
+    Interpreter expected(graph.plan, kernels, graph.sources, 0);
+    const Registers registers = driver.registers(plan);
+    for (size_t r = 0; r < graph.plan.registers.size(); ++r) {
+      const RegisterId reg(static_cast<int64_t>(r));
+      const PlanRegister& of = graph.plan.registers[r];
+      if (of.is_control() || !of.device.valid()) continue;
+      for (int32_t v = 0; v < of.initial; ++v) expected.set(reg, v, registers.bytes(reg, static_cast<size_t>(v)));
+    }
+    expected.run(7);
+    const auto run = [&](int64_t first, int64_t steps) {
+      driver.start(plan, first, steps);
+      while (!driver.wait_for(1, 10)) {
+      }
+    };
+    run(0, 4);
+    run(4, 3);
+    for (size_t r = 0; r < graph.plan.registers.size(); ++r) {
+      const RegisterId reg(static_cast<int64_t>(r));
+      const PlanRegister& of = graph.plan.registers[r];
+      if (of.is_control() || of.arena != ArenaKind::variables || !of.producer.valid()) continue;
+      EXPECT_TRUE(std::ranges::equal(registers.bytes(reg), expected.newest(reg))) << graph.plan.name << of.name;
+    }
+    driver.shutdown();
+  }
+}
+
+}  // namespace
+}  // namespace troupe

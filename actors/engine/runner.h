@@ -1,0 +1,37 @@
+// Something that runs plans for a driver: the devices of this process, or workers in others.
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "actors/engine/loaded_plan.h"
+#include "actors/engine/observe.h"
+#include "actors/engine/registers.h"
+#include "runtime/plan/plan.h"
+
+namespace troupe {
+
+// Used by one thread at a time, but for `wake`. Methods mean what the engine's of the same names mean, and throw
+// FaultError once what they need is gone.
+class Runner {
+ public:
+  virtual ~Runner() = default;
+  virtual PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources) = 0;
+  virtual void unload(PlanHandle handle) = 0;
+  virtual const Plan& plan(PlanHandle handle) const = 0;
+  virtual void set_sources(PlanHandle handle, SourceMap sources) = 0;
+
+  virtual void start(PlanHandle handle, int64_t first_step, int64_t steps) = 0;
+  virtual bool wait_for(double at_most_s, double patience_s) = 0;
+  virtual void stop() = 0;
+  virtual void wake() = 0;
+  // Ends what runs, and every thread or process that only served this. May be called twice.
+  virtual void shutdown() = 0;
+
+  virtual Registers registers(PlanHandle handle) const = 0;
+  virtual void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) = 0;
+  virtual void observe(PlanHandle handle, const Observe& what) = 0;
+  virtual Observations observations(PlanHandle handle) = 0;
+};
+
+}  // namespace troupe
