@@ -74,6 +74,7 @@ struct Beat {
 
 struct Welcome {
   int32_t index = 0;                 // of this worker
+  double beat_s = 0.25;              // how often it is to be heard
   std::vector<WorkerShare> workers;  // of the run
   ArenaFile doorbells;               // by executor of the run
 };
@@ -91,13 +92,14 @@ struct UnloadPlan {
 };
 // Where a source's data comes from: an array of the batches that the driver hands over, or rows of token files.
 struct SourceSpec {
+  std::string name;  // in PlanTask::kernel
   int64_t feed = -1;
   std::string array;
   TokenRows rows;
 };
 struct SetSources {
   int32_t handle = 0;
-  std::vector<std::pair<std::string, SourceSpec>> sources;  // by the name in PlanTask::kernel
+  std::vector<SourceSpec> sources;
 };
 // A batch for the sources of a feed; those of steps before `oldest` are no longer needed.
 struct HandOver {

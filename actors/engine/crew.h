@@ -35,6 +35,7 @@ class Crew {
 
   // The index of the new member, or why it is not let in.
   std::variant<int, std::string> on(const Join& join, double now);
+  const CrewOptions& options() const { return options_; }
   int size() const { return options_.workers; }
   bool complete() const { return static_cast<int>(members_.size()) == options_.workers; }
   const std::vector<Member>& members() const { return members_; }

@@ -17,9 +17,10 @@
 namespace troupe {
 namespace {
 
-constexpr double kLook = 0.05;            // seconds between looks at the time while waiting
-constexpr double kCommandPatience = 60;   // for workers to carry out a command: allocation, a kernel that runs
-constexpr double kReportPatience = 2;     // for their reports when something is wrong already
+constexpr double kLook = 0.05;           // seconds between looks at the time while waiting
+constexpr double kCommandPatience = 60;  // for workers to carry out a command: allocation, a kernel that runs
+constexpr double kReportPatience = 2;    // for their reports when something is wrong already
+constexpr double kBeatsPerHeartbeat = 5;
 
 Arena shared_copy(std::span<const std::byte> bytes) {
   Arena arena = Arena::shared(static_cast<int64_t>(bytes.size()));
@@ -51,7 +52,10 @@ void Driver::gather(double patience_s) {
   lanes_ = LaneTable(executors);
   lane_memory_ = Arena::shared(0);
   const uint64_t request = crew_.ask();
-  for (int w = 0; w < crew_.size(); ++w) courier_.send(w, request, Welcome{w, crew_.shares(), doorbells_.file()});
+  const double beat_s = crew_.options().heartbeat_s / kBeatsPerHeartbeat;
+  for (int w = 0; w < crew_.size(); ++w) {
+    courier_.send(w, request, Welcome{w, beat_s, crew_.shares(), doorbells_.file()});
+  }
   wait_until_settled();
 }
 
@@ -187,6 +191,7 @@ void Driver::unload(PlanHandle handle) {
 
 SourceSpec Driver::spec_of(const std::string& name, const Source& source) {
   SourceSpec spec;
+  spec.name = name;
   if (const auto* tokens = dynamic_cast<const TokenSource*>(&source)) {
     spec.rows = tokens->rows();
     return spec;
@@ -208,7 +213,7 @@ void Driver::set_sources(PlanHandle handle, SourceMap sources) {
   Loaded& loaded = find(handle);
   check_not_running("change sources");
   SetSources command{handle.value, {}};
-  for (const auto& [name, source] : sources) command.sources.emplace_back(name, spec_of(name, *source));
+  for (const auto& [name, source] : sources) command.sources.push_back(spec_of(name, *source));
   const bool was_held = held_;
   hold();
   ask(command);

@@ -16,6 +16,7 @@ ThreadRunner::ThreadRunner(Engine& engine) : engine_(engine) {
 
 ThreadRunner::~ThreadRunner() {
   engine_.stop();
+  engine_.resume();  // nobody else can any more
   over_.store(true);
   engine_.wake();
   for (std::thread& thread : threads_) thread.join();

@@ -54,14 +54,14 @@ void Worker::carry_out(const LoadPlan& load) {
 
 void Worker::carry_out(const SetSources& set) {
   SourceMap map;
-  for (const auto& [name, spec] : set.sources) {
+  for (const SourceSpec& spec : set.sources) {
     if (spec.feed < 0) {
-      map[name] = std::make_shared<TokenSource>(spec.rows);
+      map[spec.name] = std::make_shared<TokenSource>(spec.rows);
       continue;
     }
     std::shared_ptr<Feed>& feed = feeds_[spec.feed];
     if (feed == nullptr) feed = std::make_shared<Feed>();
-    map[name] = std::make_shared<FeedSource>(feed, spec.array);
+    map[spec.name] = std::make_shared<FeedSource>(feed, spec.array);
   }
   started().set_sources(PlanHandle(set.handle), std::move(map));
 }

@@ -1,0 +1,154 @@
+// How the messages of control.h cross the wire: what CAF has to know of each.
+#pragma once
+
+#include <caf/actor_system_config.hpp>
+#include <caf/meta/load_callback.hpp>
+#include <caf/meta/type_name.hpp>
+
+#include "actors/engine/control.h"
+
+namespace troupe {
+
+template <class Inspector, class Tag>
+auto inspect(Inspector& f, Id<Tag>& x) {
+  return f(caf::meta::type_name("Id"), x.value);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Fault& x) {
+  return f(caf::meta::type_name("Fault"), x.what, x.device, x.task, x.peer, x.deadline);
+}
+template <class Inspector>
+auto inspect(Inspector& f, ArenaFile& x) {
+  return f(caf::meta::type_name("ArenaFile"), x.process, x.file, x.bytes);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Memory::Block& x) {
+  return f(caf::meta::type_name("Block"), x.device, x.kind, x.index, x.file);
+}
+template <class Inspector>
+auto inspect(Inspector& f, WorkerShare& x) {
+  return f(caf::meta::type_name("WorkerShare"), x.devices, x.executors);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Join& x) {
+  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Answer& x) {
+  return f(caf::meta::type_name("Answer"), x.request, x.outcome, x.fault);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Reached& x) {
+  return f(caf::meta::type_name("Reached"), x.epoch, x.step);
+}
+template <class Inspector>
+auto inspect(Inspector& f, StallPart& x) {
+  return f(caf::meta::type_name("StallPart"), x.request, x.fault, x.elsewhere);
+}
+template <class Inspector>
+auto inspect(Inspector& f, TaskObservation& x) {
+  return f(caf::meta::type_name("TaskObservation"), x.firings, x.busy_s);
+}
+template <class Inspector>
+auto inspect(Inspector& f, TracedFiring& x) {
+  return f(caf::meta::type_name("TracedFiring"), x.task, x.step, x.round, x.begin_s, x.end_s);
+}
+template <class Inspector>
+auto inspect(Inspector& f, NonFinite& x) {
+  return f(caf::meta::type_name("NonFinite"), x.born, x.step, x.round, x.shard, x.piece, x.position, x.task, x.reg,
+           x.element, x.value, x.input);
+}
+template <class Inspector>
+auto inspect(Inspector& f, ObservedPart& x) {
+  Observations& seen = x.seen;
+  std::vector<NonFinite> nonfinite;
+  if (seen.nonfinite) nonfinite.push_back(*seen.nonfinite);
+  const auto loaded = [&]() -> caf::error {
+    seen.nonfinite = nonfinite.empty() ? std::nullopt : std::optional(nonfinite.front());
+    return caf::none;
+  };
+  return f(caf::meta::type_name("ObservedPart"), x.request, seen.tasks, seen.messages, seen.crossing, seen.peak_bytes,
+           seen.peak_workspace, seen.trace, nonfinite, caf::meta::load_callback(loaded));
+}
+template <class Inspector>
+auto inspect(Inspector& f, Beat& x) {
+  return f(caf::meta::type_name("Beat"), x.firings);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Welcome& x) {
+  return f(caf::meta::type_name("Welcome"), x.index, x.beat_s, x.workers, x.doorbells);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Refused& x) {
+  return f(caf::meta::type_name("Refused"), x.why);
+}
+template <class Inspector>
+auto inspect(Inspector& f, LoadPlan& x) {
+  return f(caf::meta::type_name("LoadPlan"), x.handle, x.plan, x.blocks, x.lanes);
+}
+template <class Inspector>
+auto inspect(Inspector& f, UnloadPlan& x) {
+  return f(caf::meta::type_name("UnloadPlan"), x.handle);
+}
+template <class Inspector>
+auto inspect(Inspector& f, TokenRows& x) {
+  return f(caf::meta::type_name("TokenRows"), x.paths, x.type, x.first, x.tokens, x.seq, x.batch, x.seed);
+}
+template <class Inspector>
+auto inspect(Inspector& f, SourceSpec& x) {
+  return f(caf::meta::type_name("SourceSpec"), x.name, x.feed, x.array, x.rows);
+}
+template <class Inspector>
+auto inspect(Inspector& f, SetSources& x) {
+  return f(caf::meta::type_name("SetSources"), x.handle, x.sources);
+}
+template <class Inspector>
+auto inspect(Inspector& f, HandOver::Array& x) {
+  return f(caf::meta::type_name("Array"), x.name, x.dtype, x.shape, x.offset);
+}
+template <class Inspector>
+auto inspect(Inspector& f, HandOver& x) {
+  return f(caf::meta::type_name("HandOver"), x.feed, x.step, x.oldest, x.memory, x.arrays);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Restart& x) {
+  return f(caf::meta::type_name("Restart"), x.handle, x.epoch, x.first_step);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Go& x) {
+  return f(caf::meta::type_name("Go"), x.handle, x.until);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Hold&) {
+  return f(caf::meta::type_name("Hold"));
+}
+template <class Inspector>
+auto inspect(Inspector& f, Resume&) {
+  return f(caf::meta::type_name("Resume"));
+}
+template <class Inspector>
+auto inspect(Inspector& f, Stop&) {
+  return f(caf::meta::type_name("Stop"));
+}
+template <class Inspector>
+auto inspect(Inspector& f, Observe& x) {
+  return f(caf::meta::type_name("Observe"), x.counts, x.times, x.live_bytes, x.finite, x.trace);
+}
+template <class Inspector>
+auto inspect(Inspector& f, SetObserved& x) {
+  return f(caf::meta::type_name("SetObserved"), x.handle, x.what);
+}
+template <class Inspector>
+auto inspect(Inspector& f, GetObserved& x) {
+  return f(caf::meta::type_name("GetObserved"), x.handle);
+}
+template <class Inspector>
+auto inspect(Inspector& f, GetStall&) {
+  return f(caf::meta::type_name("GetStall"));
+}
+template <class Inspector>
+auto inspect(Inspector& f, Leave&) {
+  return f(caf::meta::type_name("Leave"));
+}
+
+}  // namespace troupe

@@ -1,0 +1,228 @@
+// Runs over worker processes of this host.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "actors/engine/interpreter.h"
+#include "actors/engine/plan_builder.h"
+#include "actors/engine/sample_graphs.h"
+#include "actors/listener.h"
+#include "actors/worker_process.h"
+#include "runtime/base/clock.h"
+
+namespace troupe {
+namespace {
+
+constexpr char kToken[] = "0123456789abcdef";
+
+// A process that joins with this token and ends with 0 after a run that ended well, 3 when it was refused or left.
+// It is made before this process has threads, and told later where to go.
+class WorkerProcess {
+ public:
+  explicit WorkerProcess(int devices, const std::string& token = kToken) {
+    EXPECT_EQ(pipe(address_), 0);
+    process_ = fork();
+    if (process_ != 0) return;
+    char address[64] = {};
+    if (read(address_[0], address, sizeof(address) - 1) <= 0) _exit(4);
+    int status = 0;
+    try {
+      const KernelTable kernels = sample_kernels();
+      WorkerOptions options;
+      options.driver = address;
+      options.token = token;
+      options.devices = devices;
+      options.executors = 1;
+      serve(kernels, options);
+    } catch (const FaultError& error) {
+      status = 3;
+    }
+    _exit(status);
+  }
+  ~WorkerProcess() {
+    if (process_ > 0) {
+      kill(process_, SIGKILL);
+      waitpid(process_, nullptr, 0);
+    }
+    close(address_[0]);
+    close(address_[1]);
+  }
+  WorkerProcess(const WorkerProcess&) = delete;
+
+  void tell(const std::string& address) {
+    ASSERT_EQ(write(address_[1], address.data(), address.size()), static_cast<ssize_t>(address.size()));
+  }
+  pid_t process() const { return process_; }
+  // Its exit status within five seconds; -1 when it has not ended.
+  int ended() {
+    for (int look = 0; look < 500; ++look) {
+      int status = 0;
+      if (waitpid(process_, &status, WNOHANG) == process_) {
+        process_ = -1;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return -1;
+  }
+
+ private:
+  int address_[2] = {-1, -1};
+  pid_t process_ = -1;
+};
+
+CrewOptions crew_of(int workers, double heartbeat_s = 5) {
+  CrewOptions options;
+  options.workers = workers;
+  options.token = kToken;
+  options.heartbeat_s = heartbeat_s;
+  return options;
+}
+
+double seconds_until_fault(Driver& driver, Fault* fault) {
+  const auto began = std::chrono::steady_clock::now();
+  try {
+    while (!driver.wait_for(1, 20)) {
+    }
+    ADD_FAILURE() << "the run went on";
+  } catch (const FaultError& error) {
+    *fault = error.fault();
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+// Two devices that hand a register back and forth, for ever.
+Plan ping_pong() {
+  PlanBuilder builder;
+  const TaskId a = builder.task(builder.stream(builder.device("cpu:0"), "compute"), "a", "mix");
+  const TaskId b = builder.task(builder.stream(builder.device("cpu:1"), "compute"), "b", "mix");
+  builder.read(b, builder.output(a, {.name = "there", .slots = 2}));
+  builder.read(a, builder.output(b, {.name = "back", .slots = 2, .initial = 1}));
+  return builder.finish();
+}
+
+TEST(Processes, ComputeWhatTheInterpreterDoes) {
+  WorkerProcess first(1);
+  WorkerProcess second(8);
+  const SteadyClock clock;
+  Listener listener;
+  first.tell(listener.address());
+  second.tell(listener.address());
+  Driver driver(listener, crew_of(2), clock);
+  driver.gather(20);
+  const KernelTable kernels = sample_kernels();
+  int graphs = 0;
+  for (uint64_t seed = 0; graphs < 6; ++seed) {
+    const SampleGraph graph = sample_graph(seed);
+    if (!graph.sources.empty() || graph.plan.devices.size() < 2) continue;
+    ++graphs;
+    const PlanHandle plan = driver.load(std::make_shared<const Plan>(graph.plan), {});
+    const Registers registers = driver.registers(plan);
+    Interpreter expected(graph.plan, kernels, {}, 0);
+    const auto each = [&](auto&& visit) {
+      for (size_t r = 0; r < graph.plan.registers.size(); ++r) {
+        const PlanRegister& of = graph.plan.registers[r];
+        if (!of.is_control() && of.device.valid()) visit(RegisterId(static_cast<int64_t>(r)), of);
+      }
+    };
+    each([&](RegisterId reg, const PlanRegister& of) {
+      for (int32_t v = 0; v < of.initial; ++v) expected.set(reg, v, registers.bytes(reg, static_cast<size_t>(v)));
+    });
+    expected.run(7);
+    for (const auto& [step, steps] : {std::pair(0, 4), std::pair(4, 3)}) {
+      driver.start(plan, step, steps);
+      while (!driver.wait_for(1, 20)) {
+      }
+    }
+    each([&](RegisterId reg, const PlanRegister& of) {
+      if (of.arena != ArenaKind::variables || !of.producer.valid()) return;
+      EXPECT_TRUE(std::ranges::equal(registers.bytes(reg), expected.newest(reg))) << graph.plan.name << of.name;
+    });
+    driver.unload(plan);
+  }
+  driver.dismiss();
+  EXPECT_EQ(first.ended(), 0);
+  EXPECT_EQ(second.ended(), 0);
+}
+
+TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
+  WorkerProcess first(1);
+  WorkerProcess second(1);
+  const SteadyClock clock;
+  Listener listener;
+  Driver driver(listener, crew_of(2), clock);
+  first.tell(listener.address());
+  second.tell(listener.address());
+  driver.gather(20);
+  const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
+  driver.start(plan, 0, 1'000'000'000);
+  EXPECT_FALSE(driver.wait_for(0.2, 20));
+  kill(second.process(), SIGKILL);
+  Fault fault;
+  EXPECT_LT(seconds_until_fault(driver, &fault), 10);
+  EXPECT_NE(fault.what.find("process " + std::to_string(second.process()) + ") is gone"), std::string::npos)
+      << fault.str();
+  EXPECT_NE(fault.what.find("waits for it"), std::string::npos) << fault.str();
+  EXPECT_FALSE(fault.task.empty()) << fault.str();
+  EXPECT_THROW(driver.start(plan, 0, 1), FaultError);
+  driver.dismiss();
+  EXPECT_EQ(first.ended(), 0);
+}
+
+TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
+  WorkerProcess first(1);
+  WorkerProcess second(1);
+  const SteadyClock clock;
+  Listener listener;
+  Driver driver(listener, crew_of(2, 1), clock);
+  first.tell(listener.address());
+  second.tell(listener.address());
+  driver.gather(20);
+  const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
+  driver.start(plan, 0, 1'000'000'000);
+  EXPECT_FALSE(driver.wait_for(0.2, 20));
+  kill(second.process(), SIGSTOP);
+  Fault fault;
+  EXPECT_LT(seconds_until_fault(driver, &fault), 10);
+  EXPECT_NE(fault.what.find("has gone silent"), std::string::npos) << fault.str();
+  kill(second.process(), SIGCONT);  // it changes nothing that it is back
+  EXPECT_THROW(driver.start(plan, 0, 1), FaultError);
+}
+
+TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
+  WorkerProcess stranger(1, "guess");
+  const SteadyClock clock;
+  Listener listener;
+  Driver driver(listener, crew_of(1), clock);
+  stranger.tell(listener.address());
+  try {
+    driver.gather(1.5);
+    ADD_FAILURE() << "it was let in";
+  } catch (const FaultError& error) {
+    EXPECT_NE(error.fault().what.find("0 workers have joined; the run needs 1"), std::string::npos)
+        << error.fault().str();
+  }
+  EXPECT_EQ(stranger.ended(), 3);
+}
+
+TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {
+  WorkerProcess worker(1);
+  {
+    const SteadyClock clock;
+    Listener listener;
+    Driver driver(listener, crew_of(1), clock);
+    worker.tell(listener.address());
+    driver.gather(20);
+  }
+  EXPECT_EQ(worker.ended(), 3);
+}
+
+}  // namespace
+}  // namespace troupe

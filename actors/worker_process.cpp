@@ -1,0 +1,172 @@
+#include "actors/worker_process.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/io/middleman_actor.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/send.hpp>
+#include <charconv>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "actors/engine/thread_runner.h"
+#include "actors/engine/worker.h"
+#include "actors/network_config.h"
+
+namespace troupe {
+namespace {
+
+using ChangedAtom = caf::atom_constant<caf::atom("changed")>;
+using BeatAtom = caf::atom_constant<caf::atom("beat")>;
+
+constexpr auto kRetry = std::chrono::milliseconds(50);
+constexpr auto kAttemptPatience = std::chrono::seconds(5);  // a driver that is stopped accepts and says nothing
+
+struct Address {
+  std::string host;
+  uint16_t port = 0;
+};
+
+Address parse(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  Address address;
+  if (colon != std::string::npos) {
+    address.host = text.substr(0, colon);
+    std::from_chars(text.data() + colon + 1, text.data() + text.size(), address.port);
+  }
+  if (address.port == 0 || address.host.empty()) {
+    throw PlanError("'" + text + "' is no address of a driver; it is HOST:PORT, as in 127.0.0.1:41234");
+  }
+  return address;
+}
+
+[[noreturn]] void fail(const std::string& what, double waited = 0) {
+  Fault fault;
+  fault.what = what;
+  fault.deadline = waited;
+  throw FaultError(std::move(fault));
+}
+
+// Tries until the driver listens.
+caf::actor connect(caf::actor_system& system, const WorkerOptions& options) {
+  const Address address = parse(options.driver);
+  const SteadyClock clock;
+  const double began = clock.now();
+  caf::scoped_actor self(system);
+  std::string why;
+  do {
+    caf::actor driver;
+    self->request(system.middleman().actor_handle(), kAttemptPatience, caf::connect_atom::value, address.host,
+                  address.port)
+        .receive(
+            [&](const caf::node_id&, const caf::strong_actor_ptr& actor, const std::set<std::string>&) {
+              if (actor != nullptr) driver = caf::actor_cast<caf::actor>(actor);
+            },
+            [&](const caf::error& error) { why = system.render(error); });
+    if (driver != nullptr) return driver;
+    std::this_thread::sleep_for(kRetry);
+  } while (clock.now() - began < options.patience_s);
+  fail("no driver answers at " + options.driver + " (" + why + ")", options.patience_s);
+}
+
+// What the actors of a worker share. It outlives them.
+struct Process {
+  Worker worker;
+  Join join;
+  std::unique_ptr<ThreadRunner> threads;
+  caf::actor beat;
+  bool lost = false;
+  std::string refused;
+};
+
+// Says that the worker lives, also while the worker itself waits for a kernel.
+caf::behavior beat_actor(caf::event_based_actor* self, caf::actor from, caf::actor driver, const Worker* worker,
+                         std::chrono::microseconds every) {
+  self->send(self, BeatAtom::value);
+  return {[=](BeatAtom) {
+    caf::send_as(from, driver, worker->beat());
+    self->delayed_send(self, every, BeatAtom::value);
+  }};
+}
+
+// Carries the driver's commands to the worker. Ends when the run is over, for whatever reason.
+caf::behavior worker_actor(caf::event_based_actor* self, caf::actor driver, Process* process) {
+  Worker* worker = &process->worker;
+  self->monitor(driver);
+  const auto end = [=] {
+    process->threads.reset();  // by the thread that may have paused the engine
+    self->quit();
+  };
+  self->set_down_handler([=](const caf::down_msg&) {
+    process->lost = true;
+    end();
+  });
+  self->set_default_handler(caf::drop);
+  const auto say = [=](const std::vector<Reply>& replies) {
+    for (const Reply& reply : replies) std::visit([&](const auto& each) { self->send(driver, each); }, reply);
+  };
+  const auto me = caf::actor_cast<caf::actor_addr>(self);
+  worker->set_changed([me] {
+    if (const auto there = caf::actor_cast<caf::actor>(me)) caf::anon_send(there, ChangedAtom::value);
+  });
+  self->send(driver, process->join);
+  return handlers(static_cast<const Command*>(nullptr), [=](const auto* type) {
+           using T = Pointed<decltype(type)>;
+           return [=](uint64_t request, const T& command) {
+             if (self->current_sender() != caf::actor_cast<caf::strong_actor_ptr>(driver)) return;
+             if constexpr (std::is_same_v<T, Refused>) process->refused = command.why;
+             say(worker->on(request, command));
+             if constexpr (std::is_same_v<T, Welcome>) {
+               if (worker->engine() != nullptr) {
+                 process->threads = std::make_unique<ThreadRunner>(*worker->engine());
+                 const auto every = std::chrono::microseconds(static_cast<int64_t>(command.beat_s * 1e6));
+                 process->beat = self->system().spawn(beat_actor, caf::actor(self), driver, worker, every);
+               }
+             }
+             if (worker->over()) end();
+           };
+         })
+      .or_else([=](ChangedAtom) { say(worker->on_change()); });
+}
+
+std::string host_name() {
+  char name[256] = {};
+  return gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown host";
+}
+
+}  // namespace
+
+void serve(const KernelTable& kernels, const WorkerOptions& options) {
+  const SteadyClock clock;
+  Process process{Worker(kernels, clock), {}, nullptr, {}, false, {}};
+  process.join.token = options.token;
+  process.join.host = host_name();
+  process.join.process = getpid();
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  const int executors = options.executors > 0 ? options.executors : std::max(1, std::min(cores, options.devices));
+  process.join.share = {options.devices, executors};
+
+  NetworkConfig config;
+  caf::actor_system system(config);
+  caf::actor worker = system.spawn<caf::detached>(worker_actor, connect(system, options), &process);
+  {
+    caf::scoped_actor self(system);
+    self->wait_for(worker);
+    if (process.beat != nullptr) {
+      caf::anon_send_exit(process.beat, caf::exit_reason::user_shutdown);
+      self->wait_for(process.beat);
+    }
+  }
+  process.beat = nullptr;
+  worker = nullptr;
+  if (!process.refused.empty()) fail("the driver at " + options.driver + " refuses this worker: " + process.refused);
+  if (process.lost) fail("the driver at " + options.driver + " is gone: its connection was closed");
+}
+
+}  // namespace troupe

@@ -1,0 +1,22 @@
+// A process that gives its devices to a run: what `troupe worker` does.
+#pragma once
+
+#include <string>
+
+#include "runtime/device/kernel.h"
+
+namespace troupe {
+
+struct WorkerOptions {
+  std::string driver;  // its address, "HOST:PORT"
+  std::string token;   // of the run
+  int devices = 1;
+  int executors = 0;        // threads; 0: as many as cores or devices, whichever is less
+  double patience_s = 30;   // for a driver that does not listen yet
+};
+
+// Serves a run until its driver says that it is over. FaultError when the driver cannot be reached, refuses this worker
+// or goes away.
+void serve(const KernelTable& kernels, const WorkerOptions& options);
+
+}  // namespace troupe
