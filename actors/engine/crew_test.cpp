@@ -1,0 +1,133 @@
+#include "actors/engine/crew.h"
+
+#include <gtest/gtest.h>
+
+namespace troupe {
+namespace {
+
+class CrewTest : public testing::Test {
+ protected:
+  CrewTest() : crew_(options()) {}
+  static CrewOptions options() {
+    CrewOptions made;
+    made.workers = 2;
+    made.token = "right";
+    return made;
+  }
+  static Join join(const std::string& host, int32_t devices = 1) {
+    Join made;
+    made.token = "right";
+    made.host = host;
+    made.process = 7;
+    made.share = {devices, 1};
+    return made;
+  }
+  void gather() {
+    crew_.on(join("a", 2), 0);
+    crew_.on(join("b"), 0);
+  }
+  std::string refusal(const Join& join) { return std::get<std::string>(crew_.on(join, 0)); }
+
+  Crew crew_;
+};
+
+TEST_F(CrewTest, LetsInWhoShowsTheTokenUntilItIsComplete) {
+  Join stranger = join("x");
+  stranger.token = "wrong";
+  EXPECT_NE(refusal(stranger).find("token"), std::string::npos);
+  stranger.token = "righ";
+  EXPECT_NE(refusal(stranger).find("token"), std::string::npos);
+  Join old = join("x");
+  old.version = kControlVersion + 1;
+  EXPECT_NE(refusal(old).find("same version of Troupe"), std::string::npos);
+  EXPECT_NE(refusal(join("x", 0)).find("no device"), std::string::npos);
+  EXPECT_EQ(std::get<int>(crew_.on(join("a", 2), 0)), 0);
+  EXPECT_FALSE(crew_.complete());
+  EXPECT_EQ(std::get<int>(crew_.on(join("b"), 0)), 1);
+  EXPECT_TRUE(crew_.complete());
+  EXPECT_EQ(crew_.devices(), 3);
+  EXPECT_NE(refusal(join("c")).find("2 workers already"), std::string::npos);
+}
+
+TEST_F(CrewTest, ARequestIsSettledWhenAllHaveAnsweredIt) {
+  gather();
+  const uint64_t old = crew_.ask();
+  const uint64_t request = crew_.ask();
+  crew_.on(0, Answer{old, Answer::Outcome::fault, {}}, 0);  // to what is no longer asked
+  EXPECT_EQ(crew_.owing(), "worker 0 (a, process 7), worker 1 (b, process 7)");
+  crew_.on(1, Answer{request, Answer::Outcome::done, {}}, 0);
+  crew_.on(1, Answer{request, Answer::Outcome::done, {}}, 0);  // twice is once
+  EXPECT_FALSE(crew_.settled());
+  crew_.on(0, Answer{request, Answer::Outcome::user_error, {"no kernel", "", "", "", 0}}, 0);
+  EXPECT_TRUE(crew_.settled());
+  EXPECT_EQ(crew_.failure()->fault.what, "no kernel");
+  crew_.ask();
+  EXPECT_FALSE(crew_.failure().has_value());
+}
+
+TEST_F(CrewTest, StepsAreReachedInTheirLifeOnly) {
+  gather();
+  crew_.go(3, 10);
+  crew_.on(0, Reached{2, 10}, 0);
+  crew_.on(0, Reached{3, 9}, 0);
+  crew_.on(1, Reached{3, 10}, 0);
+  EXPECT_FALSE(crew_.reached());
+  crew_.on(0, Reached{3, 10}, 0);
+  EXPECT_TRUE(crew_.reached());
+}
+
+TEST_F(CrewTest, WhoIsSilentForAHeartbeatIsGivenUpAndNotHeardAgain) {
+  gather();
+  for (double now = 0; now <= 0.9; now += 0.1) {
+    crew_.on(1, Beat{static_cast<uint64_t>(now * 100)}, now);
+    crew_.tick(now);
+  }
+  EXPECT_FALSE(crew_.fault().has_value());
+  crew_.on(1, Beat{95}, 0.95);
+  crew_.tick(1.05);
+  ASSERT_TRUE(crew_.fault().has_value());
+  EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7) has gone silent");
+  EXPECT_EQ(crew_.fault()->device, "cpu:0 to cpu:1");
+  EXPECT_GE(crew_.fault()->deadline, 1);
+  const uint64_t request = crew_.ask();
+  EXPECT_EQ(crew_.owing(), "worker 1 (b, process 7)");
+  crew_.on(0, Answer{request, Answer::Outcome::fault, {"late", "", "", "", 0}}, 1.1);
+  crew_.on(1, Answer{request, Answer::Outcome::done, {}}, 1.1);
+  EXPECT_FALSE(crew_.failure().has_value());
+  crew_.forgive();
+  EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7) has gone silent");  // what is gone stays gone
+}
+
+TEST_F(CrewTest, ADriverThatWasStoppedItselfGivesNobodyUp) {
+  gather();
+  crew_.tick(0);
+  crew_.tick(100);  // in a debugger
+  EXPECT_FALSE(crew_.fault().has_value());
+  crew_.tick(100.4);
+  crew_.tick(100.8);
+  EXPECT_FALSE(crew_.fault().has_value());
+  crew_.tick(101.2);
+  EXPECT_TRUE(crew_.fault().has_value());
+}
+
+TEST_F(CrewTest, AClosedConnectionCountsMoreThanWhatFollowsFromIt) {
+  gather();
+  crew_.on(0, Fault{"its peer does not answer", "", "", "", 0}, 0);
+  EXPECT_EQ(crew_.fault()->what, "its peer does not answer");
+  crew_.lost(1);
+  crew_.lost(1);
+  EXPECT_EQ(crew_.fault()->what, "worker 1 (b, process 7) is gone: its connection was closed");
+  EXPECT_EQ(crew_.fault()->device, "cpu:2");
+}
+
+TEST_F(CrewTest, AFaultIsForgivenWhenTheNextRunBegins) {
+  gather();
+  crew_.on(1, Fault{"no such id", "cpu:2", "embedding", "", 0}, 0);
+  crew_.on(0, Fault{"later", "", "", "", 0}, 0);
+  EXPECT_EQ(crew_.fault()->what, "no such id");
+  crew_.forgive();
+  EXPECT_FALSE(crew_.fault().has_value());
+}
+
+}  // namespace
+}  // namespace troupe
