@@ -99,8 +99,6 @@ Cluster::Cluster(const KernelTable& kernels, const ClusterOptions& options) {
 
 Cluster::~Cluster() { shutdown(); }
 
-Engine& Cluster::engine() { return *engine_; }
-
 void Cluster::check_up() const {
   if (actors_ == nullptr) throw FaultError({"the cluster is shut down", "", "", "", 0});
 }
@@ -115,14 +113,14 @@ void Cluster::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   engine_->start(handle, first_step, steps);
 }
 
-void Cluster::wait(double patience_s) {
+bool Cluster::wait_for(double at_most_s, double patience_s) {
   check_up();
-  engine_->wait(patience_s);
+  return engine_->wait_for(at_most_s, patience_s);
 }
 
 void Cluster::run(PlanHandle handle, int64_t first_step, int64_t steps, double patience_s) {
   start(handle, first_step, steps);
-  wait(patience_s);
+  engine_->wait(patience_s);
 }
 
 void Cluster::stop() {

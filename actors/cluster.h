@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "actors/engine/engine.h"
+#include "actors/engine/runner.h"
 #include "runtime/base/clock.h"
 
 namespace troupe {
@@ -21,25 +22,34 @@ struct ClusterOptions {
 };
 
 // The driver's handle. Used by one thread at a time; the engine's rules hold.
-class Cluster {
+class Cluster final : public Runner {
  public:
   // The table outlives the cluster.
   explicit Cluster(const KernelTable& kernels, const ClusterOptions& options = {});
   // Shuts down.
-  ~Cluster();
+  ~Cluster() override;
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
 
-  Engine& engine();
+  Engine& engine() { return *engine_; }
+  void run(PlanHandle handle, int64_t first_step, int64_t steps, double patience_s = 60);
 
   // The driver's words, passed on to the engine. FaultError once the cluster is shut down.
-  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources = {});
-  void start(PlanHandle handle, int64_t first_step, int64_t steps);
-  void wait(double patience_s);
-  void run(PlanHandle handle, int64_t first_step, int64_t steps, double patience_s = 60);
-  void stop();
-  // Ends what runs and joins every thread. May be called twice.
-  void shutdown();
+  PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources = {}) override;
+  void unload(PlanHandle handle) override { engine_->unload(handle); }
+  const Plan& plan(PlanHandle handle) const override { return engine_->plan(handle); }
+  void set_sources(PlanHandle handle, SourceMap sources) override { engine_->set_sources(handle, std::move(sources)); }
+  void start(PlanHandle handle, int64_t first_step, int64_t steps) override;
+  bool wait_for(double at_most_s, double patience_s) override;
+  void stop() override;
+  void wake() override { engine_->wake(); }
+  void shutdown() override;
+  Registers registers(PlanHandle handle) const override { return engine_->registers(handle); }
+  void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) override {
+    engine_->write(handle, variable, from);
+  }
+  void observe(PlanHandle handle, const Observe& what) override { engine_->observe(handle, what); }
+  Observations observations(PlanHandle handle) override { return engine_->observations(handle); }
 
  private:
   struct Actors;

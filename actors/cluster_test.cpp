@@ -87,8 +87,8 @@ TEST(Cluster, SeveralLiveSideBySide) {
   const PlanHandle in_b = b.load(std::make_shared<Plan>(graph.plan), graph.sources);
   a.start(in_a, 0, 50);
   b.start(in_b, 0, 50);
-  a.wait(30);
-  b.wait(30);
+  EXPECT_TRUE(a.wait_for(30, 30));
+  EXPECT_TRUE(b.wait_for(30, 30));
 }
 
 TEST(Cluster, ShutsDownInTheMiddleOfARun) {
@@ -105,7 +105,7 @@ TEST(Cluster, SaysThatItIsShutDown) {
   Cluster cluster(kernels);
   cluster.shutdown();
   cluster.shutdown();
-  EXPECT_THROW(cluster.wait(1), FaultError);
+  EXPECT_THROW(cluster.wait_for(1, 1), FaultError);
   EXPECT_THROW(cluster.load(std::make_shared<Plan>(sample_graph(1).plan)), FaultError);
 }
 

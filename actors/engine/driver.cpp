@@ -348,21 +348,23 @@ void Driver::stop() {
 }
 
 void Driver::shutdown() {
-  if (std::exchange(running_, false)) {
-    try {
-      stop();
-    } catch (const FaultError&) {
-      // It stops because the run is over in any case.
+  try {
+    if (running_) stop();
+    for (size_t p = 0; p < plans_.size(); ++p) {
+      if (plans_[p] != nullptr && !crew_.gone() && !dismissed_) unload(PlanHandle(static_cast<int64_t>(p)));
     }
+  } catch (const FaultError&) {
+    // A worker that goes while everything ends takes nothing along that is still needed.
   }
-  for (size_t p = 0; p < plans_.size(); ++p) {
-    if (plans_[p] == nullptr) continue;
-    if (!crew_.gone()) unload(PlanHandle(static_cast<int64_t>(p)));
-    plans_[p] = nullptr;
-  }
+  running_ = false;
+  for (auto& plan : plans_) plan = nullptr;
+  memory_.clear();
 }
 
-void Driver::dismiss() { tell(0, Leave{}); }
+void Driver::dismiss() {
+  tell(0, Leave{});
+  dismissed_ = true;
+}
 
 void Driver::write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) {
   check_not_running("write a variable");

@@ -101,6 +101,7 @@ class Driver final : public Runner {
   uint32_t epoch_ = 0;
   bool held_ = false;
   bool running_ = false;
+  bool dismissed_ = false;
   uint64_t seen_firings_ = 0;  // progress as `wait_for` last saw it, and when
   double seen_at_ = 0;
 };

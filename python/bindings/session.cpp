@@ -1,12 +1,16 @@
-// A running cluster with the plans loaded into it. Methods that wait give the interpreter lock away.
+// Devices with the plans loaded into them, in this process or in workers. Methods that wait give the interpreter lock
+// away.
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
 #include <sstream>
+#include <utility>
 
 #include "actors/cluster.h"
+#include "actors/listener.h"
+#include "actors/worker_process.h"
 #include "ops/op.h"
 #include "planner/compile.h"
 #include "planner/traffic.h"
@@ -36,35 +40,88 @@ std::string text_of(const NonFinite& found, const Plan& plan) {
   return text.str();
 }
 
+// The workers of other processes that a run has, and the driver's connection to them. One session uses them at a time.
+class Workers {
+ public:
+  Workers(int count, const std::string& token, double heartbeat_s) : driver_(listener_, options(count, token, heartbeat_s), clock_) {}
+
+  std::string address() const { return listener_.address(); }
+  void gather(double patience_s) { driver_.gather(patience_s); }
+  void dismiss() { driver_.dismiss(); }
+  Driver& driver() { return driver_; }
+
+  bool in_use = false;
+
+ private:
+  static CrewOptions options(int count, const std::string& token, double heartbeat_s) {
+    CrewOptions made;
+    made.workers = count;
+    made.token = token;
+    made.heartbeat_s = heartbeat_s;
+    return made;
+  }
+
+  SteadyClock clock_;
+  Listener listener_;
+  Driver driver_;
+};
+
+void serve_run(const std::string& driver, const std::string& token, int devices, double patience_s) {
+  WorkerOptions options;
+  options.driver = driver;
+  options.token = token;
+  options.devices = devices;
+  options.patience_s = patience_s;
+  serve(kernels(), options);
+}
+
 class Session {
  public:
-  Session(int devices, int executors) : cluster_(kernels(), {.devices = devices, .executors = executors}) {}
+  Session(int devices, int executors)
+      : cluster_(std::make_unique<Cluster>(
+            kernels(), ClusterOptions{.devices = devices, .executors = executors, .spin_s = ClusterOptions().spin_s})),
+        runner_(cluster_.get()) {}
 
-  int64_t load(const Compiled& compiled) { return cluster_.load(std::make_shared<const Plan>(compiled.plan)).value; }
+  // Over workers, which go on when it ends.
+  explicit Session(std::shared_ptr<Workers> workers) : workers_(std::move(workers)), runner_(&workers_->driver()) {
+    if (std::exchange(workers_->in_use, true)) {
+      workers_ = nullptr;
+      throw PlanError("the workers serve another model's devices; close it first (TrainStep.close, Session.close)");
+    }
+  }
+  ~Session() { shutdown(); }
 
-  void unload(int64_t handle) { engine().unload(PlanHandle(handle)); }
+  int64_t load(const Compiled& compiled) {
+    return runner_->load(std::make_shared<const Plan>(compiled.plan), {}).value;
+  }
+
+  void unload(int64_t handle) { runner_->unload(PlanHandle(handle)); }
 
   void set_sources(int64_t handle, const nb::dict& sources) {
     SourceMap map;
     for (const auto& [name, source] : sources) {
       map[nb::cast<std::string>(name)] = nb::cast<std::shared_ptr<Source>>(source);
     }
-    engine().set_sources(PlanHandle(handle), std::move(map));
+    runner_->set_sources(PlanHandle(handle), std::move(map));
   }
 
   void start(int64_t handle, int64_t first_step, int64_t steps) {
-    cluster_.start(PlanHandle(handle), first_step, steps);
+    runner_->start(PlanHandle(handle), first_step, steps);
   }
-  bool wait_for(double at_most_s, double patience_s) { return engine().wait_for(at_most_s, patience_s); }
-  void wake() { engine().wake(); }
-  void stop() { cluster_.stop(); }
-  void shutdown() { cluster_.shutdown(); }
+  bool wait_for(double at_most_s, double patience_s) { return runner_->wait_for(at_most_s, patience_s); }
+  void wake() { runner_->wake(); }
+  void stop() { runner_->stop(); }
+  void shutdown() {
+    if (std::exchange(over_, true)) return;
+    runner_->shutdown();
+    if (workers_ != nullptr) workers_->in_use = false;
+  }
 
   nb::dict fetch(int64_t handle) {
     nb::dict result;
-    for (const PlanOutput& output : engine().plan(PlanHandle(handle)).outputs) {
+    for (const PlanOutput& output : runner_->plan(PlanHandle(handle)).outputs) {
       result[output.name.c_str()] = new_array(output.dtype, output.shape, [&](std::span<std::byte> into) {
-        engine().registers(PlanHandle(handle)).fetch(output, into);
+        runner_->registers(PlanHandle(handle)).fetch(output, into);
       });
     }
     return result;
@@ -73,11 +130,11 @@ class Session {
   nb::object read(int64_t handle, const std::string& name) {
     const PlanVariable& variable = find(handle, name);
     return new_array(variable.dtype, variable.shape,
-                     [&](std::span<std::byte> into) { engine().registers(PlanHandle(handle)).read(variable, into); });
+                     [&](std::span<std::byte> into) { runner_->registers(PlanHandle(handle)).read(variable, into); });
   }
 
   void write(int64_t handle, const std::string& name, const InputArray& array) {
-    engine().write(PlanHandle(handle), find(handle, name), bytes_of(array));
+    runner_->write(PlanHandle(handle), find(handle, name), bytes_of(array));
   }
 
   void observe(int64_t handle, bool finite, bool live_bytes, bool counts) {
@@ -85,47 +142,58 @@ class Session {
     what.finite = finite;
     what.live_bytes = live_bytes;
     what.counts = counts;
-    engine().observe(PlanHandle(handle), what);
+    runner_->observe(PlanHandle(handle), what);
   }
 
   // The first value that was not finite while `finite` was observed.
   std::optional<std::string> nonfinite(int64_t handle) {
-    const std::optional<NonFinite> found = engine().observations(PlanHandle(handle)).nonfinite;
+    const std::optional<NonFinite> found = runner_->observations(PlanHandle(handle)).nonfinite;
     if (!found) return std::nullopt;
-    return text_of(*found, engine().plan(PlanHandle(handle)));
+    return text_of(*found, runner_->plan(PlanHandle(handle)));
   }
 
   // The most bytes of live slots on each device while `live_bytes` was observed.
   nb::list peak_bytes(int64_t handle) {
     nb::list result;
-    for (int64_t bytes : engine().observations(PlanHandle(handle)).peak_workspace) result.append(bytes);
+    for (int64_t bytes : runner_->observations(PlanHandle(handle)).peak_workspace) result.append(bytes);
     return result;
   }
 
   // What devices received from one another while `counts` were observed.
   int64_t received(int64_t handle) {
-    return received_bytes(engine().plan(PlanHandle(handle)), engine().observations(PlanHandle(handle)).firings());
+    return received_bytes(runner_->plan(PlanHandle(handle)), runner_->observations(PlanHandle(handle)).firings());
   }
 
  private:
-  Engine& engine() { return cluster_.engine(); }
-
   const PlanVariable& find(int64_t handle, const std::string& name) {
-    for (const PlanVariable& variable : engine().plan(PlanHandle(handle)).variables) {
+    for (const PlanVariable& variable : runner_->plan(PlanHandle(handle)).variables) {
       if (variable.name == name) return variable;
     }
     throw nb::key_error(name.c_str());
   }
 
-  Cluster cluster_;
+  std::shared_ptr<Workers> workers_;
+  std::unique_ptr<Cluster> cluster_;
+  Runner* runner_;
+  bool over_ = false;
 };
 
 }  // namespace
 
 void bind_session(nb::module_& module) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
-  nb::class_<Session>(module, "Session", "A cluster of devices in this process.")
+  nb::class_<Workers>(module, "Workers", "The workers of other processes that a run has.")
+      .def_static("make",
+                  [](int count, const std::string& token, double heartbeat_s) {
+                    return std::make_shared<Workers>(count, token, heartbeat_s);
+                  })
+      .def_prop_ro("address", &Workers::address)
+      .def("gather", &Workers::gather, Release())
+      .def("dismiss", &Workers::dismiss, Release());
+  module.def("serve", &serve_run, Release(), "Gives devices to a run until it is over.");
+  nb::class_<Session>(module, "Session", "Devices in this process, or those of workers, and the plans on them.")
       .def(nb::init<int, int>())
+      .def(nb::init<std::shared_ptr<Workers>>())
       .def("load", &Session::load)
       .def("unload", &Session::unload)
       .def("set_sources", &Session::set_sources)

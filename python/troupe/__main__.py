@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 
 import troupe
-from troupe import _troupe, checkpoint, launch, planning
+from troupe import _troupe, checkpoint, launch, planning, workers
 from troupe.mesh import cuda_devices
 
 
@@ -42,6 +43,14 @@ def _checkpoint(arguments: argparse.Namespace) -> None:
         print(f"{name:48} {array.dtype}{list(array.shape)}")
 
 
+def _worker(arguments: argparse.Namespace) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait for the run to end
+    kind, _, count = arguments.devices.partition("=")
+    if kind != "cpu" or not count.isdigit() or int(count) < 1:
+        raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT, as in cpu=4")
+    workers.serve(arguments.join, int(count))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="troupe", description="Distributed training on actors.")
@@ -57,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = commands.add_parser("checkpoint", help="list what a checkpoint holds")
     shown.add_argument("directory", help="a checkpoint, or a directory of them")
     shown.set_defaults(run=_checkpoint)
+    worker = commands.add_parser("worker", help="give this machine's devices to a run")
+    worker.add_argument("--join", required=True, metavar="HOST:PORT", help="where the run's driver listens")
+    worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4 (cpu=1 by default)")
+    worker.set_defaults(run=_worker)
     launched = commands.add_parser("launch", help="run a script with worker processes on this host")
     launch.add_arguments(launched)
     launched.set_defaults(run=launch.start)

@@ -20,6 +20,7 @@ from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
 from troupe.recipes import Decision
 from troupe.trace import Trace
+from troupe.workers import new_devices
 
 PATIENCE_S = 120.0
 """So long may pass without any firing before a run counts as stalled."""
@@ -99,7 +100,7 @@ class Session:
         self.decision = decision if decision is not None else Decision()
         self.closed = False
         self.saved: dict[str, np.ndarray] = {}
-        self.cluster = _troupe.Session(mesh.size, 0)
+        self.cluster = new_devices(mesh.size)
         self._holder: dict[str, int] = {}
         self._last: Any = None
         self._cache: OrderedDict[Any, Any] = OrderedDict()

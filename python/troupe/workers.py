@@ -1,0 +1,71 @@
+"""The workers of other processes that a script uses when `troupe launch` started it."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from troupe import _troupe
+from troupe._troupe import PlanError
+
+JOIN_PATIENCE_S = 60.0
+"""So long a driver waits for its workers to join."""
+
+HEARTBEAT_S = 1.0
+"""A worker that says nothing for so long is given up; TROUPE_HEARTBEAT_S says otherwise."""
+
+_gathered: dict[str, Any] = {}  # by the run's directory: the connection outlives the models that use it
+
+
+def new_devices(count: int) -> Any:
+    """Devices for a session: of this process, or of the workers that the launcher starts once they can reach this one.
+
+    Raises FaultError when not all of them have joined in time.
+    """
+    directory = os.environ.get("TROUPE_RUN_DIR")
+    if directory is None:
+        return _troupe.Session(count, 0)
+    if directory not in _gathered:
+        _gathered[directory] = _gather(Path(directory))
+    return _troupe.Session(_gathered[directory])
+
+
+def _gather(directory: Path) -> Any:
+    workers = _troupe.Workers.make(_number("TROUPE_WORKERS", int), os.environ["TROUPE_TOKEN"], heartbeat())
+    atexit.register(workers.dismiss)
+    written = directory / "driver.json.new"
+    written.write_text(json.dumps({"address": workers.address, "pid": os.getpid()}))
+    written.rename(directory / "driver.json")
+    workers.gather(JOIN_PATIENCE_S)
+    return workers
+
+
+def heartbeat() -> float:
+    """Seconds of silence after which a worker is given up."""
+    return _number("TROUPE_HEARTBEAT_S", float) if "TROUPE_HEARTBEAT_S" in os.environ else HEARTBEAT_S
+
+
+def _number(name: str, kind: type) -> Any:
+    text = os.environ.get(name, "")
+    try:
+        value = kind(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise PlanError(f"the environment's {name}='{text}' must be a positive number")
+    return value
+
+
+def serve(join: str, devices: int) -> None:
+    """Gives so many devices of this process to the run whose driver listens at `join` ("HOST:PORT"), until it is over.
+
+    The run's token is in the environment, TROUPE_TOKEN. Raises FaultError when the driver cannot be reached, refuses
+    this worker or goes away.
+    """
+    token = os.environ.get("TROUPE_TOKEN")
+    if token is None:
+        raise PlanError("TROUPE_TOKEN is not set; it is the token of the run, which `troupe launch` gives its workers")
+    _troupe.serve(join, token, devices, JOIN_PATIENCE_S)
