@@ -70,8 +70,8 @@ Listener::Listener(uint16_t port) : actors_(std::make_unique<Actors>()) {
   const auto published = actors_->system.middleman().publish(actors_->listener, port, "127.0.0.1");
   if (!published) {
     Fault fault;
-    fault.what = "port " + std::to_string(port) + " of 127.0.0.1 cannot be listened on: " +
-                 actors_->system.render(published.error());
+    fault.what = "port " + std::to_string(port) +
+                 " of 127.0.0.1 cannot be listened on: " + actors_->system.render(published.error());
     throw FaultError(std::move(fault));
   }
   actors_->port = *published;

@@ -116,7 +116,7 @@ TEST(Processes, ComputeWhatTheInterpreterDoes) {
   first.tell(listener.address());
   second.tell(listener.address());
   Driver driver(listener, crew_of(2), clock);
-  driver.gather(20);
+  ASSERT_TRUE(driver.gather(20, 20));
   const KernelTable kernels = sample_kernels();
   int graphs = 0;
   for (uint64_t seed = 0; graphs < 6; ++seed) {
@@ -160,7 +160,7 @@ TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
   Driver driver(listener, crew_of(2), clock);
   first.tell(listener.address());
   second.tell(listener.address());
-  driver.gather(20);
+  ASSERT_TRUE(driver.gather(20, 20));
   const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
   driver.start(plan, 0, 1'000'000'000);
   EXPECT_FALSE(driver.wait_for(0.2, 20));
@@ -184,7 +184,7 @@ TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
   Driver driver(listener, crew_of(2, 1), clock);
   first.tell(listener.address());
   second.tell(listener.address());
-  driver.gather(20);
+  ASSERT_TRUE(driver.gather(20, 20));
   const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
   driver.start(plan, 0, 1'000'000'000);
   EXPECT_FALSE(driver.wait_for(0.2, 20));
@@ -203,7 +203,7 @@ TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
   Driver driver(listener, crew_of(1), clock);
   stranger.tell(listener.address());
   try {
-    driver.gather(1.5);
+    driver.gather(2, 1.5);
     ADD_FAILURE() << "it was let in";
   } catch (const FaultError& error) {
     EXPECT_NE(error.fault().what.find("0 workers have joined; the run needs 1"), std::string::npos)
@@ -219,7 +219,7 @@ TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {
     Listener listener;
     Driver driver(listener, crew_of(1), clock);
     worker.tell(listener.address());
-    driver.gather(20);
+    ASSERT_TRUE(driver.gather(20, 20));
   }
   EXPECT_EQ(worker.ended(), 3);
 }

@@ -116,22 +116,23 @@ caf::behavior worker_actor(caf::event_based_actor* self, caf::actor driver, Proc
     if (const auto there = caf::actor_cast<caf::actor>(me)) caf::anon_send(there, ChangedAtom::value);
   });
   self->send(driver, process->join);
-  return handlers(static_cast<const Command*>(nullptr), [=](const auto* type) {
-           using T = Pointed<decltype(type)>;
-           return [=](uint64_t request, const T& command) {
-             if (self->current_sender() != caf::actor_cast<caf::strong_actor_ptr>(driver)) return;
-             if constexpr (std::is_same_v<T, Refused>) process->refused = command.why;
-             say(worker->on(request, command));
-             if constexpr (std::is_same_v<T, Welcome>) {
-               if (worker->engine() != nullptr) {
-                 process->threads = std::make_unique<ThreadRunner>(*worker->engine());
-                 const auto every = std::chrono::microseconds(static_cast<int64_t>(command.beat_s * 1e6));
-                 process->beat = self->system().spawn(beat_actor, caf::actor(self), driver, worker, every);
-               }
-             }
-             if (worker->over()) end();
-           };
-         })
+  return handlers(static_cast<const Command*>(nullptr),
+                  [=](const auto* type) {
+                    using T = Pointed<decltype(type)>;
+                    return [=](uint64_t request, const T& command) {
+                      if (self->current_sender() != caf::actor_cast<caf::strong_actor_ptr>(driver)) return;
+                      if constexpr (std::is_same_v<T, Refused>) process->refused = command.why;
+                      say(worker->on(request, command));
+                      if constexpr (std::is_same_v<T, Welcome>) {
+                        if (worker->engine() != nullptr) {
+                          process->threads = std::make_unique<ThreadRunner>(*worker->engine());
+                          const auto every = std::chrono::microseconds(static_cast<int64_t>(command.beat_s * 1e6));
+                          process->beat = self->system().spawn(beat_actor, caf::actor(self), driver, worker, every);
+                        }
+                      }
+                      if (worker->over()) end();
+                    };
+                  })
       .or_else([=](ChangedAtom) { say(worker->on_change()); });
 }
 

@@ -11,8 +11,8 @@ struct WorkerOptions {
   std::string driver;  // its address, "HOST:PORT"
   std::string token;   // of the run
   int devices = 1;
-  int executors = 0;        // threads; 0: as many as cores or devices, whichever is less
-  double patience_s = 30;   // for a driver that does not listen yet
+  int executors = 0;       // threads; 0: as many as cores or devices, whichever is less
+  double patience_s = 30;  // for a driver that does not listen yet
 };
 
 // Serves a run until its driver says that it is over. FaultError when the driver cannot be reached, refuses this worker

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "actors/engine/doorbell.h"
+#include "actors/engine/observer.h"
 #include "actors/engine/placement.h"
 #include "actors/engine/token_source.h"
-#include "actors/engine/observer.h"
 #include "runtime/base/align.h"
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
@@ -19,6 +19,7 @@ namespace {
 
 constexpr double kLook = 0.05;           // seconds between looks at the time while waiting
 constexpr double kCommandPatience = 60;  // for workers to carry out a command: allocation, a kernel that runs
+constexpr double kNextPatience = 10;     // for the next worker to join after one has: they start together
 constexpr double kReportPatience = 2;    // for their reports when something is wrong already
 constexpr double kBeatsPerHeartbeat = 5;
 
@@ -33,19 +34,36 @@ Arena shared_copy(std::span<const std::byte> bytes) {
 Driver::Driver(Courier& courier, CrewOptions options, const Clock& clock)
     : courier_(courier), clock_(clock), crew_(std::move(options)) {}
 
-void Driver::gather(double patience_s) {
-  const double until = clock_.now() + patience_s;
-  while (!crew_.complete() && clock_.now() < until) courier_.receive(crew_, std::min(kLook, until - clock_.now()));
-  if (!crew_.complete()) {
-    Fault fault;
-    fault.what = std::to_string(crew_.members().size()) + " workers have joined";
-    for (size_t w = 0; w < crew_.members().size(); ++w) {
-      fault.what += (w == 0 ? ": " : ", ") + crew_.name(static_cast<int>(w));
-    }
-    fault.what += "; the run needs " + std::to_string(crew_.size());
-    fault.deadline = patience_s;
-    throw FaultError(std::move(fault));
+bool Driver::gather(double at_most_s, double patience_s) {
+  if (doorbells_.bytes() > 0) return true;
+  const double began = clock_.now();
+  if (!gathers_since_) gathers_since_ = began;
+  while (!crew_.complete()) {
+    const double left = began + at_most_s - clock_.now();
+    const size_t before = crew_.members().size();
+    courier_.receive(crew_, std::clamp(left, 0.0, kLook));
+    if (crew_.complete()) break;
+    if (crew_.members().size() != before) gathers_since_ = clock_.now();
+    const double patience = crew_.members().empty() ? patience_s : std::min(patience_s, kNextPatience);
+    if (clock_.now() - *gathers_since_ >= patience) raise(missing(patience));
+    if (left <= 0) return false;
   }
+  welcome();
+  return true;
+}
+
+Fault Driver::missing(double waited) const {
+  Fault fault;
+  fault.what = std::to_string(crew_.members().size()) + " workers have joined";
+  for (size_t w = 0; w < crew_.members().size(); ++w) {
+    fault.what += (w == 0 ? ": " : ", ") + crew_.name(static_cast<int>(w));
+  }
+  fault.what += "; the run needs " + std::to_string(crew_.size());
+  fault.deadline = waited;
+  return fault;
+}
+
+void Driver::welcome() {
   int executors = 0;
   for (const WorkerShare& share : crew_.shares()) executors += share.executors;
   doorbells_ = Arena::shared(static_cast<int64_t>(sizeof(Doorbell)) * executors);
@@ -124,10 +142,11 @@ void Driver::check_devices(const Plan& plan) const {
   for (const PlanDevice& device : plan.devices) {
     if (executor_of_device(device.name, crew_.shares()) >= 0) continue;
     throw PlanError("plan", plan.name,
-                    "runs on " + std::to_string(plan.devices.size()) + " devices, " + plan.devices.front().name + " to " +
-                        plan.devices.back().name + "; the " + std::to_string(crew_.size()) + " workers offer " +
-                        join(crew_.shares(), " + ", [](const WorkerShare& share) { return std::to_string(share.devices); }) +
-                        "; start more workers, or more devices in each",
+                    "runs on " + std::to_string(plan.devices.size()) + " devices, " + plan.devices.front().name +
+                        " to " + plan.devices.back().name + "; the run's workers offer " +
+                        std::to_string(crew_.devices()) + " (" +
+                        join(crew_.shares(), " + ", [](const auto& share) { return std::to_string(share.devices); }) +
+                        "); start more workers, or give each more devices",
                     {});
   }
 }

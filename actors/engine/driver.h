@@ -30,8 +30,9 @@ class Driver final : public Runner {
   // Courier and clock outlive the driver.
   Driver(Courier& courier, CrewOptions options, const Clock& clock);
 
-  // Waits until all workers have joined. FaultError with who has after `patience_s` seconds.
-  void gather(double patience_s);
+  // Waits at most so long for all workers to join: true when they have. FaultError with who has when none comes within
+  // `patience_s` seconds of the first call, or no other within ten seconds of one.
+  bool gather(double at_most_s, double patience_s);
   const Crew& crew() const { return crew_; }
 
   // PlanError also when the plan names a device that no worker offers.
@@ -71,6 +72,8 @@ class Driver final : public Runner {
     std::map<int64_t, Batch> batches;  // by step
   };
 
+  void welcome();
+  Fault missing(double waited) const;
   Loaded& find(PlanHandle handle) const;
   void check_not_running(const char* what) const;
   void check_devices(const Plan& plan) const;
@@ -99,6 +102,7 @@ class Driver final : public Runner {
   std::map<int64_t, Handed> feeds_;
   int64_t next_feed_ = 0;
   uint32_t epoch_ = 0;
+  std::optional<double> gathers_since_;
   bool held_ = false;
   bool running_ = false;
   bool dismissed_ = false;

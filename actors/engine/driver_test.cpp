@@ -32,7 +32,8 @@ class Rig final : public Courier {
     Member& member = *members_[static_cast<size_t>(worker)];
     if (member.deaf) return;
     for (const Reply& reply : member.worker.on(request, command)) said_.push_back({worker, reply});
-    if (std::holds_alternative<Welcome>(command)) member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
+    if (std::holds_alternative<Welcome>(command))
+      member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
   }
   void receive(Crew& crew, double at_most_s) override {
     for (const WorkerShare& share : std::exchange(shares_, {})) {
@@ -100,7 +101,7 @@ TEST(Driver, PlansOverSeveralWorkersComputeWhatTheInterpreterDoes) {
     const auto devices = static_cast<int32_t>(graph.plan.devices.size());
     Rig rig(kernels, clock, {{1, 1}, {devices, 2}});
     Driver driver(rig, crew_of(2), clock);
-    driver.gather(5);
+    ASSERT_TRUE(driver.gather(5, 5));
     const PlanHandle plan = driver.load(std::make_shared<const Plan>(graph.plan), {});
     Interpreter expected(graph.plan, kernels, graph.sources, 0);
     const Registers registers = driver.registers(plan);

@@ -38,7 +38,9 @@ class Engine::Pause {
   Pause(const Pause&) = delete;
   Pause& operator=(const Pause&) = delete;
 
-  bool has(int executor) const { return engine_.locks_[static_cast<size_t>(executor - engine_.own_.first)].owns_lock(); }
+  bool has(int executor) const {
+    return engine_.locks_[static_cast<size_t>(executor - engine_.own_.first)].owns_lock();
+  }
 
  private:
   void lock(double at_most_s) {
@@ -95,8 +97,7 @@ void Engine::check_not_running(const char* what) const {
   if (running()) throw PlanError("cannot " + std::string(what) + " while plan '" + current_->plan().name + "' runs");
 }
 
-PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, const Lent* lent,
-                        PlanHandle handle) {
+PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, const Lent* lent, PlanHandle handle) {
   check_not_running("load a plan");
   CHECK(plan != nullptr);
   validate(*plan, "plan '" + plan->name + "'");

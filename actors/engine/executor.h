@@ -72,8 +72,8 @@ class Executor {
   const Clock& clock_;
   const double spin_s_;
   std::vector<Doorbell*> doorbells_;  // by executor, with this one's
-  std::vector<Share*> shares_;      // by handle
-  std::vector<StreamLoop*> queue_;  // a ring; each stream is in it at most once
+  std::vector<Share*> shares_;        // by handle
+  std::vector<StreamLoop*> queue_;    // a ring; each stream is in it at most once
   size_t first_ = 0;
   size_t queued_ = 0;
   int32_t turns_ = 0;  // firings of the first stream since it came to the front

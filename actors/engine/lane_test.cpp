@@ -1,9 +1,8 @@
-#include "actors/engine/lane_table.h"
-
 #include <gtest/gtest.h>
 
 #include <thread>
 
+#include "actors/engine/lane_table.h"
 #include "runtime/device/arena.h"
 
 namespace troupe {

@@ -15,7 +15,7 @@ namespace troupe {
 struct TokenRows {
   std::vector<std::string> paths;
   TokenType type = TokenType::u8;
-  int64_t first = 0;   // windows are counted from this token of the files: for the target one further than for the input
+  int64_t first = 0;  // windows are counted from this token of the files: for the target one further than for the input
   int64_t tokens = 0;  // from which windows are drawn
   int64_t seq = 0;
   int64_t batch = 0;  // rows

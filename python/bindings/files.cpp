@@ -57,8 +57,7 @@ nb::object windows_at(const Tokens& tokens, const TokenWindows& windows, int64_t
 
 std::shared_ptr<Source> source_of(const Tokens& tokens, int64_t seq, int64_t batch, uint64_t seed, int64_t shift) {
   return std::make_shared<TokenSource>(
-      tokens.files,
-      TokenRows{tokens.paths, tokens.type, tokens.begin + shift, tokens.size, seq, batch, seed});
+      tokens.files, TokenRows{tokens.paths, tokens.type, tokens.begin + shift, tokens.size, seq, batch, seed});
 }
 
 // Writes {file name: {tensor name: array} or text} as one directory that appears whole or not at all.

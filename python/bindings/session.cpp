@@ -43,10 +43,11 @@ std::string text_of(const NonFinite& found, const Plan& plan) {
 // The workers of other processes that a run has, and the driver's connection to them. One session uses them at a time.
 class Workers {
  public:
-  Workers(int count, const std::string& token, double heartbeat_s) : driver_(listener_, options(count, token, heartbeat_s), clock_) {}
+  Workers(int count, const std::string& token, double heartbeat_s)
+      : driver_(listener_, options(count, token, heartbeat_s), clock_) {}
 
   std::string address() const { return listener_.address(); }
-  void gather(double patience_s) { driver_.gather(patience_s); }
+  bool gather(double at_most_s, double patience_s) { return driver_.gather(at_most_s, patience_s); }
   void dismiss() { driver_.dismiss(); }
   Driver& driver() { return driver_; }
 
@@ -183,10 +184,8 @@ class Session {
 void bind_session(nb::module_& module) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
   nb::class_<Workers>(module, "Workers", "The workers of other processes that a run has.")
-      .def_static("make",
-                  [](int count, const std::string& token, double heartbeat_s) {
-                    return std::make_shared<Workers>(count, token, heartbeat_s);
-                  })
+      .def_static("make", [](int count, const std::string& token,
+                             double heartbeat_s) { return std::make_shared<Workers>(count, token, heartbeat_s); })
       .def_prop_ro("address", &Workers::address)
       .def("gather", &Workers::gather, Release())
       .def("dismiss", &Workers::dismiss, Release());

@@ -17,6 +17,8 @@ JOIN_PATIENCE_S = 60.0
 HEARTBEAT_S = 1.0
 """A worker that says nothing for so long is given up; TROUPE_HEARTBEAT_S says otherwise."""
 
+_SLICE_S = 0.1
+
 _gathered: dict[str, Any] = {}  # by the run's directory: the connection outlives the models that use it
 
 
@@ -39,7 +41,8 @@ def _gather(directory: Path) -> Any:
     written = directory / "driver.json.new"
     written.write_text(json.dumps({"address": workers.address, "pid": os.getpid()}))
     written.rename(directory / "driver.json")
-    workers.gather(JOIN_PATIENCE_S)
+    while not workers.gather(_SLICE_S, JOIN_PATIENCE_S):
+        pass  # between slices Ctrl-C gets through
     return workers
 
 

@@ -1,0 +1,83 @@
+"""Runs over worker processes of this host: the same bits as in one process, and clear ends when a worker fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = str(Path(__file__).parent / "over_workers.py")
+DEADLINE_S = 90.0  # far more than anything here takes
+RECIPES = {"dp=2,tp=2": "zero3+megatron", "dp=2,pp=2": "zero1+1f1b"}
+
+
+def run(*arguments: str, launch: tuple[str, ...] = (), heartbeat: float = 5.0) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "troupe", "launch", *launch, "--"] if launch else [sys.executable]
+    return subprocess.run(
+        [*command, SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        env={**os.environ, "TROUPE_HEARTBEAT_S": str(heartbeat)},
+        check=False,
+    )
+
+
+def without_process(text: str) -> str:
+    return re.sub(r" \(\w+, process \d+\)", "", text)
+
+
+@pytest.mark.parametrize("mesh", RECIPES)
+def test_a_run_over_processes_has_the_bits_of_one_process(mesh):
+    alone = run(mesh, RECIPES[mesh])
+    assert alone.returncode == 0, alone.stderr
+    assert "weights" in alone.stdout and "refused" in alone.stdout
+    for launch in (("-n", "4"), ("-n", "2", "--devices", "cpu=2")):
+        several = run(mesh, RECIPES[mesh], launch=launch)
+        assert several.returncode == 0, several.stderr
+        assert several.stdout == alone.stdout
+
+
+PHASES = ["join", "step", "checkpoint", "evaluate", "shutdown"]
+FAILURES = [*((phase, kind) for phase in PHASES for kind in ("SIGKILL", "SIGSTOP")), ("step", "SIGSEGV")]
+
+
+@pytest.mark.parametrize("phase, kind", FAILURES)
+def test_a_worker_that_fails_is_named_and_nothing_is_left(phase, kind):
+    began = time.monotonic()
+    ended = run("dp=2", "data_parallel", phase, kind, launch=("-n", "2"), heartbeat=1.0)
+    struck = float(re.search(r"struck ([\d.]+)", ended.stdout)[1])
+    assert time.time() - struck < 30 and time.monotonic() - began < DEADLINE_S
+    if phase == "shutdown":  # all is done: what was trained is there
+        assert ended.returncode == 0, ended.stderr
+        assert "weights" in ended.stdout
+    elif phase == "join":
+        assert ended.returncode != 0
+        assert re.search(r"FaultError: .*(worker \d \(|workers have joined)", ended.stderr), ended.stderr
+    else:
+        assert ended.returncode != 0
+        assert re.search(r"FaultError: .*worker \d \(\S+, process \d+\) (is gone|has gone silent)", ended.stderr)
+    left = subprocess.run(["pgrep", "-f", "troupe worker"], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+def test_too_few_devices_are_counted():
+    ended = run("dp=4", "data_parallel", launch=("-n", "2"))
+    assert ended.returncode == 1
+    assert "runs on 4 devices, cpu:0 to cpu:3; the run's workers offer 2 (1 + 1)" in ended.stderr
+
+
+def test_a_worker_without_a_driver_says_so():
+    ended = subprocess.run(
+        [sys.executable, "-m", "troupe", "worker", "--join", "127.0.0.1:1", "--devices", "gpu=1"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert ended.returncode == 1 and "--devices gpu=1 must be cpu=COUNT" in ended.stderr
