@@ -1,6 +1,8 @@
 // The global norm of the gradients and the check that a step is finite. Whole rows are summed first and then rows along
-// a fixed tree, so that a split of rows does not change a bit.
+// a fixed tree, so that a split of rows does not change a bit. A tensor of three dims is a list of matrices (experts),
+// each with rows of its own: a split of the list and one within each matrix both leave rows whole.
 
+#include <algorithm>
 #include <cmath>
 
 #include "ops/cpu/pointwise.h"
@@ -15,21 +17,27 @@
 namespace troupe::define {
 namespace {
 
+// How many of the leading dims of x[.., ..] count its rows.
+int row_dims(int rank) { return rank == 3 ? 2 : std::min(rank, 1); }
+
 std::vector<TensorType> infer_row_sum_squares(const OpArgs& args) {
   expect_operands(args, 1);
   expect_float(args, 0, "x");
-  return {{args.inputs[0].dtype, {args.rank(0) == 0 ? 1 : args.shape(0)[0]}}};
+  if (args.rank(0) == 0) return {{args.inputs[0].dtype, {1}}};
+  Shape rows = Dims::filled(row_dims(args.rank(0)), 1);
+  for (int d = 0; d < rows.rank(); ++d) rows[d] = args.shape(0)[d];
+  return {{args.inputs[0].dtype, rows}};
 }
 
 std::string row_sum_squares_rule(const OpArgs& args) {
-  return dim_names(args.rank(0)) + " -> " + (args.rank(0) == 0 ? "1" : "d0");
+  return dim_names(args.rank(0)) + " -> " + (args.rank(0) == 0 ? "1" : dim_names(row_dims(args.rank(0))));
 }
 
 void row_sum_squares_cpu(const KernelArgs& args, Stream&) {
   const TensorView& x = args.inputs[0];
   const int64_t rows = args.outputs[0].elements();
   int64_t row_size = 1;
-  for (int d = 1; d < x.shape.rank(); ++d) row_size *= x.shape[d];
+  for (int d = row_dims(x.shape.rank()); d < x.shape.rank(); ++d) row_size *= x.shape[d];
   with_float(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     cpu::row_sum_squares<T>(args.outputs[0].as<T>(), x.as<T>(), rows, row_size);
@@ -39,12 +47,12 @@ void row_sum_squares_cpu(const KernelArgs& args, Stream&) {
 std::vector<TensorType> infer_tree_sum(const OpArgs& args) {
   expect_operands(args, 1);
   expect_float(args, 0, "v");
-  if (args.rank(0) != 1) throw PlanError(operand_text(args, 0, "v") + ", but must have one dim");
+  if (args.rank(0) == 0) throw PlanError(operand_text(args, 0, "v") + ", but must have at least one dim");
   return {{args.inputs[0].dtype, {}}};
 }
 
 std::string tree_sum_rule(const OpArgs& args) {
-  return args.attrs.integer("in_parts", 0) != 0 ? "n -> .; additive" : "* -> .";
+  return args.attrs.integer("in_parts", 0) != 0 ? dim_names(args.rank(0)) + " -> .; additive" : "* -> .";
 }
 
 void tree_sum_cpu(const KernelArgs& args, Stream&) {
@@ -99,22 +107,23 @@ OpDef row_sum_squares() {
   return {.name = "row_sum_squares",
           .inputs = {"x"},
           .outputs = {"y"},
-          .doc = "y[i] = the sum of the squares of x[i, ..].",
+          .doc = "y[i] = the sum of the squares of x[i, ..]; of x with three dims y[i, j] = that of x[i, j, ..].",
           .rule_of = row_sum_squares_rule,
           .infer = infer_row_sum_squares,
           .cpu = row_sum_squares_cpu};
 }
 
 OpDef tree_sum() {
-  return {.name = "tree_sum",
-          .inputs = {"v"},
-          .outputs = {"y"},
-          .doc =
-              "y = the sum of v along the tree whose left child takes the largest power of two below the count; with "
-              "in_parts=1 devices may add their parts of v each, which is another order.",
-          .rule_of = tree_sum_rule,
-          .infer = infer_tree_sum,
-          .cpu = tree_sum_cpu};
+  return {
+      .name = "tree_sum",
+      .inputs = {"v"},
+      .outputs = {"y"},
+      .doc =
+          "y = the sum of v, in the order of its elements, along the tree whose left child takes the largest power of "
+          "two below the count; with in_parts=1 devices may add their parts of v each, which is another order.",
+      .rule_of = tree_sum_rule,
+      .infer = infer_tree_sum,
+      .cpu = tree_sum_cpu};
 }
 
 OpDef global_norm_scale() {

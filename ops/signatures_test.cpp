@@ -130,6 +130,8 @@ TEST(Signatures, Reductions) {
   EXPECT_EQ(signatures("reduce_max", {f32({4, 3})}, last), "S(0) -> S(0); S(1) -> P(max); P(max) -> P(max)");
   EXPECT_EQ(signatures("reduce_min", {f32({4, 3})}, last), "S(0) -> S(0); S(1) -> P(min); P(min) -> P(min)");
   EXPECT_EQ(signatures("row_sum_squares", {f32({4, 3})}), "S(0) -> S(0); S(1) -> P");
+  EXPECT_EQ(signatures("row_sum_squares", {f32({2, 4, 3})}), "S(0) -> S(0); S(1) -> S(1); S(2) -> P") << "experts";
+  EXPECT_EQ(signatures("row_sum_squares", {f32({4, 3, 2, 2})}), "S(0) -> S(0); S(1) -> P; S(2) -> P; S(3) -> P");
 }
 
 TEST(Signatures, ReshapeKeepsSplitsOfLeadingDims) {
@@ -152,6 +154,7 @@ TEST(Signatures, UpdatesSplitTheirTensorsAlikeAndKeepScalarsWhole) {
       signatures("adamw", {p, p, scalar, scalar, scalar, ids({}), p, p}),
       "S(0), S(0), B, B, B, B, S(0), S(0) -> S(0), S(0), S(0); S(1), S(1), B, B, B, B, S(1), S(1) -> S(1), S(1), S(1)");
   EXPECT_EQ(signatures("tree_sum", {f32({4})}), "");
+  EXPECT_EQ(signatures("tree_sum", {f32({4, 3})}, {{"in_parts", int64_t{1}}}), "S(0) -> P; S(1) -> P; P -> P");
 }
 
 TEST(Signatures, MovementPassesEveryPartialAndNotTheDimItWorksOn) {

@@ -75,10 +75,13 @@ void add_norms(std::vector<UseCase>& cases) {
       cases.push_back({std::string(op) + "_gradient", {real({4, 5, 7}), real({4, 5, 7})}, dim(d)});
     }
   }
-  for (const Shape& x : {Shape{5, 7}, Shape{4, 5, 6}}) cases.push_back({"row_sum_squares", {real(x)}});
+  for (const Shape& x : {Shape{5, 7}, Shape{4, 5, 6}, Shape{3, 4, 5, 2}})
+    cases.push_back({"row_sum_squares", {real(x)}});
   for (const Shape& x : {Shape{5}, Shape{}}) cases.push_back(corner({"row_sum_squares", {real(x)}}));
-  cases.push_back({"tree_sum", {real({7})}});
-  cases.push_back({"tree_sum", {real({7})}, {{"in_parts", yes}}});
+  for (const Shape& v : {Shape{7}, Shape{4, 5}}) {
+    cases.push_back({"tree_sum", {real(v)}});
+    cases.push_back({"tree_sum", {real(v)}, {{"in_parts", yes}}});
+  }
   cases.push_back({"global_norm_scale", {between({}, 2, 5)}, {{"max_norm", 1.0}}});
   cases.push_back({"is_finite", {real({}), real({})}});
   const Attrs scaling = {{"growth", 2.0}, {"backoff", 0.5}, {"interval", int64_t{3}}, {"floor", 1.0}};

@@ -1,5 +1,7 @@
 """Mixtures of experts: their formulas, who is dropped, and how experts are split."""
 
+import re
+
 import numpy as np
 import pytest
 from runs import assert_same
@@ -40,13 +42,13 @@ def loss(model, batch):
 
 
 def step_of(model, axes, recipe, **options):
-    options = {"batch_shards": 4, "clip_grad_norm": 1.0} | options
+    options = {"batch_shards": 4, "clip_grad_norm": 0.25} | options  # gradients have a norm of about 0.4
     optimizer = tr.optim.AdamW(model.parameters(), lr=1e-2)
     return tr.TrainStep(model, loss, optimizer, mesh=tr.mesh("cpu", **axes), recipe=recipe, **options)
 
 
 def train(axes, recipe, steps=3, model=None, **options):
-    """Losses, balance losses included, and weights."""
+    """Losses, balance losses included, norms of gradients, which are clipped, and weights."""
     random = np.random.default_rng(0)
     model = Layer(**options) if model is None else model
     with step_of(model, axes, recipe) as step:
@@ -54,7 +56,8 @@ def train(axes, recipe, steps=3, model=None, **options):
         for _ in range(steps):
             x = random.standard_normal((ROWS, SEQ, DIM)).astype(np.float32)
             metrics = step({"x": x, "y": np.roll(x, 1, 1)})
-            losses += [metrics.loss, metrics.balance]
+            losses += [metrics.loss, metrics.balance, metrics.grad_norm]
+            assert metrics.grad_norm > 0.25
     return losses, model.state_dict()
 
 
@@ -128,6 +131,18 @@ def test_zero_cuts_each_expert_and_not_the_list_of_them():
     step = step_of(model, {"dp": 4, "ep": 2}, zero(1) + expert_parallel())
     pins = step.pins["moe.experts.up_proj.weight"]
     assert {axis: str(rule.sbp) for axis, rule in pins.items()} == {"dp": "S(1)", "ep": "S(0)"}
+
+
+def test_the_norm_of_experts_gradients_reads_the_parts_there_are_and_moves_a_number_per_row():
+    x = np.zeros((ROWS, SEQ, DIM), np.float32)
+    step = step_of(Layer(), {"dp": 2, "ep": 2}, zero(3) + expert_parallel())
+    lines = step.plan({"x": x, "y": x}).stages["box"].splitlines()
+    for part in ("gate", "up", "down"):
+        name = f"moe.experts.{part}_proj.weight"
+        (update,) = re.findall(rf"= adamw\({name}, (\S+),", "\n".join(lines))
+        norm = [line for line in lines if line.startswith(f"step optimizer.norm.{name}.")]
+        assert re.search(r"f32\[6,\d+\] S\(1\),S\(0\) = row_sum_squares\((\S+)\)", norm[0])[1] == update
+        assert [re.search(r" = (\w+)", line)[1] for line in norm[1:]] == ["all_gather", "all_gather", "tree_sum"]
 
 
 def test_tokens_go_to_their_experts_by_all_to_all():
