@@ -19,8 +19,9 @@ PUBLISHED = {
 }
 # fmt: on
 
-BALANCE = 0.02
-"""The coefficient of the balance loss in both."""
+BALANCE = 2 * 0.02
+"""The coefficient of nn.MoE's balance loss: the router_aux_loss_coef of mixtral-8x7b is for a loss that is `chosen` = 2
+times as large (see nn.MoE)."""
 
 
 def loss(model: Mixtral, batch: Mapping[str, tr.Tensor]) -> tr.Tensor:

@@ -49,9 +49,9 @@ class Router(Module):
     """Chooses k of the experts for each token: x[batch, seq, dim] to the weights and the numbers of the chosen, both
     [batch, seq, k], and the probabilities of all, [batch, seq, experts].
 
-    The probabilities are softmax(x · weightᵀ), in float32 in every precision; the k largest are chosen, of equal ones the
-    expert with the lower number. The weights are their probabilities, divided by their sum if `normalize`: by default
-    where k > 1 (with one, nothing would be left to learn from).
+    The probabilities are softmax(x · weightᵀ), in float32 in every precision; the k largest are chosen, of equal ones
+    the expert with the lower number. The weights are their probabilities, divided by their sum if `normalize`: by
+    default where k > 1 (with one, nothing would be left to learn from).
     """
 
     def __init__(self, experts: int, dim: int, k: int, normalize: bool | None = None, dtype: str = "f32"):
@@ -78,13 +78,19 @@ class MoE(Module):
 
     Every token goes to k of the experts, whose outputs are added with the router's weights. An expert has a buffer of C
     places for each row of the batch. capacity_factor: C is that times k·seq/experts, rounded up; tokens beyond it are
-    dropped (first choices go before second ones, then tokens in order) and only a residual connection carries them. None:
-    C is seq, which is never too small. dropless=True with a factor: no token is dropped, and more than C are a FaultError.
-    Without dropping the experts compute only on the places that are taken (a dim of C is a bound); with it, on all C.
+    dropped (first choices go before second ones, then tokens in order) and only a residual connection carries them.
+    None: C is seq, which is never too small. dropless=True with a factor: no token is dropped, and more than C are a
+    FaultError. Without dropping the experts compute only on the places that are taken (a dim of C is a bound), for
+    which their devices are told the counts, int32 [experts, batch]; with it, on all C.
 
-    The balance loss of a row is experts · Σ_e fraction of choices that fell on e · mean probability of e (Fedus et al. 2021,
-    eq. 4; a row of the batch is a group of Lepikhin et al. 2020), 1 where all experts are alike; that of the batch is the
-    mean over its rows. A model's loss adds it with a small coefficient.
+    The balance loss of a row is experts · Σ_e f_e · p_e, with f_e the fraction of the row's k·seq choices that fell on
+    e, dropped ones too, and p_e the mean over its tokens of e's probability; it is 1 where all experts are alike. That
+    of the batch is the mean over its rows, so that its bits do not depend on how rows are spread over devices. With k =
+    1 it is eq. 4-6 of Fedus et al. 2021 for batches of one row (a row is a group of Lepikhin et al. 2020).
+    Implementations that take f and p over all tokens of a micro-batch, and all layers, before they multiply let rows
+    make up for one another; Hugging Face's `load_balancing_loss_func` does so, and has f_e per token and not per
+    choice, so that it is k where all experts are alike: a coefficient for it counts k times here. A model's loss adds
+    it with a small coefficient.
     """
 
     def __init__(
