@@ -16,6 +16,7 @@ planner compiles it into a static graph of actors.
 
 from troupe import data, functional, log, nn, ops, optim, recipes
 from troupe._troupe import FaultError, PlanError
+from troupe.checkpoint import load_tensors
 from troupe.compiled import compile
 from troupe.dtypes import float16, float32, float64, int32, int64, uint8
 from troupe.evaluation import evaluate
@@ -56,6 +57,7 @@ __all__ = [
     "generate",
     "int32",
     "int64",
+    "load_tensors",
     "log",
     "manual_seed",
     "mesh",

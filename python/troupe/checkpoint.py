@@ -56,6 +56,32 @@ def load(path: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[
     return tensors, optimizer, state
 
 
+def load_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file, or of a directory with "model.safetensors" or, as large checkpoints are
+    published, with several files and "model.safetensors.index.json", which says which tensor is in which. bfloat16
+    becomes float32.
+
+    Raises FaultError when there is nothing to read or it cannot be read.
+    """
+    if not os.path.isdir(path):
+        return _troupe.load_tensors(os.fspath(path))
+    index = os.path.join(path, "model.safetensors.index.json")
+    if not os.path.exists(index):
+        return _troupe.load_tensors(os.path.join(path, "model.safetensors"))
+    try:
+        with open(index, encoding="utf-8") as file:
+            files: dict[str, str] = json.load(file)["weight_map"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FaultError(f"'{index}' is no index of safetensors files: {error!r}") from error
+    tensors: dict[str, np.ndarray] = {}
+    for name in sorted(set(files.values())):
+        tensors |= _troupe.load_tensors(os.path.join(path, name))
+    for name, file_name in files.items():
+        if name not in tensors:
+            raise FaultError(f"'{index}' says that tensor '{name}' is in '{file_name}', but it is not")
+    return tensors
+
+
 def newest(path: str) -> str | None:
     """The checkpoint directory that `path` is or, if it holds several named step-N, the newest; None without any."""
     full = os.path.abspath(path)
