@@ -1,7 +1,7 @@
 """Mixtral (Jiang et al. 2024): Llama with a mixture of experts in place of each block's MLP, as if for one device.
 
 What is Llama's is taken from there. The experts of a block lie in three tensors [experts, out, in], where the published
-checkpoints have three matrices per expert.
+checkpoints have three matrices per expert (checkpoint.py takes them from one form to the other).
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from formulas import gated, llama_logits
 from runs import assert_same, make_step, train
 
 import troupe as tr
@@ -102,35 +103,9 @@ def test_published_configurations_have_the_published_number_of_parameters(name, 
     )
 
 
-def formula(weights: dict[str, np.ndarray], ids: np.ndarray, of: Configuration) -> np.ndarray:
-    """Logits of ids [seq], in float64."""
-    w = {name: value.astype(np.float64) for name, value in weights.items()}
-    d = of.dim // of.heads
-
-    def norm(x, name):
-        return x / np.sqrt((x**2).mean(-1, keepdims=True) + of.eps) * w[f"{name}.weight"]
-
-    def turned(x):  # [heads, seq, d]: a pair as one complex number
-        angle = np.arange(len(ids))[:, None] * of.theta ** (-np.arange(d // 2) / (d // 2))
-        pairs = (x[..., : d // 2] + 1j * x[..., d // 2 :]) * np.exp(1j * angle)
-        return np.concatenate((pairs.real, pairs.imag), -1)
-
-    x = w["model.embed_tokens.weight"][ids]
-    for i in range(of.layers):
-        block = f"model.layers.{i}"
-        y = norm(x, f"{block}.input_layernorm")
-        q, k, v = (
-            (y @ w[f"{block}.self_attn.{part}_proj.weight"].T).reshape(len(ids), -1, d).swapaxes(0, 1) for part in "qkv"
-        )
-        k, v = (np.repeat(t, of.heads // of.kv_heads, 0) for t in (turned(k), v))
-        scores = turned(q) @ k.swapaxes(1, 2) / np.sqrt(d) + np.triu(np.full((len(ids),) * 2, -np.inf), 1)
-        weight = np.exp(scores - scores.max(-1, keepdims=True))
-        mixed = (weight / weight.sum(-1, keepdims=True) @ v).swapaxes(0, 1).reshape(len(ids), of.dim)
-        x = x + mixed @ w[f"{block}.self_attn.o_proj.weight"].T
-        y = norm(x, f"{block}.post_attention_layernorm")
-        gate, up = (y @ w[f"{block}.mlp.{part}_proj.weight"].T for part in ("gate", "up"))
-        x = x + (gate / (1 + np.exp(-gate)) * up) @ w[f"{block}.mlp.down_proj.weight"].T
-    return norm(x, "model.norm") @ w["lm_head.weight"].T
+def mlp(w, block, y):
+    """What the MLP of a block adds for y [seq, dim]."""
+    return gated(y, *(w[f"{block}.mlp.{part}_proj.weight"] for part in ("gate", "up", "down")))
 
 
 def test_logits_are_those_of_the_formula():
@@ -138,7 +113,7 @@ def test_logits_are_those_of_the_formula():
     for _, parameter in model.named_parameters():
         parameter.copy_(random.standard_normal(parameter.shape) * (1 if len(parameter.shape) == 1 else 0.3))
     ids = random.integers(0, 64, (3, 16))
-    expected = np.stack([formula(model.state_dict(), row, SMALL) for row in ids])
+    expected = np.stack([llama_logits(model.state_dict(), row, SMALL, mlp) for row in ids])
     assert np.allclose(model(ids), expected, rtol=1e-4, atol=1e-4)
 
 
