@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from troupe.optim.moments import record_with_moments
 from troupe.optim.optimizer import Optimizer, Update
 from troupe.optim.schedule import Schedule
-from troupe.trace import record
 
 
 class Adam(Optimizer):
@@ -26,27 +26,9 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def update(self, update: Update) -> None:
-        beta1, beta2 = update.options["betas"]
-        m, v = update.state("m"), update.state("v")
-        value, next_m, next_v = record(
-            "adamw",
-            update.value,
-            update.gradient,
-            update.lr,
-            update.scale,
-            update.ok,
-            update.step,
-            m,
-            v,
-            beta1=float(beta1),
-            beta2=float(beta2),
-            eps=float(update.options["eps"]),
-            weight_decay=float(update.options["weight_decay"]),
-            decoupled=int(self.decoupled),
-        )
+        operands = update.value, update.gradient, update.lr, update.scale, update.ok, update.step
+        value = record_with_moments(update, "adamw", *operands, decoupled=int(self.decoupled))
         update.assign(update.value, value)
-        update.assign(m, next_m)
-        update.assign(v, next_v)
 
 
 class AdamW(Adam):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from troupe.optim.moments import record_with_moments
 from troupe.optim.optimizer import Optimizer, Update
 from troupe.optim.schedule import Schedule
 from troupe.trace import record
@@ -31,26 +32,9 @@ class LAMB(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, update: Update) -> None:
-        options = update.options
-        beta1, beta2 = options["betas"]
-        least, most = options["clamp"]
-        m, v = update.state("m"), update.state("v")
-        direction, next_m, next_v = record(
-            "lamb",
-            update.value,
-            update.gradient,
-            update.scale,
-            update.ok,
-            update.step,
-            m,
-            v,
-            beta1=float(beta1),
-            beta2=float(beta2),
-            eps=float(options["eps"]),
-            weight_decay=float(options["weight_decay"]),
-        )
-        update.assign(m, next_m)
-        update.assign(v, next_v)
+        least, most = update.options["clamp"]
+        operands = update.value, update.gradient, update.scale, update.ok, update.step
+        direction = record_with_moments(update, "lamb", *operands)
         squares = update.sum_of_squares(update.value), update.sum_of_squares(direction)
         rate = record("lamb_rate", update.lr, *squares, least=float(least), most=float(most))
         update.apply(direction, rate)
