@@ -89,10 +89,12 @@ class Block(nn.Module):
 class Trunk(nn.Module):
     """Ids [batch, seq] to what the last block leaves, normalised: [batch, seq, dim]."""
 
+    block: type[nn.Module] = Block
+
     def __init__(self, of: Configuration):
         super().__init__()
         self.embed_tokens = nn.Embedding(of.vocab, of.dim)
-        self.layers = nn.ModuleList([Block(of) for _ in range(of.layers)])
+        self.layers = nn.ModuleList([self.block(of) for _ in range(of.layers)])
         self.norm = nn.RMSNorm(of.dim, of.eps)
 
     def forward(self, ids: tr.Tensor) -> tr.Tensor:
@@ -105,13 +107,15 @@ class Trunk(nn.Module):
 class Llama(nn.Module):
     """ids [batch, seq] to logits [batch, seq, vocab]."""
 
+    trunk: type[nn.Module] = Trunk
+
     def __init__(self, of: Configuration):
         super().__init__()
         self.context = of.context
-        self.model = Trunk(of)
+        self.model = self.trunk(of)
         self.lm_head = nn.Linear(of.dim, of.vocab, bias=False)
         for parameter in self.parameters():
-            if len(parameter.shape) == 2:  # a norm's scale is a row of ones
+            if len(parameter.shape) > 1:  # a norm's scale is a row of ones
                 nn.init.normal_(parameter, std=0.02)
 
     def forward(self, ids: tr.Tensor) -> tr.Tensor:

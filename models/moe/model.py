@@ -50,14 +50,10 @@ class Block(nn.Module):
         return x + y, balance
 
 
-class Trunk(nn.Module):
+class Trunk(llama.Trunk):
     """Ids [batch, seq] to what the last block leaves, normalised: [batch, seq, dim], and the mean balance loss."""
 
-    def __init__(self, of: Configuration):
-        super().__init__()
-        self.embed_tokens = nn.Embedding(of.vocab, of.dim)
-        self.layers = nn.ModuleList([Block(of) for _ in range(of.layers)])
-        self.norm = nn.RMSNorm(of.dim, of.eps)
+    block = Block
 
     def forward(self, ids: tr.Tensor) -> tuple[tr.Tensor, tr.Tensor]:
         x = self.embed_tokens(ids)
@@ -68,17 +64,10 @@ class Trunk(nn.Module):
         return self.norm(x), sum(losses[1:], losses[0]) / len(losses)
 
 
-class Mixtral(nn.Module):
+class Mixtral(llama.Llama):
     """ids [batch, seq] to logits [batch, seq, vocab]."""
 
-    def __init__(self, of: Configuration):
-        super().__init__()
-        self.context = of.context
-        self.model = Trunk(of)
-        self.lm_head = nn.Linear(of.dim, of.vocab, bias=False)
-        for parameter in self.parameters():
-            if len(parameter.shape) > 1:  # a norm's scale is a row of ones
-                nn.init.normal_(parameter, std=0.02)
+    trunk = Trunk
 
     def forward(self, ids: tr.Tensor) -> tr.Tensor:
         return self.with_balance(ids)[0]
