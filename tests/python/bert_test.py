@@ -1,12 +1,8 @@
 """BERT: its names, its masked words, and the same numbers over meshes."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from conftest import ROOT
-from runs import assert_same
+from runs import assert_same, run_script
 
 import troupe as tr
 from models.bert.layouts import tensor_parallel
@@ -141,12 +137,6 @@ def test_published_configurations_have_the_published_number_of_parameters(name, 
 
 
 def test_the_script_trains(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 400)
-    options = ["--data", str(text), "--steps", "2", "--mesh", "dp=2,pp=2", "--checkpoint", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-m", "models.bert.train", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "2/2" in done.stdout and "validation loss" in done.stdout and "by counting bytes" in done.stdout
+    shown = run_script("models.bert.train", tmp_path, "--steps", "2", "--mesh", "dp=2,pp=2")
+    assert "2/2" in shown and "validation loss" in shown and "by counting bytes" in shown
     assert (tmp_path / "run" / "step-00000002" / "model.safetensors").exists()

@@ -1,13 +1,9 @@
 """Llama: its names and formulas, and the same numbers over meshes."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from conftest import ROOT
 from formulas import gated, llama_logits
-from runs import assert_same, make_step, train
+from runs import assert_same, make_step, run_script, train
 
 import troupe as tr
 from models.llama.layouts import tensor_parallel
@@ -118,12 +114,6 @@ def test_logits_are_those_of_the_formula():
 
 
 def test_the_script_trains(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 400)
-    options = ["--data", str(text), "--steps", "3", "--checkpoint", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-m", "models.llama.train", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "3/3" in done.stdout and "validation loss" in done.stdout
+    shown = run_script("models.llama.train", tmp_path, "--steps", "3")
+    assert "3/3" in shown and "validation loss" in shown
     assert (tmp_path / "run" / "step-00000003" / "model.safetensors").exists()

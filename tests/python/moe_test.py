@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from formulas import gated, llama_logits
-from runs import assert_same, make_step, train
+from runs import assert_same, make_step, run_script, train
 from safetensors.numpy import save_file
 
 import troupe as tr
@@ -17,7 +17,7 @@ from models.moe.checkpoint import from_published, to_published
 from models.moe.layouts import expert_and_tensor_parallel
 from models.moe.model import Configuration, Mixtral
 from models.moe.published import PUBLISHED, loss
-from troupe.recipes import data_parallel, parse, pipeline, recompute, zero
+from troupe.recipes import data_parallel, pipeline, recompute, zero
 
 PEER = os.environ.get("TROUPE_PEER_PYTHON")
 SMALL = Configuration(vocab=64, layers=2, dim=32, heads=4, kv_heads=2, hidden=24, context=16, experts=4)
@@ -178,11 +178,5 @@ def test_logits_of_a_published_checkpoint_are_pytorchs(tmp_path):
 
 
 def test_the_script_trains(tmp_path):
-    text = tmp_path / "text.txt"
-    text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 400)
-    options = ["--data", str(text), "--steps", "3", "--checkpoint", str(tmp_path / "run")]
-    done = subprocess.run(
-        [sys.executable, "-m", "models.moe.train", *options], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "3/3" in done.stdout and "validation loss" in done.stdout
+    shown = run_script("models.moe.train", tmp_path, "--steps", "3")
+    assert "3/3" in shown and "validation loss" in shown

@@ -1,8 +1,12 @@
-"""Short training runs of language models, and how two of them are compared."""
+"""Short training runs of language models, in this process and by their scripts, and how two of them are compared."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
+from conftest import ROOT
 
 import troupe as tr
 from troupe import functional as F
@@ -48,3 +52,13 @@ def assert_same(ours, theirs):
     """Two runs gave the same bits."""
     assert ours[0] == theirs[0]
     assert [name for name, value in ours[1].items() if not np.array_equal(value, theirs[1][name])] == []
+
+
+def run_script(module, directory, *options):
+    """What a script prints that trains on a small text, with checkpoints in directory / "run"."""
+    text = directory / "text.txt"
+    text.write_bytes(b"the quick brown fox jumps over the lazy dog. " * 400)
+    command = [sys.executable, "-m", module, "--data", text, "--checkpoint", directory / "run", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
