@@ -20,11 +20,14 @@ namespace {
 using cpu::ConvPass;
 using cpu::ConvSizes;
 
+// Of so many channels; `per_group` is 0 where there is a single group.
+int64_t group_count(int64_t channels, int64_t per_group) { return per_group == 0 ? 1 : channels / per_group; }
+
 ConvSizes sizes_of(const Windows& windows, const Shape& x, int64_t in, const Shape& y) {
   return {.batch = x[0],
           .channels = x[1],
           .out = y[1],
-          .groups = in == 0 ? 1 : std::max<int64_t>(1, x[1] / in),
+          .groups = std::max<int64_t>(1, group_count(x[1], in)),
           .in_size = size_of_plane(x),
           .kernel = windows.kernel,
           .out_size = size_of_plane(y),
@@ -39,6 +42,15 @@ ConvSizes forward_sizes(const Attrs& attrs, const Shape& x, const Shape& w, cons
 
 ConvSizes weight_sizes(const Attrs& attrs, const Shape& x, const Shape& dy, const Shape& dw) {
   return sizes_of(Windows::of(attrs, pair_attr(attrs, "kernel")), x, dw[1], dy);
+}
+
+// Both operands of a pass are planes of one dtype.
+void expect_planes_of_one_dtype(const OpArgs& args, const char* first, const char* second) {
+  expect_operands(args, 2);
+  expect_any_float(args, 0, first);
+  expect_planes(args, 0, first);
+  expect_planes(args, 1, second);
+  expect_same_dtype(args, 0, first, 1, second);
 }
 
 // A split of channels must keep groups whole; groups of one channel each, in and out, are whole however they are split.
@@ -57,11 +69,7 @@ struct ChannelNames {
 };
 
 std::vector<TensorType> infer_conv(const OpArgs& args) {
-  expect_operands(args, 2);
-  expect_any_float(args, 0, "x");
-  expect_planes(args, 0, "x");
-  expect_planes(args, 1, "w");
-  expect_same_dtype(args, 0, "x", 1, "w");
+  expect_planes_of_one_dtype(args, "x", "w");
   const Shape& x = args.shape(0);
   const Shape& w = args.shape(1);
   const Windows windows = Windows::of(args.attrs, size_of_plane(w));
@@ -70,7 +78,7 @@ std::vector<TensorType> infer_conv(const OpArgs& args) {
     throw PlanError(operand_text(args, 0, "x") + ", " + operand_text(args, 1, "w") + "; w.dim(1)=" +
                     std::to_string(w[1]) + " must be x.dim(1)=" + std::to_string(x[1]) + " over the number of groups");
   }
-  const int64_t groups = w[1] == 0 ? 1 : x[1] / w[1];
+  const int64_t groups = group_count(x[1], w[1]);
   if (groups > 1 && w[0] % groups != 0) {
     throw PlanError(operand_text(args, 1, "w") + ", but the " + std::to_string(w[0]) +
                     " output channels must be a multiple of the " + std::to_string(groups) + " groups");
@@ -86,7 +94,7 @@ std::vector<Signature> conv_signatures(const OpArgs& args, int parts) {
   const Shape& x = args.shape(0);
   const Shape& w = args.shape(1);
   const PlaneNames planes(Windows::of(args.attrs, size_of_plane(w)));
-  const ChannelNames channels(w[1] == 0 ? 1 : x[1] / w[1], x[1], w[0], parts);
+  const ChannelNames channels(group_count(x[1], w[1]), x[1], w[0], parts);
   const bool bias = args.inputs.size() > 2;
   return signatures_from("n " + channels.x + " " + planes.before + ", " + channels.y + " " + channels.w + " kh kw" +
                          (bias ? ", " + channels.y : "") + " -> n " + channels.y + " " + planes.after + "; linear" +
@@ -145,11 +153,7 @@ int64_t conv_scratch(const OpArgs& args) {
 }
 
 std::vector<TensorType> infer_input_gradient(const OpArgs& args) {
-  expect_operands(args, 2);
-  expect_any_float(args, 0, "dy");
-  expect_planes(args, 0, "dy");
-  expect_planes(args, 1, "w");
-  expect_same_dtype(args, 0, "dy", 1, "w");
+  expect_planes_of_one_dtype(args, "dy", "w");
   const Shape& dy = args.shape(0);
   const Shape& w = args.shape(1);
   const Windows windows = Windows::of(args.attrs, size_of_plane(w));
@@ -158,7 +162,7 @@ std::vector<TensorType> infer_input_gradient(const OpArgs& args) {
     if (windows.is_pointwise(d)) size[d] = size_of_plane(dy)[d];  // a part of it, perhaps
   }
   const int64_t group_out = args.attrs.integer("group_out");
-  const int64_t groups = group_out == 0 ? 1 : w[0] / group_out;
+  const int64_t groups = group_count(w[0], group_out);
   if (dy[1] != w[0] || (group_out != 0 && w[0] % group_out != 0) ||
       windows.count(size, "size is given") != size_of_plane(dy)) {
     throw PlanError(operand_text(args, 0, "dy") + ", which is no gradient of a convolution with " +
@@ -170,8 +174,7 @@ std::vector<TensorType> infer_input_gradient(const OpArgs& args) {
 std::vector<Signature> input_gradient_signatures(const OpArgs& args, int parts) {
   const Shape& w = args.shape(1);
   const PlaneNames planes(Windows::of(args.attrs, size_of_plane(w)));
-  const int64_t group_out = args.attrs.integer("group_out");
-  const int64_t groups = group_out == 0 ? 1 : w[0] / group_out;
+  const int64_t groups = group_count(w[0], args.attrs.integer("group_out"));
   const ChannelNames channels(groups, groups * w[1], w[0], parts);
   return signatures_from("n " + channels.y + " " + planes.after + ", " + channels.y + " " + channels.w +
                          " kh kw -> n " + channels.x + " " + planes.before + "; linear, !kh, !kw" + channels.notes +
@@ -193,16 +196,12 @@ int64_t input_gradient_scratch(const OpArgs& args) {
 }
 
 std::vector<TensorType> infer_weight_gradient(const OpArgs& args) {
-  expect_operands(args, 2);
-  expect_any_float(args, 0, "x");
-  expect_planes(args, 0, "x");
-  expect_planes(args, 1, "dy");
-  expect_same_dtype(args, 0, "x", 1, "dy");
+  expect_planes_of_one_dtype(args, "x", "dy");
   const Shape& x = args.shape(0);
   const Shape& dy = args.shape(1);
   const Pair kernel = pair_attr(args.attrs, "kernel");
   const int64_t group_in = args.attrs.integer("group_in");
-  const int64_t groups = group_in == 0 ? 1 : x[1] / group_in;
+  const int64_t groups = group_count(x[1], group_in);
   if (x[0] != dy[0] || (group_in != 0 && (x[1] % group_in != 0 || dy[1] % std::max<int64_t>(groups, 1) != 0)) ||
       Windows::of(args.attrs, kernel).count(size_of_plane(x), operand_text(args, 0, "x")) != size_of_plane(dy)) {
     throw PlanError(operand_text(args, 1, "dy") + ", which is no gradient of a convolution of " +
@@ -213,9 +212,8 @@ std::vector<TensorType> infer_weight_gradient(const OpArgs& args) {
 
 std::vector<Signature> weight_gradient_signatures(const OpArgs& args, int parts) {
   const PlaneNames planes(Windows::of(args.attrs, pair_attr(args.attrs, "kernel")));
-  const int64_t group_in = args.attrs.integer("group_in");
   const int64_t in = args.shape(0)[1], out = args.shape(1)[1];
-  const ChannelNames channels(group_in == 0 ? 1 : in / group_in, in, out, parts);
+  const ChannelNames channels(group_count(in, args.attrs.integer("group_in")), in, out, parts);
   return signatures_from("n " + channels.x + " " + planes.before + ", n " + channels.y + " " + planes.after + " -> " +
                          channels.y + " " + channels.w + " kh kw; linear, !kh, !kw" + channels.notes + planes.notes);
 }
