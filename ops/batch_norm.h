@@ -1,6 +1,6 @@
-// What batch norm and its parts share. The samples of x[samples, channels, ..] make up pieces of `samples` (an attribute)
-// that follow one another, each with statistics of its own: means and the like are [pieces, channels]. Without the
-// attribute all samples are one piece.
+// What batch norm and its parts share. The samples of x[samples, channels, ..] make up pieces of `samples` (an
+// attribute) that follow one another, each with statistics of its own: means and the like are [pieces, channels].
+// Without the attribute all samples are one piece.
 #pragma once
 
 #include "ops/cpu/batch_norm.h"
@@ -28,8 +28,8 @@ struct SampleNames {
   explicit SampleNames(int rank);
 };
 
-// Samples of a part of x that belong to one piece: where the first stands in the part, and the piece's row in the part of
-// a tensor of statistics.
+// Samples of a part of x that belong to one piece: where the first stands in the part, and the piece's row in the part
+// of a tensor of statistics.
 struct SampleRun {
   cpu::Samples samples;
   int64_t first = 0;  // element

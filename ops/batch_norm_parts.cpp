@@ -10,8 +10,8 @@
 namespace troupe::define {
 namespace {
 
-// A sum [pieces, channels] of operands of which the first `tensors` are like x and the others like the sum: whole pieces
-// stay apart; a split inside a piece gives partial sums.
+// A sum [pieces, channels] of operands of which the first `tensors` are like x and the others like the sum: whole
+// pieces stay apart; a split inside a piece gives partial sums.
 std::vector<Signature> sum_signatures(const OpArgs& args, int parts, int tensors, const char* note) {
   const SampleNames names(args.rank(0));
   const bool between = splits_between_pieces(args, 0, parts);

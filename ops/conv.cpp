@@ -1,5 +1,5 @@
-// y[n,out] = the sum over the channels of out's group of x[n,c] * w[out,c] (planes, convolved) + b[out], and its gradients.
-// A weight is [out, channels/groups, kh, kw], so the number of groups is the channels of x over those of w.
+// y[n,out] = the sum over the channels of out's group of x[n,c] * w[out,c] (planes, convolved) + b[out], and its
+// gradients. A weight is [out, channels/groups, kh, kw], so the number of groups is the channels of x over those of w.
 
 #include "ops/cpu/conv.h"
 

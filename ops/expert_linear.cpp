@@ -1,5 +1,6 @@
-// A linear layer per expert on the buffers of `dispatch`: y[e, b, c, out] = sum over in of x[e, b, c, in] * w[e, out, in].
-// The dim of places is a bound; with counts[e, b], what `expert_places` found, only the rows that are there are computed.
+// A linear layer per expert on the buffers of `dispatch`:
+// y[e, b, c, out] = sum over in of x[e, b, c, in] * w[e, out, in]. The dim of places is a bound; with counts[e, b],
+// what `expert_places` found, only the rows that are there are computed.
 
 #include "ops/cpu/expert_linear.h"
 

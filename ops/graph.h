@@ -88,8 +88,9 @@ class Graph {
   // The forward node that the nodes added from here on differentiate; an invalid id ends it.
   void set_origin(NodeId origin) { origin_ = origin; }
 
-  // Gradients of a scalar, times `seed` where there is one, with respect to `wrt`: appends backward nodes. A value that the scalar does not depend on
-  // gets an invalid id. Contributions of several uses are added in graph order by one `add_n`.
+  // Gradients of a scalar, times `seed` where there is one, with respect to `wrt`: appends backward nodes. A value that
+  // the scalar does not depend on gets an invalid id. Contributions of several uses are added in graph order by one
+  // `add_n`.
   std::vector<ValueId> gradients(ValueId scalar, const std::vector<ValueId>& wrt, ValueId seed = {});
 
   const std::vector<Node>& nodes() const { return nodes_; }

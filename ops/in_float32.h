@@ -1,5 +1,5 @@
-// Kernels on bfloat16 and float16 made from those on float32: operands are widened into scratch, the kernel runs, and results are
-// rounded once where they are stored. Operands of other dtypes go through as they are.
+// Kernels on bfloat16 and float16 made from those on float32: operands are widened into scratch, the kernel runs, and
+// results are rounded once where they are stored. Operands of other dtypes go through as they are.
 #pragma once
 
 #include "ops/op.h"

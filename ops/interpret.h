@@ -51,7 +51,8 @@ struct RunContext {
   Firing firing = {};
 };
 
-// Runs an op's CPU kernel with scratch of its own. Throws FaultError with the op and what the kernel says about bad data.
+// Runs an op's CPU kernel with scratch of its own. Throws FaultError with the op and what the kernel says about bad
+// data.
 void run_kernel(const OpDef& op, const Attrs& attrs, std::span<const TensorView> inputs,
                 std::span<const TensorView> outputs, const RunContext& context = {});
 

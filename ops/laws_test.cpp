@@ -1,4 +1,5 @@
-// Every signature that an op claims holds, and every one that holds is claimed or stands in a list here with its reason.
+// Every signature that an op claims holds, and every one that holds is claimed or stands in a list here with its
+// reason.
 
 #include "sbp/laws.h"
 

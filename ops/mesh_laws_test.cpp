@@ -12,8 +12,8 @@ namespace {
 
 constexpr double kTolerance = 1e-9;
 
-// What bfloat16 loses where a result lies in addends on devices: each is rounded by at most 1/256 of itself, and together
-// they are at most some 8 in size. Of float16 it is 1/2048.
+// What bfloat16 loses where a result lies in addends on devices: each is rounded by at most 1/256 of itself, and
+// together they are at most some 8 in size. Of float16 it is 1/2048.
 constexpr double kBFloat16Tolerance = 8.0 / 256;
 constexpr double kFloat16Tolerance = 8.0 / 2048;
 
@@ -99,7 +99,8 @@ TEST(MeshLaws, SignaturesHoldOnOneAxis) {
   }
 }
 
-// That sums pass is algebra, which float64 shows; here the addends of an operand would be rounded before the op sees them.
+// That sums pass is algebra, which float64 shows; here the addends of an operand would be rounded before the op sees
+// them.
 TEST(MeshLaws, SignaturesHoldInLowPrecision) {
   for (const UseCase& use : use_cases()) {
     if (!use.takes_low()) continue;

@@ -70,8 +70,8 @@ struct OpDef {
   // one value per output. nullptr: there is no such form.
   std::vector<ValueId> (*decompose)(GradientBuilder&) = nullptr;
 
-  // The same op where an axis splits the sequence and the op couples positions: returns one value per output, and says how
-  // they must be made. nullptr: positions are independent, or the planner may do as it likes.
+  // The same op where an axis splits the sequence and the op couples positions: returns one value per output, and says
+  // how they must be made. nullptr: positions are independent, or the planner may do as it likes.
   std::vector<ValueId> (*split_sequence)(GradientBuilder&, SequenceSplit&) = nullptr;
 
   // What the op does in a step of low precision, and which operands of a `low` op stay float32 all the same. An op that

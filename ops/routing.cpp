@@ -5,8 +5,8 @@
 // the places of its own rows, and where the experts are split each expert's buffer holds the rows of all devices: an
 // all-to-all stands between.
 //
-// `dispatch` and `combine` are each other's gradients: with M[e,b,c; b,s] = the weight of the choice that puts token s of
-// row b into place c of expert e, dispatch multiplies by M and combine by its transpose.
+// `dispatch` and `combine` are each other's gradients: with M[e,b,c; b,s] = the weight of the choice that puts token s
+// of row b into place c of expert e, dispatch multiplies by M and combine by its transpose.
 
 #include "ops/cpu/routing.h"
 

@@ -1,8 +1,8 @@
 // How attention's sequence lies when an axis of the mesh splits it: in `parts`, one per device.
 //
-// Paired: the place of part p's rows in the sequence is that of the first half of part p, followed by that of the second
-// half of part parts - 1 - p. So every part has early and late queries, and behind a causal mask all have the same work
-// (each its own half, the other one from the far end). The second halves of all parts are equally long.
+// Paired: the place of part p's rows in the sequence is that of the first half of part p, followed by that of the
+// second half of part parts - 1 - p. So every part has early and late queries, and behind a causal mask all have the
+// same work (each its own half, the other one from the far end). The second halves of all parts are equally long.
 #pragma once
 
 #include <array>

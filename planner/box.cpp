@@ -175,8 +175,8 @@ class BoxStage {
     return steps;
   }
 
-  // A piece stays with its rank on the data axes. What is whole there is each rank's own, which is what P says: those of
-  // equal coordinates exchange.
+  // A piece stays with its rank on the data axes. What is whole there is each rank's own, which is what P says: those
+  // of equal coordinates exchange.
   std::vector<BoxingStep> steps_to_other_stage(const ProgramValue& v, Layout from, Layout to) const {
     for (int axis : choices_.split_data_axes()) {
       if (v.rate != Rate::piece || !apart_ || !from.sbp(axis).is_broadcast()) continue;
@@ -210,8 +210,8 @@ class BoxStage {
     node.op = find_op("to_layout");
     node.path = source.name + "@" + std::to_string(++boxed_[original]);
     node.line = producer.line;
-    // Done when it is first needed; but what is summed over the step belongs to what it sums, and what is made ready for
-    // another stage to where it comes from.
+    // Done when it is first needed; but what is summed over the step belongs to what it sums, and what is made ready
+    // for another stage to where it comes from.
     const bool for_another = layout.mesh() == deduced_.common_layout(choices_, program_, original).mesh() &&
                              choices_.pipeline.stage_of(reader.chunk) != choices_.pipeline.stage_of(producer.chunk);
     node.role = rate == Rate::step || for_another ? producer.role : reader.role;

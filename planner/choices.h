@@ -43,8 +43,8 @@ struct Choices {
   std::vector<int64_t> variables_end;  // by device: where the variables arena is free; empty: at 0
   Topology topology;                   // empty places: one host
   Pipeline pipeline;
-  // The axis that splits the sequence of the sources, and whether attention then sends keys and values round in a ring of
-  // its devices (see planner/sequence.h). Empty: none.
+  // The axis that splits the sequence of the sources, and whether attention then sends keys and values round in a ring
+  // of its devices (see planner/sequence.h). Empty: none.
   std::string sequence_axis;
   bool sequence_ring = false;
   // The plan shows one device of each class of equal devices, which stands for all of them: made to be looked at, in a

@@ -81,8 +81,8 @@ class AxisProblem {
   }
 
   const TensorType& type(ValueId value) const { return program_.value(value).type; }
-  // As on one data-parallel device: what is decided here decides the order of sums, and so the last bits, which must not
-  // depend on the number of those devices.
+  // As on one data-parallel device: what is decided here decides the order of sums, and so the last bits, which must
+  // not depend on the number of those devices.
   double firings(Rate rate) const {
     return rate == Rate::piece ? choices_.batch_shards * choices_.pieces_per_shard : 1;
   }
@@ -130,8 +130,8 @@ class AxisProblem {
       }
       default: {
         const std::vector<TensorType> types = program_.input_types(node);
-        // A dim that several axes split must be cut evenly by all of them together where an op asks for it. Data axes cut
-        // the batch, or parameters that are gathered, and no other dim.
+        // A dim that several axes split must be cut evenly by all of them together where an op asks for it. Data axes
+        // cut the batch, or parameters that are gathered, and no other dim.
         const OpArgs args{types, node.attrs};
         std::vector<Signature> list = signatures_of(*node.op, args, parts_together(id, true));
         for (Signature& signature : signatures_of(*node.op, args, parts_together(id, false))) {
@@ -313,8 +313,8 @@ class AxisProblem {
     return possible ? kAgainstPin : 0;
   }
 
-  // Along the axis that splits the sequence every device keeps to its own positions, however little the others' would be to
-  // fetch: only what couples positions needs those.
+  // Along the axis that splits the sequence every device keeps to its own positions, however little the others' would
+  // be to fetch: only what couples positions needs those.
   double off_positions(ValueId value, Sbp from, Sbp to, const ProgramNode* reader) const {
     if (choices_.mesh.axis(axis_).name != choices_.sequence_axis || program_.value(value).rate != Rate::piece) return 0;
     const bool keeps = to.is_split() && to.dim == from.dim;

@@ -23,13 +23,13 @@ struct Deduced {
   std::string str(const Program& program, const Mesh& mesh) const;
 };
 
-// The order in which axes are decided. Data axes first, then the one that splits the sequence: ops in a form made for its
-// parts are split no further.
+// The order in which axes are decided. Data axes first, then the one that splits the sequence: ops in a form made for
+// its parts are split no further.
 std::vector<int> axis_order(const Choices& choices);
 
-// The layout of a value with these SBPs on the devices of a chunk. What lives as long as a step (variables, gradients) is
-// split by data axes within what other axes leave: a gather along a data axis then is one collective. What is made per
-// piece is split by data axes first, so that other axes share out a device's own piece.
+// The layout of a value with these SBPs on the devices of a chunk. What lives as long as a step (variables, gradients)
+// is split by data axes within what other axes leave: a gather along a data axis then is one collective. What is made
+// per piece is split by data axes first, so that other axes share out a device's own piece.
 Layout layout_of(const Choices& choices, int chunk, Rate rate, std::vector<Sbp> sbp);
 
 // Axis by axis (data axes first), minimises the time of boxing plus compute over all nodes together. Pins and layouts

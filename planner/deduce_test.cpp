@@ -89,8 +89,8 @@ piece y: f32[32,256] S(0) = to_layout(down.linear@2)
 )");
 }
 
-// Every op takes the first of its cheapest choices when it is asked alone: the scalar product the rows, S(0). Softmax over
-// the rows could only go on from there by an exchange.
+// Every op takes the first of its cheapest choices when it is asked alone: the scalar product the rows, S(0). Softmax
+// over the rows could only go on from there by an exchange.
 TEST(Deduce, AChoiceThatIsBestForOneNodeGivesWayToWhatIsBestForAll) {
   const auto graph = [](bool with_softmax) {
     Graph result;

@@ -103,7 +103,8 @@ class Fit {
   }
 
   // Of each ladder all steps, or all but a few at the end where those need less: what the last units keep is let go of
-  // soon, so that making it again may need more than it saves. Where this does not do, nothing does, whatever the limit.
+  // soon, so that making it again may need more than it saves. Where this does not do, nothing does, whatever the
+  // limit.
   Steps enough(const Need& kept) {
     Steps best(ladders_.size(), 0);
     Need least;

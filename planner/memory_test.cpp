@@ -21,8 +21,8 @@ class ShadowMemory {
     }
   }
 
-  // Two steps of one device, in the order of its stream. Returns the first register whose bytes are not its own any more
-  // when a task of this device reads them.
+  // Two steps of one device, in the order of its stream. Returns the first register whose bytes are not its own any
+  // more when a task of this device reads them.
   std::string run(const PlanStream& stream) {
     for (int step = 0; step < 2; ++step) {
       for (const PlanSegment& segment : stream.segments) {

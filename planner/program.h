@@ -76,9 +76,9 @@ struct Program {
   // Appends a node and sets the producer of its outputs.
   NodeId add_node(ProgramNode node);
   std::vector<TensorType> input_types(const ProgramNode& node) const;
-  // Along data axes nothing is exchanged between the pieces of a step: sums over samples are made by accumulators alone,
-  // in an order that does not depend on the number of devices. What is whole there is each piece's own, and so a part of
-  // their sum as it is.
+  // Along data axes nothing is exchanged between the pieces of a step: sums over samples are made by accumulators
+  // alone, in an order that does not depend on the number of devices. What is whole there is each piece's own, and so a
+  // part of their sum as it is.
   bool keeps_pieces_apart(const Choices& choices) const;
   // A line per node: rate, values with type and layout, op, boxing.
   std::string str() const;

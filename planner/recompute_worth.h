@@ -24,9 +24,9 @@ struct Ladder {
   std::vector<Upgrade> upgrades;
 };
 
-// `modules` as in fit(); `recomputed` is so already, and so is what stands above or below it. A unit's upgrades have less
-// and less worth: what saves less per second than its whole is left out. Estimates: what the backward pass reads no
-// more, and what is made again, in the sizes and times of the plan.
+// `modules` as in fit(); `recomputed` is so already, and so is what stands above or below it. A unit's upgrades have
+// less and less worth: what saves less per second than its whole is left out. Estimates: what the backward pass reads
+// no more, and what is made again, in the sizes and times of the plan.
 std::vector<Ladder> recompute_ladders(const Graph& graph, const std::vector<std::string>& recomputed,
                                       const std::vector<std::string>& modules, const Plan& plan);
 

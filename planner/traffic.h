@@ -11,10 +11,10 @@ namespace troupe {
 
 struct Traffic {
   // Collectives per step by kind and axis. Those of the step rate (gradients, parameters) merge into one per kind, axis
-  // and role (those made per pass over a piece: with each pass), activations never do; scalars are not counted, but their
-  // bytes are. Bytes and messages are those of the tasks that execute them, over all devices: an all-reduce of a small
-  // tensor, in one hop, moves more than a ring would, and a device with several nodes of the tree over the batch shards
-  // sends each of them.
+  // and role (those made per pass over a piece: with each pass), activations never do; scalars are not counted, but
+  // their bytes are. Bytes and messages are those of the tasks that execute them, over all devices: an all-reduce of a
+  // small tensor, in one hop, moves more than a ring would, and a device with several nodes of the tree over the batch
+  // shards sends each of them.
   std::vector<PlanTraffic> rows;
   std::array<int64_t, kLinkKinds> link_bytes{};
 };

@@ -1,4 +1,5 @@
-"""Counts a JUnit file: prints "passed failed skipped"; writes the names of failed and skipped tests to a second file."""
+"""Counts a JUnit file: prints "passed failed skipped"; writes the names of failed and skipped tests to a second
+file."""
 
 import sys
 import xml.etree.ElementTree as xml

@@ -21,8 +21,8 @@ _HERE = re.compile(r"(.*)\.moe\.experts\.(\w+)\.weight")
 
 
 def from_published(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The state dict of a `Mixtral`. Raises PlanError when a layer lacks an expert below its last one, or its experts have
-    different shapes."""
+    """The state dict of a `Mixtral`. Raises PlanError when a layer lacks an expert below its last one, or its experts
+    have different shapes."""
     state: dict[str, np.ndarray] = {}
     experts: dict[str, dict[int, str]] = {}
     for name, tensor in tensors.items():

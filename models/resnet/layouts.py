@@ -11,8 +11,8 @@ def data_parallel(axis: str = "dp") -> tr.recipes.Recipe:
 
 
 def shared_statistics(axis: str = "sp") -> tr.recipes.Recipe:
-    """The samples of every piece split along `axis`, with batch norm statistics of the whole piece: for pieces that are too
-    large for one device, or where a device's own samples are too few for statistics."""
+    """The samples of every piece split along `axis`, with batch norm statistics of the whole piece: for pieces that are
+    too large for one device, or where a device's own samples are too few for statistics."""
     return tr.recipes.sample_parallel(axis)
 
 

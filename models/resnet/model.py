@@ -12,8 +12,8 @@ from troupe import functional as F
 @dataclass(frozen=True)
 class Configuration:
     """bottleneck: blocks of 1x1, 3x3, 1x1 convolutions instead of two 3x3. blocks: of each group; a group has twice the
-    width of the one before and half its image. small_images: a 3x3 stem that keeps the size (CIFAR) instead of a 7x7 one
-    and a pool that quarter it."""
+    width of the one before and half its image. small_images: a 3x3 stem that keeps the size (CIFAR) instead of a 7x7
+    one and a pool that quarter it."""
 
     bottleneck: bool
     blocks: tuple[int, ...]

@@ -1,5 +1,5 @@
-"""The published residual networks (He et al. 2015, table 1), with the stride in a block's 3x3 convolution as torchvision
-has it."""
+"""The published residual networks (He et al. 2015, table 1), with the stride in a block's 3x3 convolution as
+torchvision has it."""
 
 from __future__ import annotations
 

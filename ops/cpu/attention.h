@@ -19,8 +19,8 @@ struct AttentionShape {
   int64_t head_dim = 0;
   bool causal = false;   // query i attends to keys j <= i + q_offset
   int64_t q_offset = 0;  // of query 0 among the keys; may be negative
-  // [batch,kv_len]: 0 where no query of the batch attends to the key; null: all may. A query that attends to no key gives
-  // 0, lse -inf and gradients of 0.
+  // [batch,kv_len]: 0 where no query of the batch attends to the key; null: all may. A query that attends to no key
+  // gives 0, lse -inf and gradients of 0.
   const uint8_t* key_mask = nullptr;
   // Queries and keys may be some of those of a tensor. In elements, between heads of lse and batches of the mask:
   int64_t lse_step = 0;   // 0: q_len
@@ -50,7 +50,8 @@ template <typename T>
 int64_t attention_backward_scratch_bytes(const AttentionShape& shape);
 
 // Given dout (strides as out), writes dq, dk, dv, which have the strides of q, k, v unless given others.
-// dv = p^T dout; ds = p (dout v^T - rowsum(dout out)) scale; dq = ds k; dk = ds^T q. With `adds`, dk and dv are added to.
+// dv = p^T dout; ds = p (dout v^T - rowsum(dout out)) scale; dq = ds k; dk = ds^T q. With `adds`, dk and dv are added
+// to.
 template <typename T>
 void attention_backward(T* dq, HeadStrides dq_strides, T* dk, HeadStrides dk_strides, T* dv, HeadStrides dv_strides,
                         const T* dout, HeadStrides dout_strides, const T* q, HeadStrides q_strides, const T* k,

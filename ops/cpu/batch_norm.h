@@ -1,12 +1,14 @@
-// Batch norm on x[samples,channels,inner], whose channels have statistics of their own. T: float, double. Sums are carried
-// in double, in an order that depends on the shape alone. All functions are re-entrant; y may be x, dx may be dy.
+// Batch norm on x[samples,channels,inner], whose channels have statistics of their own. T: float, double. Sums are
+// carried in double, in an order that depends on the shape alone. All functions are re-entrant; y may be x, dx may be
+// dy.
 #pragma once
 
 #include <cstdint>
 
 namespace troupe::cpu {
 
-// Samples that have their statistics together, and how they lie: sample i of channel c begins at (i channels + c) inner.
+// Samples that have their statistics together, and how they lie: sample i of channel c begins at (i channels + c)
+// inner.
 struct Samples {
   int64_t count = 0, channels = 0, inner = 0;
 };

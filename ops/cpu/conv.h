@@ -1,8 +1,8 @@
-// Convolutions over the last two dims of x[n,c,h,w] with w[out,c/groups,kh,kw], and their gradients (cross-correlations,
-// as the field calls them convolutions).
+// Convolutions over the last two dims of x[n,c,h,w] with w[out,c/groups,kh,kw], and their gradients
+// (cross-correlations, as the field calls them convolutions).
 //
-// float and BFloat16 go to oneDNN, double to plain loops. Each call runs on the calling thread alone, and its bits depend
-// on shapes and data only.
+// float and BFloat16 go to oneDNN, double to plain loops. Each call runs on the calling thread alone, and its bits
+// depend on shapes and data only.
 #pragma once
 
 #include <array>

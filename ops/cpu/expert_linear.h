@@ -15,13 +15,13 @@ struct ExpertRows {
   int64_t used(int64_t expert, int64_t row) const;
 };
 
-// y[e, b, c, out] = sum over in of x[e, b, c, in] w[e, out, in]; `transposed`: w is stored [e, in, out]. T: float, double,
-// BFloat16, Float16.
+// y[e, b, c, out] = sum over in of x[e, b, c, in] w[e, out, in]; `transposed`: w is stored [e, in, out]. T: float,
+// double, BFloat16, Float16.
 template <typename T>
 void expert_linear(T* y, const T* x, const T* w, int64_t in, int64_t out, bool transposed, const ExpertRows& rows);
 
-// dw[e, out, in] = sum over b and c of dy[e, b, c, out] x[e, b, c, in]. `packed`: room for batch * places rows of in + out,
-// where counts are given. S: float for BFloat16 and Float16, else T.
+// dw[e, out, in] = sum over b and c of dy[e, b, c, out] x[e, b, c, in]. `packed`: room for batch * places rows of in +
+// out, where counts are given. S: float for BFloat16 and Float16, else T.
 template <typename T, typename S>
 void expert_linear_weight_gradient(S* dw, const T* x, const T* dy, int64_t in, int64_t out, const ExpertRows& rows,
                                    T* packed);

@@ -43,8 +43,8 @@ void expect_round_trip() {
   }
 }
 
-// The magnitudes from zero to infinity ascend with their bits. Between two neighbours, the float32 numbers at and around
-// the middle round as they should: down, to the even one, up; and so with the sign.
+// The magnitudes from zero to infinity ascend with their bits. Between two neighbours, the float32 numbers at and
+// around the middle round as they should: down, to the even one, up; and so with the sign.
 template <LowFloat T>
 void expect_nearest_and_even() {
   const size_t infinity = T(kInfinity).bits;

@@ -41,8 +41,8 @@ void fill(T* dst, T value, int64_t n);
 template <typename T>
 void arange(T* dst, T start, T step, int64_t n);
 
-// Between float, double, BFloat16, Float16, int32_t, int64_t and uint8_t, which is a bool: anything but 0 becomes 1. Numbers
-// that do not fit an integer saturate, NaN gives 0.
+// Between float, double, BFloat16, Float16, int32_t, int64_t and uint8_t, which is a bool: anything but 0 becomes 1.
+// Numbers that do not fit an integer saturate, NaN gives 0.
 template <typename To, typename From>
 void cast(To* dst, const From* src, int64_t n);
 

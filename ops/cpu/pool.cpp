@@ -6,8 +6,8 @@
 namespace troupe::cpu {
 namespace {
 
-// What of a window lies on the plane along one dim: elements begin, begin + step, .. below end. `size` is what the window
-// counts in a mean.
+// What of a window lies on the plane along one dim: elements begin, begin + step, .. below end. `size` is what the
+// window counts in a mean.
 struct Span {
   int64_t begin, end, step, size;
 };

@@ -1,5 +1,5 @@
-// Pools: one number for each window of a plane x[h,w], over `planes` planes. T: float, double. All functions are re-entrant;
-// sums go along the rows of a window and are carried in double.
+// Pools: one number for each window of a plane x[h,w], over `planes` planes. T: float, double. All functions are
+// re-entrant; sums go along the rows of a window and are carried in double.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
-// Moving tokens to the buffers of their experts and back. A buffer [experts, batch, places, dim] has for each row of the
-// batch so many places per expert; choices and places [batch, seq, k] say where each token goes. A choice or a place
-// outside the part of the buffer at hand goes nowhere: another part has it, or it was dropped.
+// Moving tokens to the buffers of their experts and back. A buffer [experts, batch, places, dim] has for each row of
+// the batch so many places per expert; choices and places [batch, seq, k] say where each token goes. A choice or a
+// place outside the part of the buffer at hand goes nowhere: another part has it, or it was dropped.
 #pragma once
 
 #include <cstdint>

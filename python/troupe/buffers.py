@@ -18,7 +18,8 @@ Next = Callable[[Tensor, "Tensor | None"], Tensor]
 
 @dataclass(frozen=True)
 class BufferUpdate:
-    """What a forward pass says about a buffer: `seen` is the sum, over the pieces of a round, of one value per piece."""
+    """What a forward pass says about a buffer: `seen` is the sum, over the pieces of a round, of one value per
+    piece."""
 
     buffer: Parameter
     seen: Tensor | None

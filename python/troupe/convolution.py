@@ -95,11 +95,11 @@ def batch_norm(
 ) -> Tensor:
     """Channels (dim 1) of x[n, c, ..] at mean 0 and variance 1 over all other dims, times weight[c], plus bias[c].
 
-    In training the statistics are those of each piece (micro-batch), also where its samples lie on several devices; else
-    the running ones, which a training step takes on by the fraction `momentum` of the mean, over the step's pieces, of
-    their means and unbiased variances. In a step of one piece that is what PyTorch does; one with several pieces counts
-    as a single batch, where PyTorch counts each. momentum may be a function that records the fraction in the update.
-    Raises PlanError for a single number per channel, which has no variance.
+    In training the statistics are those of each piece (micro-batch), also where its samples lie on several devices;
+    else the running ones, which a training step takes on by the fraction `momentum` of the mean, over the step's
+    pieces, of their means and unbiased variances. In a step of one piece that is what PyTorch does; one with several
+    pieces counts as a single batch, where PyTorch counts each. momentum may be a function that records the fraction in
+    the update. Raises PlanError for a single number per channel, which has no variance.
     """
     if x.ndim < 2:
         raise PlanError(f"batch_norm: x is {type_text(x)}, but must be [samples, channels, ..] {line_text()}")

@@ -209,7 +209,8 @@ def rope(x: Any, theta: float = 10000.0, *, seq_dim: int = 2) -> Tensor:
 
 
 def topk(x: Any, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest elements along the last dim, largest first, and their places (i32); of equal ones the lower first."""
+    """The k largest elements along the last dim, largest first, and their places (i32); of equal ones the lower
+    first."""
     return record("top_k", x, k=int(k))
 
 
@@ -226,7 +227,8 @@ def expert_places(
 
 
 def dispatch(x: Any, choices: Any, places: Any, experts: int, capacity: int) -> Tensor:
-    """x[batch, seq, dim] in the buffers of the chosen experts: [experts, batch, capacity, dim], zero where no token is."""
+    """x[batch, seq, dim] in the buffers of the chosen experts: [experts, batch, capacity, dim], zero where no token
+    is."""
     return record("dispatch", x, choices, places, experts=experts, capacity=capacity)
 
 

@@ -52,8 +52,8 @@ class Plan:
         return self._compiled.predicted_step_s
 
     def as_dict(self) -> dict[str, Any]:
-        """What a program would want to know: collectives by kind and axis, memory of the devices that are alike, bytes per
-        kind of link, and the certificate. Bytes are per step; those of collectives and links over all devices."""
+        """What a program would want to know: collectives by kind and axis, memory of the devices that are alike, bytes
+        per kind of link, and the certificate. Bytes are per step; those of collectives and links over all devices."""
 
         def alike(memory: list[dict[str, int]]) -> list[dict[str, int]]:
             counts = Counter(tuple(row.items()) for row in memory)

@@ -10,8 +10,8 @@ _MEANING = {"low": "{0}", "follow": "{0} where all its operands are, else f32", 
 
 
 def precision_table(precision: str = "bf16") -> str:
-    """A line per op: what it computes on in a step with precision="bf16" or "f16". Sums are made in float32 in any case,
-    and rounded once where they are stored. Raises PlanError for another precision."""
+    """A line per op: what it computes on in a step with precision="bf16" or "f16". Sums are made in float32 in any
+    case, and rounded once where they are stored. Raises PlanError for another precision."""
     if precision not in LOW:
         raise PlanError(f"precision={precision!r} has no table; {' and '.join(map(repr, LOW))} have")
     rows = _troupe.precisions()

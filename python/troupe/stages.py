@@ -28,9 +28,9 @@ class Stages:
 
 
 def cut_evenly(model: Module, chunks: int, what: str) -> dict[str, int]:
-    """The chunk of every part of the model: its direct children in the order in which they were assigned, lists of modules
-    and modules that hold such a list taken apart. The largest chunk is as small as can be, measured in the parameters
-    that products use.
+    """The chunk of every part of the model: its direct children in the order in which they were assigned, lists of
+    modules and modules that hold such a list taken apart. The largest chunk is as small as can be, measured in the
+    parameters that products use.
 
     Raises PlanError when there are more chunks than parts.
     """
@@ -38,14 +38,16 @@ def cut_evenly(model: Module, chunks: int, what: str) -> dict[str, int]:
     if len(parts) < chunks:
         names = ", ".join(name for name, _ in parts) or "none"
         raise PlanError(
-            f"{what}: {chunks} chunks, but the model has {len(parts)} parts ({names}); at most {len(parts)} are possible"
+            f"{what}: {chunks} chunks, but the model has {len(parts)} parts ({names}); at most {len(parts)} are "
+            "possible"
         )
     ends = _balanced([_work(part) for _, part in parts], chunks)
     return {name: sum(end <= i for end in ends) for i, (name, _) in enumerate(parts)}
 
 
 def cut_at(model: Module, starts: Sequence[str], what: str) -> dict[str, int]:
-    """The chunks that begin with the first part and with the parts named. Raises PlanError for a name that is no part."""
+    """The chunks that begin with the first part and with the parts named. Raises PlanError for a name that is no
+    part."""
     names = [name for name, _ in _parts(model, "")]
     wrong = [start for start in starts if start not in names[1:]]
     if wrong or sorted(starts, key=names.index) != list(starts):

@@ -38,13 +38,13 @@ class TrainStep:
     top of that. batch_shards: into how many shards every batch is cut; it decides the order of sums, so that runs with
     equal batch_shards are equal to the last bit for any number of data-parallel devices; by default the size of the
     data axes. pieces_per_shard: micro-batches per shard, whose gradients are added up. clip_grad_norm: the largest
-    global norm of the gradients. reduction: "canonical" adds the shards' gradients along one fixed tree; "fast" lets each
-    device add all its pieces in one sum, which holds one accumulator instead of several, and rounds otherwise on another
-    number of data-parallel devices. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing). precision:
-    "f32", or "bf16" or "f16": ops of the forward and backward pass compute on bfloat16 or float16 as `precision_table`
-    says; parameters, their gradients, the optimizer and everything that is fetched stay float32. loss_scale: with "f16",
-    how the loss is scaled; a step whose gradients alone are not finite then changes nothing but the scale, and becomes
-    a case for on_nonfinite when the scale cannot shrink further.
+    global norm of the gradients. reduction: "canonical" adds the shards' gradients along one fixed tree; "fast" lets
+    each device add all its pieces in one sum, which holds one accumulator instead of several, and rounds otherwise on
+    another number of data-parallel devices. on_nonfinite: "stop" (FaultError) or "skip" (the step changes nothing).
+    precision: "f32", or "bf16" or "f16": ops of the forward and backward pass compute on bfloat16 or float16 as
+    `precision_table` says; parameters, their gradients, the optimizer and everything that is fetched stay float32.
+    loss_scale: with "f16", how the loss is scaled; a step whose gradients alone are not finite then changes nothing but
+    the scale, and becomes a case for on_nonfinite when the scale cannot shrink further.
 
     Raises PlanError for what does not fit together.
     """
@@ -148,8 +148,8 @@ class TrainStep:
         return Plan(self._compiled(key, fields, rows), self.decision.notes)
 
     def dry_plan(self, fields: Fields, rows: int, gpus_per_host: int = 0) -> Plan:
-        """The plan for batches of `rows` rows with these fields, to look at and not to run: its time does not grow with the
-        number of devices. With `gpus_per_host`, the devices are H200s in hosts of so many."""
+        """The plan for batches of `rows` rows with these fields, to look at and not to run: its time does not grow with
+        the number of devices. With `gpus_per_host`, the devices are H200s in hosts of so many."""
         choices = choices_for("train", self.mesh, self.seed, self.decision, self._options)
         choices.one_per_class = True
         if gpus_per_host:

@@ -41,7 +41,8 @@ class Forward:
 
 
 def trace_loss(model: Module, loss: Loss, fields: Fields, rows: int, ranks: int) -> Forward:
-    """Records the loss of a round of `rows` rows in `ranks` pieces. Raises PlanError when the loss returns something else."""
+    """Records the loss of a round of `rows` rows in `ranks` pieces. Raises PlanError when the loss returns something
+    else."""
     trace = Trace(model, pieces_per_round=ranks)
     with trace.recording("loss"):
         batch = {

@@ -3,8 +3,8 @@
     .venv/bin/python tests/bench/run.py --peer-python PATH
 
 PyTorch is measured in all its settings first (1 and 2 threads, eager and compiled, composed and fused attention); the
-fastest then alternates with Troupe. A ratio is that of two blocks next to each other in time; the median and the spread of
-those ratios are printed, and everything as JSON in the last line. Both sides: see protocol.py.
+fastest then alternates with Troupe. A ratio is that of two blocks next to each other in time; the median and the spread
+of those ratios are printed, and everything as JSON in the last line. Both sides: see protocol.py.
 """
 
 import argparse

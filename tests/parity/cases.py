@@ -16,11 +16,12 @@ gpt   tok[x] + pos[0..T-1]; per block x += out(attention(q, k, v of ln1(x))), x 
       without bias; mean cross entropy of y over all tokens. Scores are scaled by 1/sqrt(head size) and causal, gelu is
       the exact (erf) one, layer norm's eps 1e-5, all other linear layers have biases.
 llama embed_tokens[x]; per block x += o(attention(rope(q), rope(k), v of input_layernorm(x))),
-      x += down(silu(gate(y)) * up(y)) with y = post_attention_layernorm(x); norm; lm_head; mean cross entropy of y over all
-      tokens. Key head j serves the query heads j heads/kv_heads and those up to the next; rope turns numbers i and
+      x += down(silu(gate(y)) * up(y)) with y = post_attention_layernorm(x); norm; lm_head; mean cross entropy of y over
+      all tokens. Key head j serves the query heads j heads/kv_heads and those up to the next; rope turns numbers i and
       i + d/2 of a head of size d at place p by p theta^(-2i/d); norms are RMS norms with eps 1e-5; there are no biases.
-moe   as llama, but x += the sum over the two experts e with the largest r_e of r_e / (their sum) down_e(silu(gate_e(y)) *
-      up_e(y)), with r = softmax(router(y)); weights of experts are (experts, out, in); no token is dropped.
+moe   as llama, but x += the sum over the two experts e with the largest r_e of
+      r_e / (their sum) down_e(silu(gate_e(y)) * up_e(y)), with r = softmax(router(y)); weights of experts are (experts,
+      out, in); no token is dropped.
 bert  LayerNorm(word_embeddings[x] + position_embeddings[0..T-1] + token_type_embeddings[segments]); per layer
       x = LayerNorm(x + attention.output.dense(attention(query, key, value of x))), then
       x = LayerNorm(x + output.dense(gelu(intermediate.dense(x)))); logits decoder(LayerNorm(gelu(transform.dense(x))))
@@ -29,8 +30,8 @@ bert  LayerNorm(word_embeddings[x] + position_embeddings[0..T-1] + token_type_em
 resnet
       relu(bn1(conv1(x))), blocks relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x)))))), the mean over each plane, fc.
       Convolutions are 3x3 with padding 1 and without bias, the first of a group but the first one with stride 2; the
-      shortcut is x, or a 1x1 convolution with that stride and a norm where the width changes. Batch norms (eps 1e-5) use
-      the statistics of the whole batch. Mean cross entropy of y.
+      shortcut is x, or a 1x1 convolution with that stride and a norm where the width changes. Batch norms (eps 1e-5)
+      use the statistics of the whole batch. Mean cross entropy of y.
 wide_deep
       head(relu(deep.1(relu(deep.0(x))))) + the sum over crosses of wide[crosses], with x the rows tables.i[ids[:, i]]
       of all fields and then the numbers; mean binary cross entropy of clicked.

@@ -1,5 +1,5 @@
-"""The record of PyTorch's losses belongs to the weights and batches that cases.py makes here; where PyTorch is installed
-(TROUPE_PEER_PYTHON), it still gives those losses."""
+"""The record of PyTorch's losses belongs to the weights and batches that cases.py makes here; where PyTorch is
+installed (TROUPE_PEER_PYTHON), it still gives those losses."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Computes the logits of a Mixtral in PyTorch, in float64, from a checkpoint in Hugging Face's form.
 
-    TROUPE_PEER_PYTHON tests/parity/mixtral_peer.py --weights model.safetensors --ids ids.npy --logits y.npy --heads 4 ...
+    TROUPE_PEER_PYTHON tests/parity/mixtral_peer.py --weights model.safetensors --ids ids.npy --logits y.npy ...
 
 ids: integers [batch, tokens]; logits: where the result goes, [batch, tokens, vocab]. All sizes that the tensors do not
 tell are options.

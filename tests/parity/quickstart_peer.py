@@ -4,9 +4,10 @@ must be within 2 % at equal steps.
 
     TROUPE_PEER_PYTHON tests/parity/quickstart_peer.py --weights model.safetensors --batches batches.npz --heads 8
 
-weights: the initial parameters, with the names of cases.py. batches: an .npz of integers x and y [steps, batch, tokens],
-valid_x and valid_y [batches, batch, tokens], and, when the learning rate is not constant, lr [steps]. --autocast: forward
-passes in that dtype as PyTorch has it, in f16 with its loss scaling. The last line is JSON: {"losses": [one per step], "valid_loss": the mean over all validation tokens after the last step}.
+weights: the initial parameters, with the names of cases.py. batches: an .npz of integers x and y [steps, batch,
+tokens], valid_x and valid_y [batches, batch, tokens], and, when the learning rate is not constant, lr [steps].
+--autocast: forward passes in that dtype as PyTorch has it, in f16 with its loss scaling. The last line is JSON:
+{"losses": [one per step], "valid_loss": the mean over all validation tokens after the last step}.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 
     TROUPE_PEER_PYTHON tests/parity/record.py                          all cases, into losses.json
     TROUPE_PEER_PYTHON tests/parity/record.py llama_small              this case; the others there stay as they are
-    TROUPE_PEER_PYTHON tests/parity/record.py --print mlp --seeds 2    one case as JSON on the output, for a live comparison
+    TROUPE_PEER_PYTHON tests/parity/record.py --print mlp --seeds 2    one case as JSON on the output, to compare live
 """
 
 import argparse

@@ -1,4 +1,5 @@
-// What is known about a pipeline before it runs: its bubble, what each stage holds, how many slots stages need between them.
+// What is known about a pipeline before it runs: its bubble, what each stage holds, how many slots stages need between
+// them.
 
 #include <gtest/gtest.h>
 

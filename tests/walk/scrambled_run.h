@@ -2,8 +2,8 @@
 // executors arrive after random delays. A kernel computes at the end of its time; at its beginning what it will write
 // is filled with rubbish, and at its end what it reads must be unchanged. So bytes that two tensors share too early
 // show, whatever the timing. (The engine's own Simulation compares every value with an interpreter, which needs plans
-// whose registers do not take over each other's memory.) Without a seed kernels take the time that the plan predicts, and
-// messages none.
+// whose registers do not take over each other's memory.) Without a seed kernels take the time that the plan predicts,
+// and messages none.
 #pragma once
 
 #include <cstdint>

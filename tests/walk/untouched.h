@@ -10,8 +10,8 @@
 
 namespace troupe {
 
-// Fills the workspace and io arenas, but for slots and scratch, with a pattern, and finds who writes there: gaps between
-// tensors and what no device needs.
+// Fills the workspace and io arenas, but for slots and scratch, with a pattern, and finds who writes there: gaps
+// between tensors and what no device needs.
 class Untouched {
  public:
   // Nothing may run.

@@ -21,9 +21,9 @@ class _BatchNorm(Module):
 
     Statistics are those of a piece in training and the running ones in evaluation; without track_running_stats always
     those of a piece. A step changes the running ones once: by `momentum`, or, where it is None, to the mean over all
-    steps. In a step of several pieces (batch_shards times pieces_per_shard) PyTorch, run piece by piece, would change them
-    several times; the mean over pieces has the same bits on any number of data-parallel devices. Only a training step
-    changes them, not a call of the module on arrays; one that is skipped changes nothing.
+    steps. In a step of several pieces (batch_shards times pieces_per_shard) PyTorch, run piece by piece, would change
+    them several times; the mean over pieces has the same bits on any number of data-parallel devices. Only a training
+    step changes them, not a call of the module on arrays; one that is skipped changes nothing.
     """
 
     ranks: tuple[int, ...] = ()

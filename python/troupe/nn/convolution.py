@@ -15,8 +15,8 @@ from troupe.tensor import Tensor
 
 
 class Conv2d(Module):
-    """`functional.conv2d` with weight[out, in/groups, kh, kw] and bias[out]. Uniform in ±1/√(in/groups · kh · kw) at the
-    start. Raises PlanError for channels that `groups` does not divide."""
+    """`functional.conv2d` with weight[out, in/groups, kh, kw] and bias[out]. Uniform in ±1/√(in/groups · kh · kw) at
+    the start. Raises PlanError for channels that `groups` does not divide."""
 
     def __init__(
         self,
@@ -33,7 +33,8 @@ class Conv2d(Module):
         super().__init__()
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise PlanError(
-                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be multiples of groups={groups}"
+                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be multiples of "
+                f"groups={groups}"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = pair_of(kernel_size, "Conv2d: kernel_size")

@@ -50,10 +50,11 @@ class Module:
         return result
 
     def register_buffer(self, name: str, value: Any, persistent: bool = True) -> None:
-        """A tensor beside the parameters that no optimizer trains: an array, a Parameter with requires_grad=False, or None.
+        """A tensor beside the parameters that no optimizer trains: an array, a Parameter with requires_grad=False, or
+        None.
 
-        It is an attribute, and part of the state dict if `persistent`. Used like a tensor; what a training step does to it
-        says the layer that has it (`BatchNorm2d`).
+        It is an attribute, and part of the state dict if `persistent`. Used like a tensor; what a training step does to
+        it says the layer that has it (`BatchNorm2d`).
         """
         if value is not None and not isinstance(value, Parameter):
             value = Parameter(value, requires_grad=False)
@@ -181,7 +182,8 @@ class Module:
             yield variable
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The numbers of all parameters and persistent buffers by dotted name; a shared parameter under each of its names."""
+        """The numbers of all parameters and persistent buffers by dotted name; a shared parameter under each of its
+        names."""
         return {name: parameter.numpy() for name, parameter in self._state()}
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Initial:
-    """How a parameter is initialised: an op that needs no operands, and its attributes; its random numbers are those of the
-    parameter `of`, if there is one."""
+    """How a parameter is initialised: an op that needs no operands, and its attributes; its random numbers are those of
+    the parameter `of`, if there is one."""
 
     op: str
     attrs: tuple[tuple[str, float], ...]
