@@ -168,7 +168,9 @@ TEST(Offload, CopiesRunBesideWhatIsComputedAndNeedLittleMemory) {
     EXPECT_GT(seconds.at("host:0 copy"), 0);
     EXPECT_LT(moved.promise.step_s, seconds.at("cpu:0 compute") + seconds.at("cpu:0 copy"));
     // Copies that take a hundredth of the computation beside them cost nothing.
-    if (profile == slow) EXPECT_NEAR(moved.promise.step_s, kept.promise.step_s, 1e-9);
+    if (profile == slow) {
+      EXPECT_NEAR(moved.promise.step_s, kept.promise.step_s, 1e-9);
+    }
     // What is on its way, each way: an eighth of what the host keeps, or two tensors.
     const int64_t on_host = workspace(moved, 1);
     int64_t largest = 0;

@@ -95,7 +95,8 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   SimulatedClock simulated;
   const bool in_simulation = how.scrambled || how.as_predicted;
   const Clock& clock = in_simulation ? static_cast<const Clock&>(simulated) : steady;
-  EngineOptions options{.executors = how.executors, .spin_s = 50e-6, .place = {}};
+  EngineOptions options;
+  options.executors = how.executors;
   if (how.as_predicted) options.executors = static_cast<int>(plan.streams.size());
   if (in_simulation) {  // streams of one device apart as well
     options.place = [&](const Plan&, StreamId stream) { return stream.value % options.executors; };
