@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test. The last line is "N passed, N failed, N skipped"; the exit
 # code is not zero when something failed.
-#   --fast   without the sanitizer builds and the live comparison with PyTorch
+#   --fast   without the sanitizer builds, the live comparison with PyTorch and the tests marked as slow
 # TROUPE_PEER_PYTHON names a Python that has PyTorch, for the tests that compare with it (.ci/run makes one).
 set -u
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -113,7 +113,8 @@ end
 # A process per file: one that crashes takes no other's results along. Two at a time, the longest first, as far as known.
 test_file() { # <file>
   local log="$REPORTS/$(printf '%s' "$1" | tr / .)"
-  timeout -k 10 900 "$VENV/bin/python" -m pytest -q --no-header --junitxml "$log.xml" "$1" </dev/null >"$log.log" 2>&1
+  timeout -k 10 900 "$VENV/bin/python" -m pytest -q --no-header -m "$WHICH" --junitxml "$log.xml" "$1" \
+    </dev/null >"$log.log" 2>&1
   printf '%s\n' "$?" >"$log.status"
   tail -n 1 "$log.log" | sed "s|^|$1: |"
 }
@@ -125,7 +126,9 @@ python_test_files() {
 begin "Python tests"
 if [ "$package" -eq 1 ]; then
   export -f test_file
-  export VENV REPORTS
+  WHICH=""
+  if [ "$fast" -eq 1 ]; then WHICH="not slow"; fi
+  export VENV REPORTS WHICH
   python_test_files | xargs -P 2 -I '{}' bash -c 'test_file {}'
   while read -r file; do
     log="$REPORTS/$(printf '%s' "$file" | tr / .)"

@@ -218,6 +218,14 @@ class _Run:
                 self._terminate_at = late
                 self._why = f"the script has not ended {self._waits.driver_notices:g} s after {worker.name} did"
 
+    def _report_killed(self) -> None:
+        """Says which workers were killed, while none has got a signal from here: perhaps why the driver ended."""
+        for worker in self._workers:
+            status = worker.process.poll()
+            if status is not None and status < 0 and worker.name not in self._failed:
+                self._failed.add(worker.name)
+                _say(f"{worker.name} (pid {worker.process.pid}) {_ended(status)}")
+
     def _pass_on(self, number: int) -> None:
         """Sends the driver a signal; after SIGTERM it must end."""
         self._driver.send_signal(number)
@@ -245,6 +253,8 @@ class _Run:
             until = time.monotonic() + self._waits.worker_ends
             while any(process.poll() is None for process in running) and time.monotonic() < until:
                 signal.sigtimedwait(self._signals, max(0.0, until - time.monotonic()))
+            if number is None:
+                self._report_killed()
         if self._output is not None:
             self._output.join(self._waits.worker_ends)
 

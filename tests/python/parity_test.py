@@ -111,7 +111,8 @@ def axes_of(case, mesh: str) -> dict[str, int]:
 
 
 # The quickstart's model is large for a test; its small brother runs on all meshes.
-RUNS = [(name, mesh) for name in cases.CASES for mesh in MESHES if name != "gpt" or mesh in ("one device", "dp=2,tp=2")]
+RUNS = [(name, mesh) for name in cases.CASES if name != "gpt" for mesh in MESHES]
+RUNS += [pytest.param("gpt", mesh, marks=pytest.mark.slow) for mesh in ("one device", "dp=2,tp=2")]
 
 
 @pytest.mark.parametrize("name, mesh", RUNS)
