@@ -16,8 +16,8 @@ struct Stall {
   bool elsewhere = false;  // the chain ends at a task of another process, where it goes on
 };
 
-// `busy[e]`, of the e-th own executor: the task whose kernel runs there, where the executor does not stop; then nothing is known of its
-// other tasks. All other executors stand still while this looks.
+// `busy[e]`, of the e-th own executor: the task whose kernel runs there, where the executor does not stop; then nothing
+// is known of its other tasks. All other executors stand still while this looks.
 Stall describe_stall(const LoadedPlan& plan, const std::vector<std::optional<TaskId>>& busy, double seconds);
 
 }  // namespace troupe
