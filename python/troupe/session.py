@@ -100,19 +100,15 @@ class Session:
         self.decision = decision if decision is not None else Decision()
         self.closed = False
         self.saved: dict[str, np.ndarray] = {}
-        self.cluster = new_devices(mesh.size)
         self._holder: dict[str, int] = {}
         self._last: Any = None
         self._cache: OrderedDict[Any, Any] = OrderedDict()
         self._parameters: dict[str, Parameter] = dict(model.named_variables())
-        self._waiting = {
-            name: p.session.read(p.bound_name) if p.session is not None else p.materialise(seed)
-            for name, p in self._parameters.items()
-        }
-        for old in {
-            id(p.session): p.session for p in self._parameters.values() if p.session is not None
-        }.values():
-            old.close()
+        for parameter in self._parameters.values():
+            if parameter.session is not None:  # it gives up its devices, and its parameters their numbers to the host
+                parameter.session.close()
+        self.cluster = new_devices(mesh.size)
+        self._waiting = {name: p.materialise(seed) for name, p in self._parameters.items()}
         for name, parameter in self._parameters.items():
             parameter.bind(self, name)
 
