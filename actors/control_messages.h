@@ -111,6 +111,10 @@ auto inspect(Inspector& f, HandOver& x) {
   return f(caf::meta::type_name("HandOver"), x.feed, x.step, x.oldest, x.memory, x.arrays);
 }
 template <class Inspector>
+auto inspect(Inspector& f, DropFeed& x) {
+  return f(caf::meta::type_name("DropFeed"), x.feed);
+}
+template <class Inspector>
 auto inspect(Inspector& f, Restart& x) {
   return f(caf::meta::type_name("Restart"), x.handle, x.epoch, x.first_step);
 }

@@ -179,21 +179,24 @@ TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
 TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
   WorkerProcess first(1);
   WorkerProcess second(1);
-  const SteadyClock clock;
-  Listener listener;
-  Driver driver(listener, crew_of(2, 1), clock);
-  first.tell(listener.address());
-  second.tell(listener.address());
-  ASSERT_TRUE(driver.gather(20, 20));
-  const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
-  driver.start(plan, 0, 1'000'000'000);
-  EXPECT_FALSE(driver.wait_for(0.2, 20));
-  kill(second.process(), SIGSTOP);
-  Fault fault;
-  EXPECT_LT(seconds_until_fault(driver, &fault), 10);
-  EXPECT_NE(fault.what.find("has gone silent"), std::string::npos) << fault.str();
-  kill(second.process(), SIGCONT);  // it changes nothing that it is back
-  EXPECT_THROW(driver.start(plan, 0, 1), FaultError);
+  {
+    const SteadyClock clock;
+    Listener listener;
+    Driver driver(listener, crew_of(2, 1), clock);
+    first.tell(listener.address());
+    second.tell(listener.address());
+    ASSERT_TRUE(driver.gather(20, 20));
+    const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
+    driver.start(plan, 0, 1'000'000'000);
+    EXPECT_FALSE(driver.wait_for(0.2, 20));
+    kill(second.process(), SIGSTOP);
+    Fault fault;
+    EXPECT_LT(seconds_until_fault(driver, &fault), 10);
+    EXPECT_NE(fault.what.find("has gone silent"), std::string::npos) << fault.str();
+    EXPECT_THROW(driver.start(plan, 0, 1), FaultError);
+  }
+  kill(second.process(), SIGCONT);  // it wakes after its run has ended
+  EXPECT_EQ(second.ended(), 3);
 }
 
 TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
@@ -210,6 +213,7 @@ TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
         << error.fault().str();
   }
   EXPECT_EQ(stranger.ended(), 3);
+  driver.dismiss();  // nobody
 }
 
 TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {

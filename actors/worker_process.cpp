@@ -81,6 +81,7 @@ struct Process {
   Join join;
   std::unique_ptr<ThreadRunner> threads;
   caf::actor beat;
+  bool dismissed = false;
   bool lost = false;
   std::string refused;
 };
@@ -122,6 +123,7 @@ caf::behavior worker_actor(caf::event_based_actor* self, caf::actor driver, Proc
                     return [=](uint64_t request, const T& command) {
                       if (self->current_sender() != caf::actor_cast<caf::strong_actor_ptr>(driver)) return;
                       if constexpr (std::is_same_v<T, Refused>) process->refused = command.why;
+                      if constexpr (std::is_same_v<T, Leave>) process->dismissed = true;
                       say(worker->on(request, command));
                       if constexpr (std::is_same_v<T, Welcome>) {
                         if (worker->engine() != nullptr) {
@@ -145,7 +147,7 @@ std::string host_name() {
 
 void serve(const KernelTable& kernels, const WorkerOptions& options) {
   const SteadyClock clock;
-  Process process{Worker(kernels, clock), {}, nullptr, {}, false, {}};
+  Process process{Worker(kernels, clock), {}, nullptr, {}, false, false, {}};
   process.join.token = options.token;
   process.join.host = host_name();
   process.join.process = getpid();
@@ -167,6 +169,7 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   process.beat = nullptr;
   worker = nullptr;
   if (!process.refused.empty()) fail("the driver at " + options.driver + " refuses this worker: " + process.refused);
+  if (!process.lost && !process.dismissed) fail("the worker has ended unasked");
   if (process.lost) fail("the driver at " + options.driver + " is gone: its connection was closed");
 }
 

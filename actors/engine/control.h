@@ -115,6 +115,9 @@ struct HandOver {
   ArenaFile memory;
   std::vector<Array> arrays;
 };
+struct DropFeed {  // nobody puts batches into it any more
+  int64_t feed = 0;
+};
 struct Restart {
   int32_t handle = 0;
   uint32_t epoch = 0;
@@ -137,8 +140,8 @@ struct GetObserved {
 struct GetStall {};
 struct Leave {};
 
-using Command = std::variant<Welcome, Refused, LoadPlan, UnloadPlan, SetSources, HandOver, Restart, Go, Hold, Resume,
-                             Stop, SetObserved, GetObserved, GetStall, Leave>;
+using Command = std::variant<Welcome, Refused, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed, Restart, Go, Hold,
+                             Resume, Stop, SetObserved, GetObserved, GetStall, Leave>;
 using Reply = std::variant<Join, Answer, Reached, Fault, StallPart, ObservedPart, Beat>;
 
 }  // namespace troupe

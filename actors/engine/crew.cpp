@@ -79,6 +79,8 @@ void Crew::on(int worker, const Reply& reply, double now) {
   if (const auto* beat = std::get_if<Beat>(&reply)) {
     member.firings = beat->firings;
   } else if (const auto* answer = std::get_if<Answer>(&reply)) {
+    const bool failed = answer->outcome != Answer::Outcome::done;
+    if (answer->request == 0 && failed && !fault_) fault_ = answer->fault;  // of a command that nobody waits for
     if (answer->request != request_) return;
     owing_.erase(worker);
     if (answer->outcome != Answer::Outcome::done && !failure_) failure_ = *answer;
@@ -113,7 +115,7 @@ void Crew::leave(int worker, const std::string& why, double waited) {
 }
 
 void Crew::tick(double now) {
-  if (ticked_ && now - *ticked_ > kLateTick * options_.heartbeat_s) {
+  if (!ticked_ || now - *ticked_ > kLateTick * options_.heartbeat_s) {
     for (Member& member : members_) member.heard = now;
   }
   ticked_ = now;
@@ -122,6 +124,10 @@ void Crew::tick(double now) {
     if (members_[w].gone || silent < options_.heartbeat_s) continue;
     leave(static_cast<int>(w), "has gone silent", silent);
   }
+}
+
+bool Crew::all_gone() const {
+  return std::all_of(members_.begin(), members_.end(), [](const Member& member) { return member.gone; });
 }
 
 void Crew::forgive() { fault_ = gone_; }

@@ -63,13 +63,14 @@ class Crew {
   void on(int worker, const Reply& reply, double now);
   // The connection to a member has been closed.
   void lost(int worker);
-  // Looks for members that have gone silent. To be called every tenth of a second or so; when it was not (the driver
-  // itself was stopped), silence before that does not count.
+  // Looks for members that have gone silent. To be called every tenth of a second or so; when it was not (before the
+  // first time, or because the driver itself was stopped), silence before that does not count.
   void tick(double now);
 
   // The first failure since the last `forgive`; a member that is gone is one that stays.
   const std::optional<Fault>& fault() const { return fault_; }
   const std::optional<Fault>& gone() const { return gone_; }
+  bool all_gone() const;
   void forgive();
   uint64_t firings() const;
 

@@ -78,9 +78,9 @@ TEST_F(CrewTest, StepsAreReachedInTheirLifeOnly) {
 
 TEST_F(CrewTest, WhoIsSilentForAHeartbeatIsGivenUpAndNotHeardAgain) {
   gather();
-  for (double now = 0; now <= 0.9; now += 0.1) {
-    crew_.on(1, Beat{static_cast<uint64_t>(now * 100)}, now);
-    crew_.tick(now);
+  for (int tenth = 0; tenth <= 9; ++tenth) {
+    crew_.on(1, Beat{static_cast<uint64_t>(tenth)}, tenth / 10.0);
+    crew_.tick(tenth / 10.0);
   }
   EXPECT_FALSE(crew_.fault().has_value());
   crew_.on(1, Beat{95}, 0.95);
@@ -96,6 +96,21 @@ TEST_F(CrewTest, WhoIsSilentForAHeartbeatIsGivenUpAndNotHeardAgain) {
   EXPECT_FALSE(crew_.failure().has_value());
   crew_.forgive();
   EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7) has gone silent");  // what is gone stays gone
+}
+
+TEST_F(CrewTest, WhoJoinedLongBeforeTheLastIsNotSilent) {
+  crew_.on(join("a"), 0);
+  crew_.on(join("b"), 1.5);
+  crew_.tick(1.51);
+  EXPECT_FALSE(crew_.fault().has_value());
+}
+
+TEST_F(CrewTest, ACommandThatNobodyWaitsForFailsTheRun) {
+  gather();
+  crew_.on(0, Answer{0, Answer::Outcome::done, {}}, 0);
+  EXPECT_FALSE(crew_.fault().has_value());
+  crew_.on(0, Answer{0, Answer::Outcome::fault, {"not enough memory", "", "", "", 0}}, 0);
+  EXPECT_EQ(crew_.fault()->what, "not enough memory");
 }
 
 TEST_F(CrewTest, ADriverThatWasStoppedItselfGivesNobodyUp) {

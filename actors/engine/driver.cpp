@@ -35,7 +35,7 @@ Driver::Driver(Courier& courier, CrewOptions options, const Clock& clock)
     : courier_(courier), clock_(clock), crew_(std::move(options)) {}
 
 bool Driver::gather(double at_most_s, double patience_s) {
-  if (doorbells_.bytes() > 0) return true;
+  if (welcomed_) return true;
   const double began = clock_.now();
   if (!gathers_since_) gathers_since_ = began;
   while (!crew_.complete()) {
@@ -49,6 +49,7 @@ bool Driver::gather(double at_most_s, double patience_s) {
     if (left <= 0) return false;
   }
   welcome();
+  welcomed_ = true;
   return true;
 }
 
@@ -88,8 +89,8 @@ void Driver::check_not_running(const char* what) const {
 }
 
 void Driver::tell(uint64_t request, const Command& command) {
-  for (int w = 0; w < crew_.size(); ++w) {
-    if (!crew_.members()[static_cast<size_t>(w)].gone) courier_.send(w, request, command);
+  for (size_t w = 0; w < crew_.members().size(); ++w) {  // fewer than wanted when it ends before all have joined
+    if (!crew_.members()[w].gone) courier_.send(static_cast<int>(w), request, command);
   }
 }
 
@@ -139,12 +140,15 @@ void Driver::resume() {
 }
 
 void Driver::check_devices(const Plan& plan) const {
+  std::vector<std::string> devices;  // those that compute: a host arena belongs to one of them
+  for (const PlanDevice& device : plan.devices) {
+    if (!device.name.starts_with("host")) devices.push_back(device.name);
+  }
   for (const PlanDevice& device : plan.devices) {
     if (executor_of_device(device.name, crew_.shares()) >= 0) continue;
     throw PlanError("plan", plan.name,
-                    "runs on " + std::to_string(plan.devices.size()) + " devices, " + plan.devices.front().name +
-                        " to " + plan.devices.back().name + "; the run's workers offer " +
-                        std::to_string(crew_.devices()) + " (" +
+                    "runs on " + std::to_string(devices.size()) + " devices, " + devices.front() + " to " +
+                        devices.back() + "; the run's workers offer " + std::to_string(crew_.devices()) + " (" +
                         join(crew_.shares(), " + ", [](const auto& share) { return std::to_string(share.devices); }) +
                         "); start more workers, or give each more devices",
                     {});
@@ -153,10 +157,11 @@ void Driver::check_devices(const Plan& plan) const {
 
 PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
   check_not_running("load a plan");
+  if (broken_) raise(*broken_);
   validate(*plan, "plan '" + plan->name + "'");
   check_devices(*plan);
   const PlanHandle handle(static_cast<int64_t>(plans_.size()));
-  CHECK(handle.value <= UINT16_MAX, "too many plans");
+  if (handle.value > UINT16_MAX) throw PlanError("more than 65536 plans in one run over workers");
   const auto at = [&](const Plan& of, StreamId stream) {
     return executor_of_device(of.devices[of.streams[stream.index()].device.index()].name, crew_.shares());
   };
@@ -167,12 +172,12 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
     LaneTable lanes = lanes_;
     const bool grown = lanes.grow([&](int from, int to) { return messages(from, to); });
     Arena lane_memory = grown ? Arena::shared(static_cast<int64_t>(lanes.bytes())) : Arena();
-    memory_.add(*plan, handle.value);
     const Arena bytes = shared_copy(serialize(*plan));
     const bool was_held = held_;
-    hold();
-    ask(LoadPlan{handle.value, bytes.file(), memory_.blocks(*plan, handle.value),
-                 (grown ? lane_memory : lane_memory_).file()});
+    hold();  // before variables move to an arena that has grown: sources run ahead
+    memory_.add(*plan, handle.value);
+    const ArenaFile lanes_file = (grown ? lane_memory : lane_memory_).file();
+    load_everywhere({handle.value, bytes.file(), memory_.blocks(*plan, handle.value), lanes_file}, plan->name);
     lanes_ = lanes;
     if (grown) lane_memory_ = std::move(lane_memory);
     if (!was_held) resume();
@@ -183,6 +188,17 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
     throw;
   }
   return handle;
+}
+
+// When it fails, some workers may have what others have not: then nothing can run any more.
+void Driver::load_everywhere(const LoadPlan& command, const std::string& name) {
+  try {
+    ask(command);
+  } catch (const std::exception& error) {
+    broken_ = Fault();
+    broken_->what = "plan '" + name + "' could not be loaded by all workers: " + error.what();
+    throw;
+  }
 }
 
 int64_t Driver::messages(int from, int to) const {
@@ -235,10 +251,10 @@ void Driver::set_sources(PlanHandle handle, SourceMap sources) {
   for (const auto& [name, source] : sources) command.sources.push_back(spec_of(name, *source));
   const bool was_held = held_;
   hold();
+  loaded.life.fresh = true;  // also when only some can read them
   ask(command);
   if (!was_held) resume();
   loaded.sources = std::move(sources);
-  loaded.life.fresh = true;
 }
 
 // What feeds have that workers have not.
@@ -247,6 +263,7 @@ void Driver::hand_over() {
     auto& [id, handed] = *it;
     const std::shared_ptr<Feed> feed = handed.feed.lock();
     if (feed == nullptr) {
+      tell(0, DropFeed{id});
       it = feeds_.erase(it);
       continue;
     }
@@ -281,6 +298,7 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   check_not_running("start a plan");
   CHECK(steps >= 0 && first_step >= 0, first_step, steps);
   if (crew_.gone()) raise(*crew_.gone());
+  if (broken_) raise(*broken_);
   hand_over();
   if (life.fresh || life.next_step != first_step) {
     hold();
@@ -368,21 +386,26 @@ void Driver::stop() {
 
 void Driver::shutdown() {
   try {
-    if (running_) stop();
+    const bool loaded = std::any_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan != nullptr; });
+    if (loaded && !crew_.gone() && !dismissed_) stop();  // whatever a wait that failed has left
     for (size_t p = 0; p < plans_.size(); ++p) {
       if (plans_[p] != nullptr && !crew_.gone() && !dismissed_) unload(PlanHandle(static_cast<int64_t>(p)));
     }
-  } catch (const FaultError&) {
+  } catch (const std::exception&) {
     // A worker that goes while everything ends takes nothing along that is still needed.
   }
   running_ = false;
   for (auto& plan : plans_) plan = nullptr;
   memory_.clear();
+  if (!dismissed_) hand_over();  // which drops the feeds that are gone
 }
 
 void Driver::dismiss() {
   tell(0, Leave{});
   dismissed_ = true;
+  for (const double until = clock_.now() + kReportPatience; !crew_.all_gone() && clock_.now() < until;) {
+    courier_.receive(crew_, kLook);
+  }
 }
 
 void Driver::write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) {

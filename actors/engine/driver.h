@@ -48,7 +48,7 @@ class Driver final : public Runner {
   void wake() override { hand_over(); }
   // Unloads all plans. The workers stay, for the next plan.
   void shutdown() override;
-  // Tells the workers that the run is over.
+  // Tells the workers that the run is over, and gives them a moment to leave.
   void dismiss();
 
   Registers registers(PlanHandle handle) const override { return {memory_, find(handle).life}; }
@@ -76,6 +76,7 @@ class Driver final : public Runner {
   Fault missing(double waited) const;
   Loaded& find(PlanHandle handle) const;
   void check_not_running(const char* what) const;
+  void load_everywhere(const LoadPlan& command, const std::string& name);
   void check_devices(const Plan& plan) const;
   void tell(uint64_t request, const Command& command);
   void ask(const Command& command);
@@ -103,6 +104,8 @@ class Driver final : public Runner {
   int64_t next_feed_ = 0;
   uint32_t epoch_ = 0;
   std::optional<double> gathers_since_;
+  bool welcomed_ = false;
+  std::optional<Fault> broken_;  // the workers no longer agree on what is loaded
   bool held_ = false;
   bool running_ = false;
   bool dismissed_ = false;

@@ -30,7 +30,6 @@ class Rig final : public Courier {
 
   void send(int worker, uint64_t request, const Command& command) override {
     Member& member = *members_[static_cast<size_t>(worker)];
-    if (member.deaf) return;
     for (const Reply& reply : member.worker.on(request, command)) said_.push_back({worker, reply});
     if (std::holds_alternative<Welcome>(command))
       member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
@@ -46,19 +45,13 @@ class Rig final : public Courier {
     }
     for (const double until = clock_.now() + at_most_s; said_.empty() && clock_.now() < until;) {
       for (size_t w = 0; w < members_.size(); ++w) {
-        if (members_[w]->deaf) continue;
         for (const Reply& reply : members_[w]->worker.on_change()) said_.push_back({static_cast<int>(w), reply});
       }
     }
     for (size_t w = 0; w < members_.size(); ++w) {
-      if (!members_[w]->deaf) crew.on(static_cast<int>(w), members_[w]->worker.beat(), clock_.now());
+      crew.on(static_cast<int>(w), members_[w]->worker.beat(), clock_.now());
     }
     for (; !said_.empty(); said_.pop_front()) crew.on(said_.front().first, said_.front().second, clock_.now());
-  }
-  // From now on nothing comes from this worker and nothing reaches it; its threads stop.
-  void cut(int worker) {
-    members_[static_cast<size_t>(worker)]->deaf = true;
-    members_[static_cast<size_t>(worker)]->threads.reset();
   }
 
  private:
@@ -66,7 +59,6 @@ class Rig final : public Courier {
     Member(const KernelTable& kernels, const Clock& clock) : worker(kernels, clock) {}
     Worker worker;
     std::unique_ptr<ThreadRunner> threads;
-    bool deaf = false;
   };
   const Clock& clock_;
   std::vector<WorkerShare> shares_;

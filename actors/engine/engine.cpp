@@ -31,8 +31,8 @@ class Engine::Pause {
   }
   ~Pause() {
     if (--engine_.pauses_ > 0) return;
-    engine_.locks_.clear();
     engine_.shared_.release(Shared::kPaused);
+    engine_.locks_.clear();  // who gets a mutex now sees that nothing holds it, or is rung
     engine_.wake();
   }
   Pause(const Pause&) = delete;

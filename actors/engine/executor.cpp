@@ -81,7 +81,7 @@ Executor::Outcome Executor::run(double at_most_s) {
 
 Executor::Outcome Executor::run_until(double deadline_s) {
   for (int firings = 1;; ++firings) {
-    if (shared_.held()) {  // whoever lifts the hold takes the mutex first and rings afterwards
+    if (shared_.held()) {  // whoever lifts the hold has the mutex, and rings afterwards
       doorbell().sleeps();
       return Outcome::sleep;
     }

@@ -21,8 +21,6 @@ class Shared {
 
   // Read before every firing.
   bool held() const { return hold_.load(std::memory_order_relaxed) != 0; }
-  // The same in the one order that sleeping executors and those who wake them agree on.
-  bool held_in_order() const { return hold_.load(std::memory_order_seq_cst) != 0; }
   void hold(int reason) { hold_.fetch_or(reason); }
   void release(int reason) { hold_.fetch_and(~reason); }
 

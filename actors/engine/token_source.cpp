@@ -1,6 +1,9 @@
 #include "actors/engine/token_source.h"
 
+#include <string>
 #include <utility>
+
+#include "runtime/base/error.h"
 
 namespace troupe {
 
@@ -10,7 +13,14 @@ TokenSource::TokenSource(const TokenRows& rows)
 TokenSource::TokenSource(std::shared_ptr<const TokenFiles> files, TokenRows rows)
     : files_(std::move(files)),
       rows_(std::move(rows)),
-      windows_(TokenWindows::shuffled(rows_.tokens, rows_.seq, rows_.batch, rows_.seed)) {}
+      windows_(TokenWindows::shuffled(rows_.tokens, rows_.seq, rows_.batch, rows_.seed)) {
+  const int64_t needed = rows_.first + rows_.tokens - 1;  // a row takes one token fewer than its window
+  if (needed <= files_->size()) return;
+  Fault fault;
+  fault.what = "'" + rows_.paths.front() + "' has become shorter: " + std::to_string(files_->size()) +
+               " tokens in all, " + std::to_string(needed) + " are needed";
+  throw FaultError(std::move(fault));
+}
 
 void TokenSource::read(const Firing& firing, int32_t pieces_per_shard, const TensorView& out, std::string*) {
   const int64_t piece = static_cast<int64_t>(firing.shard) * pieces_per_shard + firing.piece;

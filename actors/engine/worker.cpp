@@ -91,6 +91,7 @@ std::vector<Reply> Worker::answer(uint64_t request, const Command& command) {
                  [&](const UnloadPlan& unload) { started().unload(PlanHandle(unload.handle)); },
                  [&](const SetSources& sources) { carry_out(sources); },
                  [&](const HandOver& batch) { carry_out(batch); },
+                 [&](const DropFeed& drop) { feeds_.erase(drop.feed); },  // a source that still reads it keeps it
                  [&](const Restart& restart) {
                    if (started().fault()) started().forgive();
                    started().restart(PlanHandle(restart.handle), restart.epoch, restart.first_step);

@@ -14,7 +14,7 @@
 
 namespace troupe {
 
-// All members by one thread at a time; the executors' threads run concurrently.
+// All members by one thread at a time, but for `beat`; the executors' threads run concurrently.
 class Worker {
  public:
   // The table and the clock outlive the worker.

@@ -4,6 +4,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <filesystem>
+
 #include "actors/engine/token_source.h"
 #include "python/bindings/arrays.h"
 #include "runtime/files/atomic_dir.h"
@@ -32,9 +34,11 @@ struct Tokens {
 
 Tokens open_tokens(const std::vector<std::string>& paths, const std::string& type, double begin, double end) {
   auto files = std::make_shared<const TokenFiles>(TokenFiles::open(paths, token_type(type)));
+  std::vector<std::string> absolute;  // for processes with other directories
+  for (const std::string& path : paths) absolute.push_back(std::filesystem::absolute(path));
   const double size = static_cast<double>(files->size());
   const auto first = static_cast<int64_t>(size * begin);
-  return {paths, token_type(type), std::move(files), first, static_cast<int64_t>(size * end) - first};
+  return {std::move(absolute), token_type(type), std::move(files), first, static_cast<int64_t>(size * end) - first};
 }
 
 nb::object tokens_at(const Tokens& tokens, int64_t begin, int64_t count) {

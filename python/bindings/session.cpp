@@ -114,8 +114,8 @@ class Session {
   void stop() { runner_->stop(); }
   void shutdown() {
     if (std::exchange(over_, true)) return;
-    runner_->shutdown();
     if (workers_ != nullptr) workers_->in_use = false;
+    runner_->shutdown();
   }
 
   nb::dict fetch(int64_t handle) {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -19,20 +21,26 @@ HEARTBEAT_S = 1.0
 
 _SLICE_S = 0.1
 
-_gathered: dict[str, Any] = {}  # by the run's directory: the connection outlives the models that use it
+_workers: Any = None  # of the run; the connection outlives the models that use it
 
 
 def new_devices(count: int) -> Any:
     """Devices for a session: of this process, or of the workers that the launcher starts once they can reach this one.
 
-    Raises FaultError when not all of them have joined in time.
+    Raises FaultError when not all of them have joined in time, PlanError while another model uses them.
     """
-    directory = os.environ.get("TROUPE_RUN_DIR")
-    if directory is None:
-        return _troupe.Session(count, 0)
-    if directory not in _gathered:
-        _gathered[directory] = _gather(Path(directory))
-    return _troupe.Session(_gathered[directory])
+    global _workers
+    if _workers is None:
+        if "TROUPE_RUN_DIR" not in os.environ:
+            return _troupe.Session(count, 0)
+        _workers = _gather(Path(os.environ["TROUPE_RUN_DIR"]))
+        for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN"):
+            del os.environ[name]  # what the script starts is not part of the run
+    try:
+        return _troupe.Session(_workers)
+    except PlanError:
+        gc.collect()  # a session that nobody refers to any more, but that its plans refer to
+        return _troupe.Session(_workers)
 
 
 def _gather(directory: Path) -> Any:
@@ -48,7 +56,12 @@ def _gather(directory: Path) -> Any:
 
 def heartbeat() -> float:
     """Seconds of silence after which a worker is given up."""
-    return _number("TROUPE_HEARTBEAT_S", float) if "TROUPE_HEARTBEAT_S" in os.environ else HEARTBEAT_S
+    if "TROUPE_HEARTBEAT_S" not in os.environ:
+        return HEARTBEAT_S
+    seconds = _number("TROUPE_HEARTBEAT_S", float)
+    if not 0.5 <= seconds < math.inf:
+        raise PlanError(f"TROUPE_HEARTBEAT_S={seconds} must be at least 0.5 seconds")
+    return seconds
 
 
 def _number(name: str, kind: type) -> Any:
@@ -57,7 +70,7 @@ def _number(name: str, kind: type) -> Any:
         value = kind(text)
     except ValueError:
         value = 0
-    if value <= 0:
+    if not value > 0:
         raise PlanError(f"the environment's {name}='{text}' must be a positive number")
     return value
 
