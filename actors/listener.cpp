@@ -65,13 +65,12 @@ struct Listener::Actors {
   std::vector<caf::actor> workers;  // by index
 };
 
-Listener::Listener(uint16_t port) : actors_(std::make_unique<Actors>()) {
+Listener::Listener() : actors_(std::make_unique<Actors>()) {
   actors_->listener = actors_->system.spawn(listener_actor, &actors_->inbox);
-  const auto published = actors_->system.middleman().publish(actors_->listener, port, "127.0.0.1");
+  const auto published = actors_->system.middleman().publish(actors_->listener, 0, "127.0.0.1");
   if (!published) {
     Fault fault;
-    fault.what = "port " + std::to_string(port) +
-                 " of 127.0.0.1 cannot be listened on: " + actors_->system.render(published.error());
+    fault.what = "no port of 127.0.0.1 can be listened on: " + actors_->system.render(published.error());
     throw FaultError(std::move(fault));
   }
   actors_->port = *published;

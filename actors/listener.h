@@ -1,7 +1,6 @@
 // The driver's end of the network: listens for workers, on the loopback address of this host.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -12,8 +11,8 @@ namespace troupe {
 // No CAF type leaves the .cpp. Used by one thread at a time.
 class Listener final : public Courier {
  public:
-  // At any free port when it is 0. FaultError when it cannot be had.
-  explicit Listener(uint16_t port = 0);
+  // At any free port. FaultError when there is none.
+  Listener();
   ~Listener() override;
 
   std::string address() const;  // "127.0.0.1:41234"

@@ -216,6 +216,24 @@ TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
   driver.dismiss();  // nobody
 }
 
+TEST(Processes, AWorkerThatFindsNoDriverSaysWhere) {
+  const KernelTable kernels = sample_kernels();
+  WorkerOptions options;
+  options.patience_s = 0.2;
+  options.driver = "127.0.0.1:1";
+  try {
+    serve(kernels, options);
+    ADD_FAILURE() << "it found one";
+  } catch (const FaultError& error) {
+    EXPECT_NE(error.fault().what.find("no driver answers at 127.0.0.1:1"), std::string::npos) << error.fault().str();
+    EXPECT_EQ(error.fault().deadline, 0.2);
+  }
+  for (const char* wrong : {"", "127.0.0.1", "127.0.0.1:", ":41234", "127.0.0.1:port"}) {
+    options.driver = wrong;
+    EXPECT_THROW(serve(kernels, options), PlanError) << wrong;
+  }
+}
+
 TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {
   WorkerProcess worker(1);
   {

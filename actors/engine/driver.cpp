@@ -7,8 +7,6 @@
 #include "actors/engine/doorbell.h"
 #include "actors/engine/observer.h"
 #include "actors/engine/placement.h"
-#include "actors/engine/token_source.h"
-#include "runtime/base/align.h"
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
 #include "runtime/plan/validate.h"
@@ -224,31 +222,11 @@ void Driver::unload(PlanHandle handle) {
   if (none) memory_.clear();
 }
 
-SourceSpec Driver::spec_of(const std::string& name, const Source& source) {
-  SourceSpec spec;
-  spec.name = name;
-  if (const auto* tokens = dynamic_cast<const TokenSource*>(&source)) {
-    spec.rows = tokens->rows();
-    return spec;
-  }
-  const auto* fed = dynamic_cast<const FeedSource*>(&source);
-  if (fed == nullptr) throw PlanError("source '" + name + "' can only be read in the driver's process");
-  for (const auto& [id, handed] : feeds_) {
-    if (handed.feed.lock() == fed->feed()) spec.feed = id;
-  }
-  if (spec.feed < 0) {
-    spec.feed = next_feed_++;
-    feeds_[spec.feed].feed = fed->feed();
-  }
-  spec.array = fed->array();
-  return spec;
-}
-
 void Driver::set_sources(PlanHandle handle, SourceMap sources) {
   Loaded& loaded = find(handle);
   check_not_running("change sources");
   SetSources command{handle.value, {}};
-  for (const auto& [name, source] : sources) command.sources.push_back(spec_of(name, *source));
+  for (const auto& [name, source] : sources) command.sources.push_back(feeds_.spec_of(name, *source));
   const bool was_held = held_;
   hold();
   loaded.life.fresh = true;  // also when only some can read them
@@ -257,40 +235,8 @@ void Driver::set_sources(PlanHandle handle, SourceMap sources) {
   loaded.sources = std::move(sources);
 }
 
-// What feeds have that workers have not.
 void Driver::hand_over() {
-  for (auto it = feeds_.begin(); it != feeds_.end();) {
-    auto& [id, handed] = *it;
-    const std::shared_ptr<Feed> feed = handed.feed.lock();
-    if (feed == nullptr) {
-      tell(0, DropFeed{id});
-      it = feeds_.erase(it);
-      continue;
-    }
-    const std::vector<int64_t> steps = feed->steps();
-    const int64_t oldest = steps.empty() ? 0 : steps.front();
-    handed.batches.erase(handed.batches.begin(), handed.batches.lower_bound(oldest));
-    for (int64_t step : steps) {
-      const std::shared_ptr<const FedBatch> batch = feed->find(step);
-      const auto known = handed.batches.find(step);
-      if (batch == nullptr || (known != handed.batches.end() && known->second.batch == batch)) continue;
-      HandOver given{id, step, oldest, {}, {}};
-      int64_t bytes = 0;
-      for (const auto& [name, array] : batch->arrays) {
-        given.arrays.push_back({name, static_cast<int32_t>(array.dtype), array.shape.vector(), bytes});
-        bytes += aligned(array.bytes());
-      }
-      Arena memory = Arena::shared(bytes);
-      for (const HandOver::Array& array : given.arrays) {
-        const FedArray& from = batch->arrays.at(array.name);
-        std::memcpy(memory.data() + array.offset, from.data, static_cast<size_t>(from.bytes()));
-      }
-      given.memory = memory.file();
-      tell(0, given);
-      handed.batches.insert_or_assign(step, Handed::Batch{batch, std::move(memory)});
-    }
-    ++it;
-  }
+  for (const Command& command : feeds_.news()) tell(0, command);
 }
 
 void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {

@@ -2,13 +2,12 @@
 // workers what to do and waits for them; every wait has a deadline and names whom it waits for.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "actors/engine/crew.h"
-#include "actors/engine/feed.h"
+#include "actors/engine/feed_post.h"
 #include "actors/engine/lane_table.h"
 #include "actors/engine/runner.h"
 #include "runtime/base/clock.h"
@@ -33,7 +32,6 @@ class Driver final : public Runner {
   // Waits at most so long for all workers to join: true when they have. FaultError with who has when none comes within
   // `patience_s` seconds of the first call, or no other within ten seconds of one.
   bool gather(double at_most_s, double patience_s);
-  const Crew& crew() const { return crew_; }
 
   // PlanError also when the plan names a device that no worker offers.
   PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources) override;
@@ -62,16 +60,6 @@ class Driver final : public Runner {
     UnderWay under_way;
     SourceMap sources;  // keeps the feeds
   };
-  // What of a feed the workers have.
-  struct Handed {
-    std::weak_ptr<Feed> feed;
-    struct Batch {
-      std::shared_ptr<const FedBatch> batch;
-      Arena memory;
-    };
-    std::map<int64_t, Batch> batches;  // by step
-  };
-
   void welcome();
   Fault missing(double waited) const;
   Loaded& find(PlanHandle handle) const;
@@ -85,7 +73,6 @@ class Driver final : public Runner {
   [[noreturn]] void raise(Fault fault);
   void hold();
   void resume();
-  SourceSpec spec_of(const std::string& name, const Source& source);
   void hand_over();
   int64_t messages(int from, int to) const;
   void ask_for_stalls();
@@ -100,8 +87,7 @@ class Driver final : public Runner {
   LaneTable lanes_;
   Arena lane_memory_;
   std::vector<std::unique_ptr<Loaded>> plans_;  // by handle; null when unloaded
-  std::map<int64_t, Handed> feeds_;
-  int64_t next_feed_ = 0;
+  FeedPost feeds_;
   uint32_t epoch_ = 0;
   std::optional<double> gathers_since_;
   bool welcomed_ = false;

@@ -21,7 +21,6 @@ class Memory {
     ArenaKind kind = ArenaKind::workspace;
     int index = 0;  // of the plan, for an io arena
     ArenaFile file;
-    bool operator==(const Block&) const = default;
   };
   enum class Kind { own, shared };
 

@@ -13,7 +13,6 @@ struct ArenaFile {
   int64_t process = 0;
   int64_t file = -1;
   int64_t bytes = 0;
-  bool operator==(const ArenaFile&) const = default;
 };
 
 // Host memory for a CPU device, zeroed, page-aligned. Not copied; moved only.

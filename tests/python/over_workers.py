@@ -87,6 +87,7 @@ def main() -> None:
     given = {"x": random.integers(0, VOCAB, (BATCH, SEQ)).astype(np.int32)}
     given["y"] = given["x"]
     print("fed", np.float32(step(given).loss).tobytes().hex())
+    print(len(workers()), "workers", file=sys.stderr)
     strike("evaluate")
     print("evaluated", np.float32(tr.evaluate(model, data, loss=step.loss).loss).tobytes().hex())
     print("generated", list(tr.generate(model, given["x"][0, :4], 5, seed=1)))

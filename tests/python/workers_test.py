@@ -46,11 +46,13 @@ def processes() -> list[int]:
 def test_a_run_over_processes_has_the_bits_of_one_process(mesh):
     alone = run(mesh, RECIPES[mesh])
     assert alone.returncode == 0, alone.stderr
+    assert "0 workers" in alone.stderr
     assert "weights" in alone.stdout and "refused" in alone.stdout
     for launch in (("-n", "4"), ("-n", "2", "--devices", "cpu=2")):
         several = run(mesh, RECIPES[mesh], launch=launch)
         assert several.returncode == 0, several.stderr
         assert several.stdout == alone.stdout
+        assert f"{launch[1]} workers" in several.stderr
 
 
 PHASES = ["join", "step", "checkpoint", "evaluate", "shutdown"]
@@ -80,7 +82,7 @@ def test_too_few_devices_are_counted():
     assert "runs on 4 devices, cpu:0 to cpu:3; the run's workers offer 2 (1 + 1)" in ended.stderr
 
 
-def test_a_worker_without_a_driver_says_so():
+def test_a_worker_offers_devices_that_there_are():
     ended = subprocess.run(
         [sys.executable, "-m", "troupe", "worker", "--join", "127.0.0.1:1", "--devices", "gpu=1"],
         capture_output=True,
