@@ -1,11 +1,19 @@
 #include "actors/listener.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <utility>
@@ -54,6 +62,61 @@ caf::behavior listener_actor(caf::event_based_actor* self, Inbox* inbox) {
   });
 }
 
+[[noreturn]] void fail(const std::string& address, uint16_t port, const std::string& why) {
+  Fault fault;
+  fault.what = "the driver cannot listen on " + address + (port == 0 ? "" : ":" + std::to_string(port)) + ": " + why;
+  throw FaultError(std::move(fault));
+}
+
+std::string text_of(const in_addr& address) {
+  char text[INET_ADDRSTRLEN] = {};
+  return inet_ntop(AF_INET, &address, text, sizeof(text));
+}
+
+in_addr resolve(const std::string& name) {
+  addrinfo hints = {};
+  hints.ai_family = AF_INET;
+  addrinfo* found = nullptr;
+  if (const int error = getaddrinfo(name.c_str(), nullptr, &hints, &found); error != 0) {
+    fail("'" + name + "'", 0, std::string("no IPv4 address by this name (") + gai_strerror(error) + ")");
+  }
+  const in_addr address = reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr;
+  freeaddrinfo(found);
+  if (address.s_addr == INADDR_ANY) {
+    throw PlanError("the driver cannot listen on " + name + ": workers join one address; give the one they can reach");
+  }
+  return address;
+}
+
+// "127.0.0.1 (lo), 10.0.0.7 (eth0)"
+std::string addresses_of_this_host() {
+  std::string all;
+  ifaddrs* first = nullptr;
+  if (getifaddrs(&first) != 0) return "none that can be listed";
+  for (const ifaddrs* each = first; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET) continue;
+    if (!all.empty()) all += ", ";
+    all += text_of(reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr) + " (" + each->ifa_name + ")";
+  }
+  freeifaddrs(first);
+  return all;
+}
+
+// Why the address cannot be bound. CAF does not say.
+std::string why_not(const in_addr& address, uint16_t port) {
+  sockaddr_in wanted = {};
+  wanted.sin_family = AF_INET;
+  wanted.sin_addr = address;
+  wanted.sin_port = htons(port);
+  const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int failed = bind(probe, reinterpret_cast<const sockaddr*>(&wanted), sizeof(wanted));
+  const int error = failed == 0 ? 0 : errno;
+  close(probe);
+  if (error == EADDRNOTAVAIL) return "this host does not have the address; it has " + addresses_of_this_host();
+  if (error == EADDRINUSE) return "another process has the port; give another, or none for any that is free";
+  return error == 0 ? "" : std::strerror(error);
+}
+
 }  // namespace
 
 struct Listener::Actors {
@@ -61,19 +124,23 @@ struct Listener::Actors {
   Inbox inbox;
   caf::actor_system system{config};
   caf::actor listener;
-  uint16_t port = 0;
+  std::string address;
   std::vector<caf::actor> workers;  // by index
 };
 
-Listener::Listener() : actors_(std::make_unique<Actors>()) {
+Listener::Listener(const std::string& address, uint16_t port) : actors_(std::make_unique<Actors>()) {
+  const in_addr resolved = resolve(address);
+  const std::string numeric = text_of(resolved);
   actors_->listener = actors_->system.spawn(listener_actor, &actors_->inbox);
-  const auto published = actors_->system.middleman().publish(actors_->listener, 0, "127.0.0.1");
+  const bool again = port != 0;  // also while connections of an earlier run at this port are being forgotten
+  const auto published = actors_->system.middleman().publish(actors_->listener, port, numeric.c_str(), again);
   if (!published) {
-    Fault fault;
-    fault.what = "no port of 127.0.0.1 can be listened on: " + actors_->system.render(published.error());
-    throw FaultError(std::move(fault));
+    const std::string why = why_not(resolved, port);
+    caf::anon_send_exit(actors_->listener, caf::exit_reason::user_shutdown);
+    actors_->listener = nullptr;
+    fail(numeric, port, why.empty() ? actors_->system.render(published.error()) : why);
   }
-  actors_->port = *published;
+  actors_->address = numeric + ":" + std::to_string(*published);
 }
 
 Listener::~Listener() {
@@ -82,7 +149,7 @@ Listener::~Listener() {
   actors_->listener = nullptr;
 }
 
-std::string Listener::address() const { return "127.0.0.1:" + std::to_string(actors_->port); }
+std::string Listener::address() const { return actors_->address; }
 
 void Listener::send(int worker, uint64_t request, const Command& command) {
   const caf::actor& to = actors_->workers.at(static_cast<size_t>(worker));

@@ -1,6 +1,7 @@
-// The driver's end of the network: listens for workers, on the loopback address of this host.
+// The driver's end of the network: listens for workers, on the loopback address of this host unless told otherwise.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -11,8 +12,9 @@ namespace troupe {
 // No CAF type leaves the .cpp. Used by one thread at a time.
 class Listener final : public Courier {
  public:
-  // At any free port. FaultError when there is none.
-  Listener();
+  // On an IPv4 address of this host, given as such or by name; at any free port, or at this one. FaultError when that
+  // cannot be, PlanError for the address 0.0.0.0, which workers could not be told.
+  explicit Listener(const std::string& address = "127.0.0.1", uint16_t port = 0);
   ~Listener() override;
 
   std::string address() const;  // "127.0.0.1:41234"

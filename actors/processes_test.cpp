@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <thread>
 
 #include "actors/engine/interpreter.h"
@@ -26,7 +27,7 @@ constexpr char kToken[] = "0123456789abcdef";
 // It is made before this process has threads, and told later where to go.
 class WorkerProcess {
  public:
-  explicit WorkerProcess(int devices, const std::string& token = kToken) {
+  explicit WorkerProcess(int devices, const std::string& token = kToken, const std::string& host = "") {
     EXPECT_EQ(pipe(address_), 0);
     process_ = fork();
     if (process_ != 0) return;
@@ -38,6 +39,7 @@ class WorkerProcess {
       WorkerOptions options;
       options.driver = address;
       options.token = token;
+      options.host = host;
       options.devices = devices;
       options.executors = 1;
       serve(kernels, options);
@@ -232,6 +234,52 @@ TEST(Processes, AWorkerThatFindsNoDriverSaysWhere) {
     options.driver = wrong;
     EXPECT_THROW(serve(kernels, options), PlanError) << wrong;
   }
+}
+
+TEST(Processes, ADriverListensWhereItIsTold) {
+  WorkerProcess worker(1, kToken, "node7");
+  const SteadyClock clock;
+  Listener listener("127.0.0.2");
+  EXPECT_TRUE(listener.address().starts_with("127.0.0.2:"));
+  Driver driver(listener, crew_of(2), clock);
+  worker.tell(listener.address());
+  try {
+    driver.gather(2, 1.5);
+    ADD_FAILURE() << "there is one only";
+  } catch (const FaultError& error) {
+    EXPECT_NE(error.fault().what.find("1 workers have joined: worker 0 (node7, process "), std::string::npos)
+        << error.fault().str();
+  }
+}
+
+// What the error says.
+std::string refused(const std::string& address, uint16_t port = 0) {
+  try {
+    Listener listener(address, port);
+  } catch (const FaultError& error) {
+    return error.fault().what;
+  }
+  ADD_FAILURE() << "it listens on " << address;
+  return "";
+}
+
+TEST(Processes, ADriverThatCannotListenSaysWhy) {
+  std::optional<Listener> first(std::in_place);
+  const std::string address = first->address();
+  const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+  EXPECT_EQ(refused("localhost", port), "the driver cannot listen on " + address +
+                                            ": another process has the port; give another, or none for any that is "
+                                            "free");
+  first.reset();
+  EXPECT_EQ(Listener("localhost", port).address(), address);
+  const std::string elsewhere = refused("192.0.2.1");
+  EXPECT_TRUE(elsewhere.starts_with(
+      "the driver cannot listen on 192.0.2.1: this host does not have the address; it has 127.0.0.1 (lo)"))
+      << elsewhere;
+  const std::string unknown = refused("no.such.host.invalid");
+  EXPECT_TRUE(unknown.starts_with("the driver cannot listen on 'no.such.host.invalid': no IPv4 address by this name ("))
+      << unknown;
+  EXPECT_THROW(Listener("0.0.0.0"), PlanError);
 }
 
 TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {

@@ -149,7 +149,7 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   const SteadyClock clock;
   Process process{Worker(kernels, clock), {}, nullptr, {}, false, false, {}};
   process.join.token = options.token;
-  process.join.host = host_name();
+  process.join.host = options.host.empty() ? host_name() : options.host;
   process.join.process = getpid();
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   const int executors = options.executors > 0 ? options.executors : std::max(1, std::min(cores, options.devices));

@@ -10,6 +10,7 @@ namespace troupe {
 struct WorkerOptions {
   std::string driver;  // its address, "HOST:PORT"
   std::string token;   // of the run
+  std::string host;    // what errors call this host; empty: by its own name
   int devices = 1;
   int executors = 0;       // threads; 0: as many as cores or devices, whichever is less
   double patience_s = 30;  // for a driver that does not listen yet

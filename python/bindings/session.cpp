@@ -43,8 +43,8 @@ std::string text_of(const NonFinite& found, const Plan& plan) {
 // The workers of other processes that a run has, and the driver's connection to them. One session uses them at a time.
 class Workers {
  public:
-  Workers(int count, const std::string& token, double heartbeat_s)
-      : driver_(listener_, options(count, token, heartbeat_s), clock_) {}
+  Workers(int count, const std::string& token, double heartbeat_s, const std::string& listen, uint16_t port)
+      : listener_(listen, port), driver_(listener_, options(count, token, heartbeat_s), clock_) {}
 
   std::string address() const { return listener_.address(); }
   bool gather(double at_most_s, double patience_s) { return driver_.gather(at_most_s, patience_s); }
@@ -67,11 +67,13 @@ class Workers {
   Driver driver_;
 };
 
-void serve_run(const std::string& driver, const std::string& token, int devices, double patience_s) {
+void serve_run(const std::string& driver, const std::string& token, int devices, const std::string& host,
+               double patience_s) {
   WorkerOptions options;
   options.driver = driver;
   options.token = token;
   options.devices = devices;
+  options.host = host;
   options.patience_s = patience_s;
   serve(kernels(), options);
 }
@@ -184,8 +186,9 @@ class Session {
 void bind_session(nb::module_& module) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
   nb::class_<Workers>(module, "Workers", "The workers of other processes that a run has.")
-      .def_static("make", [](int count, const std::string& token,
-                             double heartbeat_s) { return std::make_shared<Workers>(count, token, heartbeat_s); })
+      .def_static("make",
+                  [](int count, const std::string& token, double heartbeat_s, const std::string& listen,
+                     uint16_t port) { return std::make_shared<Workers>(count, token, heartbeat_s, listen, port); })
       .def_prop_ro("address", &Workers::address)
       .def("gather", &Workers::gather, Release())
       .def("dismiss", &Workers::dismiss, Release());

@@ -48,7 +48,7 @@ def _worker(arguments: argparse.Namespace) -> None:
     kind, _, count = arguments.devices.partition("=")
     if kind != "cpu" or not count.isdigit() or int(count) < 1:
         raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT, as in cpu=4")
-    workers.serve(arguments.join, int(count))
+    workers.serve(arguments.join, int(count), arguments.host)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worker = commands.add_parser("worker", help="give this machine's devices to a run")
     worker.add_argument("--join", required=True, metavar="HOST:PORT", help="where the run's driver listens")
     worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4 (cpu=1 by default)")
+    worker.add_argument("--host", default="", metavar="NAME", help="what errors call this host (default: its name)")
     worker.set_defaults(run=_worker)
     launched = commands.add_parser("launch", help="run a script with worker processes on this host")
     launch.add_arguments(launched)

@@ -34,8 +34,8 @@ def new_devices(count: int) -> Any:
         if "TROUPE_RUN_DIR" not in os.environ:
             return _troupe.Session(count, 0)
         _workers = _gather(Path(os.environ["TROUPE_RUN_DIR"]))
-        for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN"):
-            del os.environ[name]  # what the script starts is not part of the run
+        for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN", "TROUPE_LISTEN"):
+            os.environ.pop(name, None)  # what the script starts is not part of the run
     try:
         return _troupe.Session(_workers)
     except PlanError:
@@ -44,7 +44,8 @@ def new_devices(count: int) -> Any:
 
 
 def _gather(directory: Path) -> Any:
-    workers = _troupe.Workers.make(_number("TROUPE_WORKERS", int), os.environ["TROUPE_TOKEN"], heartbeat())
+    count, token = _number("TROUPE_WORKERS", int), os.environ["TROUPE_TOKEN"]
+    workers = _troupe.Workers.make(count, token, heartbeat(), *listen())
     atexit.register(workers.dismiss)
     written = directory / "driver.json.new"
     written.write_text(json.dumps({"address": workers.address, "pid": os.getpid()}))
@@ -52,6 +53,15 @@ def _gather(directory: Path) -> Any:
     while not workers.gather(_SLICE_S, JOIN_PATIENCE_S):
         pass  # between slices Ctrl-C gets through
     return workers
+
+
+def listen() -> tuple[str, int]:
+    """The address and port to listen on, of TROUPE_LISTEN=ADDRESS or ADDRESS:PORT; port 0 is any that is free."""
+    text = os.environ.get("TROUPE_LISTEN", "127.0.0.1")
+    address, colon, port = text.partition(":")
+    if not address or (colon and not (port.isdecimal() and 0 < int(port) < 1 << 16)):
+        raise PlanError(f"the environment's TROUPE_LISTEN='{text}' must be ADDRESS or ADDRESS:PORT, as in 10.0.0.1:4000")
+    return address, int(port or 0)
 
 
 def heartbeat() -> float:
@@ -75,13 +85,13 @@ def _number(name: str, kind: type) -> Any:
     return value
 
 
-def serve(join: str, devices: int) -> None:
+def serve(join: str, devices: int, host: str = "") -> None:
     """Gives so many devices of this process to the run whose driver listens at `join` ("HOST:PORT"), until it is over.
 
-    The run's token is in the environment, TROUPE_TOKEN. Raises FaultError when the driver cannot be reached, refuses
+    Errors call this host `host`, or by its own name. The run's token is in the environment, TROUPE_TOKEN. Raises FaultError when the driver cannot be reached, refuses
     this worker or goes away.
     """
     token = os.environ.get("TROUPE_TOKEN")
     if token is None:
         raise PlanError("TROUPE_TOKEN is not set; it is the token of the run, which `troupe launch` gives its workers")
-    _troupe.serve(join, token, devices, JOIN_PATIENCE_S)
+    _troupe.serve(join, token, devices, host, JOIN_PATIENCE_S)

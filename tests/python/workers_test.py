@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from troupe import workers
 
 SCRIPT = str(Path(__file__).parent / "over_workers.py")
 WHOSE = secrets.token_hex(8)  # in the environment of every process that is started here
@@ -123,3 +126,44 @@ def test_models_have_the_workers_one_after_another_and_children_have_no_part_in_
     ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == ["5", "True", "6", "True", "[]"]
+
+
+BY_HAND = """
+import numpy as np
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+model = nn.Linear(4, 3)
+loss = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])
+step = tr.TrainStep(model, loss, tr.optim.SGD(model.parameters(), lr=0.1), mesh=tr.mesh("cpu", dp=1))
+while step({"x": np.ones((8, 4), np.float32), "y": np.zeros(8, np.int64)}).loss:
+    print("stepped", flush=True)
+"""
+
+
+def test_a_worker_joins_by_hand_where_the_driver_was_told_to_listen(tmp_path):
+    run_of = {"TROUPE_RUN_DIR": str(tmp_path), "TROUPE_WORKERS": "1", "TROUPE_LISTEN": "127.0.0.2"}
+    environment = {**os.environ, "TROUPE_TOKEN": "secret"}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    driver = subprocess.Popen([sys.executable, "-c", BY_HAND], env={**environment, **run_of}, **options)
+    while not (tmp_path / "driver.json").exists():
+        assert driver.poll() is None
+        time.sleep(0.01)
+    address = json.loads((tmp_path / "driver.json").read_text())["address"]
+    assert address.startswith("127.0.0.2:")
+    command = [sys.executable, "-m", "troupe", "worker", "--join", address, "--host", "node7"]
+    worker = subprocess.Popen(command, env=environment, **options)
+    assert driver.stdout.readline() == "stepped\n"
+    worker.kill()
+    worker.communicate(timeout=DEADLINE_S)
+    error = driver.communicate(timeout=DEADLINE_S)[1]
+    assert driver.returncode == 1
+    assert f"worker 0 (node7, process {worker.pid}) is gone" in error
+
+
+@pytest.mark.parametrize("text", ["", ":4000", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:65536", "10.0.0.1:http"])
+def test_where_to_listen_is_an_address(monkeypatch, text):
+    monkeypatch.setenv("TROUPE_LISTEN", text)
+    with pytest.raises(workers.PlanError, match="must be ADDRESS or ADDRESS:PORT, as in 10.0.0.1:4000"):
+        workers.listen()
