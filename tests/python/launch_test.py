@@ -15,6 +15,7 @@ from launched import DEADLINE_S, Launched, assert_all_end, runs
 
 from troupe import launch
 from troupe.__main__ import main
+from troupe.launcher.settings import Settings
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_scripts_and_modules(tmp_path, monkeypatch, how, command):
     Path("train.py").touch()
     parser = argparse.ArgumentParser()
     launch.add_arguments(parser)
-    assert launch.settings_of(parser.parse_args(how.split())) == launch.Settings(2, "cpu=1", None, command.split())
+    assert launch.settings_of(parser.parse_args(how.split())) == Settings(2, "cpu=1", None, command.split())
 
 
 @pytest.mark.parametrize("how", [["train.py"], ["--", "-m", "train"]])

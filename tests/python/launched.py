@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from troupe import launch
+from troupe.launcher.settings import Settings
 
 DEADLINE_S = 30.0  # far more than anything here takes
 
@@ -18,13 +19,14 @@ DEADLINE_S = 30.0  # far more than anything here takes
 LAUNCHER = """
 import json, os, signal, sys
 sys.path.append(sys.argv[1])
-import launch
+from launcher.run import run
+from launcher.settings import Settings, Waits
 options = json.loads(sys.argv[2])
 if options["terminal"]:
     os.open(os.ttyname(0), os.O_RDWR)  # the first one that a session opens controls it
 for number in options["ignored"]:
     signal.signal(number, signal.SIG_IGN)
-sys.exit(launch.run(launch.Settings(**options["settings"]), options["worker"], launch.Waits(**options["waits"])))
+sys.exit(run(Settings(**options["settings"]), options["worker"], Waits(**options["waits"])))
 """
 
 # Does what its driver says, until the connection closes.
@@ -80,7 +82,7 @@ class Launched:
         (folder / "train.py").write_text("from driving import *\n" + textwrap.dedent(script))
         self.folder = folder
         options = {
-            "settings": vars(launch.Settings(workers, devices, timeout, [str(folder / "train.py")])),
+            "settings": vars(Settings(workers, devices, timeout, [str(folder / "train.py")])),
             "worker": [str(folder / "worker.py")],
             "waits": {"worker_ends": 0.3, **waits},
             "terminal": terminal is not None,

@@ -1,0 +1,12 @@
+"""The process that `troupe launch` becomes: it starts the driver, which is the user's script, and the workers, which
+live and end together.
+
+The driver finds in its environment TROUPE_RUN_DIR (a directory of mode 0700), TROUPE_WORKERS (how many will come) and
+TROUPE_TOKEN (64 hexadecimal digits, the secret of the run; the workers have it too). When it first needs devices it
+listens and writes TROUPE_RUN_DIR/driver.json, whole at once by a rename: {"address": "127.0.0.1:41234", "pid": 123}.
+Then the workers start. A script that needs no devices just ends.
+
+This process has one thread until the workers run, and imports nothing but the standard library: it takes its signals
+from a queue, which another thread, such as NumPy's, would empty; and a child dies with the thread that started it. So
+it runs this folder alone (`__main__.py`), not the package around it.
+"""
