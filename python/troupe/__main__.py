@@ -48,6 +48,9 @@ def _worker(arguments: argparse.Namespace) -> None:
     kind, _, count = arguments.devices.partition("=")
     if kind != "cpu" or not count.isdigit() or int(count) < 1:
         raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT, as in cpu=4")
+    if arguments.token_stdin:
+        offer = ["--join", arguments.join, "--devices", arguments.devices, "--host", arguments.host]
+        launch.supervise(["-P", "-m", "troupe", "worker", *offer])
     workers.serve(arguments.join, int(count), arguments.host)
 
 
@@ -70,8 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worker.add_argument("--join", required=True, metavar="HOST:PORT", help="where the run's driver listens")
     worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4 (cpu=1 by default)")
     worker.add_argument("--host", default="", metavar="NAME", help="what errors call this host (default: its name)")
+    worker.add_argument(
+        "--token-stdin",
+        action="store_true",
+        help="read the run's token from the first line of stdin, not from TROUPE_TOKEN, and end when stdin does",
+    )
     worker.set_defaults(run=_worker)
-    launched = commands.add_parser("launch", help="run a script with worker processes on this host")
+    launched = commands.add_parser("launch", help="run a script with worker processes, on this host or on several")
     launch.add_arguments(launched)
     launched.set_defaults(run=launch.start)
     parsed = parser.parse_args(arguments)

@@ -5,21 +5,56 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
+import shutil
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from troupe import launcher
+from troupe.launcher import hosts
 from troupe.launcher.processes import say
 from troupe.launcher.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `troupe launch`; where torchrun has the same, by the same name."""
-    parser.usage = "%(prog)s -n N [--devices cpu=K] [--timeout S] [--] (SCRIPT | -m MODULE) [ARGUMENT ...]"
-    parser.add_argument("-n", "--nproc-per-node", type=int, required=True, metavar="N", help="number of workers")
-    parser.add_argument("--devices", default="cpu=1", metavar="KIND=COUNT", help="of each worker (default: cpu=1)")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "%(prog)s (-n N | --hosts FILE) [OPTION ...] [--] (SCRIPT | -m MODULE) [ARGUMENT ...]"
+    parser.description = _DESCRIPTION
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-n", "--nproc-per-node", type=int, metavar="N", help="so many workers on this host")
+    where.add_argument("--hosts", metavar="FILE", help="a worker on each host of this file, started by ssh")
+    parser.add_argument(
+        "--devices",
+        default="cpu=1",
+        metavar="KIND=COUNT",
+        help="of each worker, where the host file says nothing else (default: cpu=1)",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS[:PORT]",
+        help="where the driver listens for workers (default: any free port of 127.0.0.1; with --hosts, of the address "
+        "of this host from which the first host is reached)",
+    )
+    parser.add_argument("--python", default=sys.executable, metavar="PATH", help="on the hosts (default: %(default)s)")
+    parser.add_argument("--ssh", default="ssh", metavar="COMMAND", help="with its options, as in 'ssh -F cluster.conf'")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds after which the script gets SIGTERM")
     parser.add_argument("-m", "--module", action="store_true", help="the script is a module, as in python -m")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="SCRIPT", help="the driver, and its arguments")
+
+
+_DESCRIPTION = """\
+Runs a script with worker processes. The script runs once, on this host, as the driver; each worker offers it devices.
+
+A host file has a host a line, with what it offers:
+
+    node1 slots=8                    # eight CPU devices; devices=cpu=8 says the same
+    node2 slots=8 user=ada port=2222
+
+The workers are started by ssh, which must not have to ask for anything, in this directory and with this Python, so both
+are the same on every host. They end with the script or with this command, however these end. A host without a worker
+after 30 s is an error that names it."""
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -33,16 +68,22 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         raise ValueError("no command: give a script, or -m and a module, after the options")
     if command[0] != "-m" and not os.path.exists(command[0]):
         raise ValueError(f"there is no script '{command[0]}'")
-    if arguments.nproc_per_node < 1:
+    if arguments.nproc_per_node is not None and arguments.nproc_per_node < 1:
         raise ValueError(f"-n is {arguments.nproc_per_node}; at least 1 worker is needed")
-    kind, _, count = arguments.devices.partition("=")
-    if not kind or not count.isdecimal() or int(count) < 1:
-        raise ValueError(f"--devices '{arguments.devices}' is not KIND=COUNT, as in cpu=4")
-    if kind != "cpu":
-        raise ValueError(f"--devices {arguments.devices}: this build has no CUDA kernels; give cpu=COUNT")
+    try:
+        devices = hosts.devices_of(arguments.devices)
+    except ValueError as error:
+        raise ValueError(f"--devices {error}") from None
     if arguments.timeout is not None and not 0 < arguments.timeout < math.inf:
         raise ValueError(f"--timeout is {arguments.timeout:g}; it must be a number of seconds above 0")
-    return Settings(arguments.nproc_per_node, f"cpu={int(count)}", arguments.timeout, command)
+    if arguments.hosts is None:
+        return Settings(arguments.nproc_per_node, devices, arguments.timeout, command, listen=arguments.listen)
+    ssh = shlex.split(arguments.ssh)
+    if not ssh or shutil.which(ssh[0]) is None:
+        raise ValueError(f"--ssh '{arguments.ssh}': there is no such command")
+    found = hosts.read(arguments.hosts, devices)
+    listen = arguments.listen or hosts.address_towards([host.name for host in found], ssh)
+    return Settings(0, devices, arguments.timeout, command, found, ssh, arguments.python, listen)
 
 
 def start(arguments: argparse.Namespace) -> int:
@@ -52,4 +93,14 @@ def start(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         say(str(error))
         return 2
-    os.execv(sys.executable, [sys.executable, "-I", "-S", os.path.dirname(launcher.__file__), settings.as_json()])
+    _become("launch", settings.as_json())
+
+
+def supervise(worker: Sequence[str]) -> NoReturn:
+    """Becomes the process that runs a worker, what follows the interpreter, as long as its own stdin stays open."""
+    _become("supervise", *worker)
+
+
+def _become(*arguments: str) -> NoReturn:
+    folder = os.path.dirname(launcher.__file__)
+    os.execv(sys.executable, [sys.executable, "-I", "-S", folder, *arguments])

@@ -57,3 +57,20 @@ def trace():
     opened = Trace(nn.Module())
     with opened.recording():
         yield opened
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts launchers with stand-ins, and kills those that a failed test leaves."""
+    from launched import Launched
+
+    launched = []
+
+    def start_one(script: str, **options) -> Launched:
+        launched.append(Launched(tmp_path, script, **options))
+        return launched[-1]
+
+    yield start_one
+    for one in launched:
+        with one.process:
+            one.process.kill()

@@ -10,7 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from troupe import launch
+from troupe import launch, launcher
 from troupe.launcher.settings import Settings
 
 DEADLINE_S = 30.0  # far more than anything here takes
@@ -26,12 +26,31 @@ if options["terminal"]:
     os.open(os.ttyname(0), os.O_RDWR)  # the first one that a session opens controls it
 for number in options["ignored"]:
     signal.signal(number, signal.SIG_IGN)
-sys.exit(run(Settings(**options["settings"]), options["worker"], Waits(**options["waits"])))
+sys.exit(run(Settings.of_json(options["settings"]), options["worker"], Waits(**options["waits"])))
+"""
+
+# Instead of ssh: reaches every host by staying on this one, unless the host's name says what is wrong with it.
+SSH = """
+import os, sys, time
+host, line = sys.argv[-2:]
+if host == "refuses":
+    print("ssh: connect to host refuses port 22: Connection refused", file=sys.stderr)
+    sys.exit(255)
+if host == "hangs":
+    print("the shell of this host begins", flush=True)
+    time.sleep(99)
+if host == "silent":
+    sys.exit()
+if host == "empty":
+    line = "cd /nowhere/at/all && " + line
+os.execvp("sh", ["sh", "-c", line])
 """
 
 # Does what its driver says, until the connection closes.
 WORKER = """
 import json, os, signal, socket, sys, time
+if sys.argv[-1] == "--token-stdin":
+    os.execv(sys.executable, [sys.executable, "-I", "-S", os.environ["LAUNCHER"], "supervise", *sys.argv[:-1]])
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 host, port = options["--join"].split(":")
 link = socket.create_connection((host, int(port)))
@@ -76,13 +95,30 @@ def wait_for_workers():
 class Launched:
     """A launcher that runs, in a session without a terminal unless `terminal` gives one."""
 
-    def __init__(self, folder, script, *, workers=2, devices="cpu=1", timeout=None, terminal=None, ignored=(), **waits):
+    def __init__(
+        self,
+        folder,
+        script,
+        *,
+        workers=2,
+        devices="cpu=1",
+        timeout=None,
+        terminal=None,
+        ignored=(),
+        hosts=(),
+        listen=None,
+        **waits,
+    ):
         (folder / "driving.py").write_text(DRIVING)
         (folder / "worker.py").write_text(WORKER)
+        (folder / "ssh.py").write_text(SSH)
         (folder / "train.py").write_text("from driving import *\n" + textwrap.dedent(script))
         self.folder = folder
+        ssh = [sys.executable, str(folder / "ssh.py")]
+        command = [str(folder / "train.py")]
+        settings = Settings(workers, devices, timeout, command, list(hosts), ssh, listen=listen)
         options = {
-            "settings": vars(Settings(workers, devices, timeout, [str(folder / "train.py")])),
+            "settings": settings.as_json(),
             "worker": [str(folder / "worker.py")],
             "waits": {"worker_ends": 0.3, **waits},
             "terminal": terminal is not None,
@@ -93,7 +129,13 @@ class Launched:
             stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env={
+                **os.environ,
+                "TMPDIR": str(folder),
+                "LAUNCHER": os.path.dirname(launcher.__file__),
+                "PYTHONUNBUFFERED": "",  # a line of the driver's is written whole
+            },
+            cwd=folder,
             start_new_session=True,
             text=True,
         )

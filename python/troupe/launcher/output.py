@@ -5,30 +5,54 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
+import threading
 from collections.abc import Iterable
 
+from .remote import STARTED
 
-def forward(workers: Iterable[tuple[str, subprocess.Popen[bytes]]]) -> None:
-    """Copies what processes write to our own stdout and stderr, whole lines at a time with the process's name before
-    them, until all have closed theirs."""
+
+class Output:
+    """Of a worker: `started` once it has said so, `closed` once it writes no more, its last line of stderr."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        self.started, self.closed = threading.Event(), threading.Event()
+        self.last = ""
+        self.pipes = {process.stdout: _Lines(name, 1, self._heard), process.stderr: _Lines(name, 2, self._said)}
+
+    def _heard(self, line: bytes) -> bool:
+        if line != STARTED.encode() or self.started.is_set():
+            return True
+        self.started.set()
+        return False
+
+    def _said(self, line: bytes) -> bool:
+        self.last = line.decode(errors="replace").strip() or self.last
+        return True
+
+
+def forward(outputs: Iterable[Output]) -> None:
+    """Copies what workers write to our own stdout and stderr, whole lines at a time with the worker's name before them,
+    until all have closed theirs."""
     with selectors.DefaultSelector() as pipes:
-        for name, process in workers:
-            prefix = f"[{name}] ".encode()
-            for pipe, to in ((process.stdout, 1), (process.stderr, 2)):
-                pipes.register(pipe, selectors.EVENT_READ, _Lines(prefix, to))
+        for output in outputs:
+            for pipe in output.pipes:
+                pipes.register(pipe, selectors.EVENT_READ, output)
         while pipes.get_map():
             for key, _ in pipes.select():
                 read = os.read(key.fd, 1 << 16)
-                key.data.add(read)
+                key.data.pipes[key.fileobj].add(read)
                 if not read:
                     pipes.unregister(key.fileobj)
+                    del key.data.pipes[key.fileobj]
+                    if not key.data.pipes:
+                        key.data.closed.set()
 
 
 class _Lines:
-    """Writes lines with a prefix to a file descriptor."""
+    """Writes lines with a prefix to a file descriptor, where `pass_on` says so."""
 
-    def __init__(self, prefix: bytes, to: int) -> None:
-        self._prefix, self._to = prefix, to
+    def __init__(self, name: str, to: int, pass_on) -> None:
+        self._prefix, self._to, self._pass_on = f"[{name}] ".encode(), to, pass_on
         self._begun = b""
 
     def add(self, read: bytes) -> None:
@@ -36,7 +60,7 @@ class _Lines:
         *lines, self._begun = (self._begun + read).split(b"\n")
         if not read and self._begun:
             lines.append(self._begun)
-        text = b"".join(self._prefix + line + b"\n" for line in lines)
+        text = b"".join(self._prefix + line + b"\n" for line in lines if self._pass_on(line))
         try:
             while text:
                 text = text[os.write(self._to, text) :]

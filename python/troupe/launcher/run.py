@@ -7,32 +7,26 @@ import math
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from .output import forward
-from .processes import ended, has_terminal, say, start
+from .processes import has_terminal, say, start
 from .settings import Settings, Waits
+from .starts import starts
+from .worker import Worker
 
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 0.05  # how often driver.json is looked for
 
 
-class Worker(NamedTuple):
-    """A worker's process, and the name that its lines and errors carry."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-
-
 def run(settings: Settings, worker: Sequence[str] = ("-P", "-m", "troupe", "worker"), waits: Waits = Waits()) -> int:
-    """Runs the driver and its workers; the driver's exit status, 128 + the signal where one killed it. `worker` is
-    what follows the interpreter, before --join and --devices (-P: nothing in the current directory is imported)."""
+    """Runs the driver and its workers; the driver's exit status, 128 + the signal where one killed it, never 0 when a
+    worker was not to be had. `worker` is what follows the interpreter, before --join and --devices (-P: nothing in
+    the current directory is imported)."""
     with tempfile.TemporaryDirectory(prefix="troupe-", ignore_cleanup_errors=True) as directory:
         return _Run(settings, worker, waits, directory).run()
 
@@ -43,7 +37,7 @@ class _Run:
     def __init__(self, settings: Settings, worker: Sequence[str], waits: Waits, directory: str) -> None:
         self._settings, self._worker, self._waits = settings, worker, waits
         self._ready = os.path.join(directory, "driver.json")
-        self._secret = {"TROUPE_TOKEN": secrets.token_hex(32)}  # in environments alone: command lines are public
+        self._token = secrets.token_hex(32)  # in environments and pipes alone: command lines are public
         self._workers: list[Worker] = []
         self._failed: set[str] = set()
         self._output: threading.Thread | None = None
@@ -55,11 +49,20 @@ class _Run:
         # At a terminal the driver is in our group: its foreground group, whose processes may read from it and all get
         # Ctrl-C. Elsewhere it has a group of its own, so that a signal to our group does not reach it twice.
         self._shares_group = has_terminal()
-        self._driver = self._start(
-            settings.command,
-            {"TROUPE_RUN_DIR": directory, "TROUPE_WORKERS": str(settings.workers)},
+        environment = {
+            "TROUPE_RUN_DIR": directory,
+            "TROUPE_WORKERS": str(len(settings.hosts) or settings.workers),
+            "TROUPE_TOKEN": self._token,
+        }
+        if settings.listen is not None:
+            environment["TROUPE_LISTEN"] = settings.listen
+        self._driver = start(
+            [sys.executable, *settings.command],
+            environment,
+            self._mask,
             process_group=None if self._shares_group else 0,
         )
+        self._start_by, self._starved = math.inf, False
         self._kill_at = math.inf
         self._terminate_at, self._why = math.inf, ""
         if settings.timeout is not None:
@@ -70,6 +73,8 @@ class _Run:
         while (status := self._driver.poll()) is None:
             self._report()
             now = time.monotonic()
+            if now >= self._start_by:
+                self._report_missing()
             if now >= self._terminate_at:
                 say(f"{self._why}; it gets SIGTERM")
                 self._pass_on(signal.SIGTERM)
@@ -79,13 +84,12 @@ class _Run:
                 self._kill_at = math.inf
             if not self._workers and (address := self._address()):
                 self._start_workers(address)
-            self._wait(min(self._terminate_at, self._kill_at, math.inf if self._workers else now + _POLL_S))
+            look = math.inf if self._workers else now + _POLL_S
+            self._wait(min(self._start_by, self._terminate_at, self._kill_at, look))
         self._report()  # one that failed first, and is why
         self._end_workers()
-        return 128 - status if status < 0 else status
-
-    def _start(self, command: Sequence[str], environment: dict[str, str], **options: Any) -> subprocess.Popen[bytes]:
-        return start([sys.executable, *command], {**self._secret, **environment}, self._mask, **options)
+        status = 128 - status if status < 0 else status
+        return status or int(self._starved)
 
     def _address(self) -> str | None:
         """Where the driver listens, once it does."""
@@ -96,42 +100,53 @@ class _Run:
             return None
 
     def _start_workers(self, address: str) -> None:
-        command = [*self._worker, "--join", address, "--devices", self._settings.devices]
-        for number in range(self._settings.workers):
-            # A session of its own: Ctrl-C is for the driver, which then tells its workers what to do.
-            process = self._start(
-                command,
-                {"PYTHONUNBUFFERED": "1"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
-            self._workers.append(Worker(f"worker {number}", process))
+        for how in starts(self._settings, self._worker, address):
+            self._workers.append(Worker(how, self._token, self._mask))
+        self._start_by = time.monotonic() + self._waits.worker_starts
         # Not before: a fork of a process with threads copies locks that nobody in the copy will release.
-        self._output = threading.Thread(target=forward, args=(self._workers,), daemon=True)
+        outputs = [worker.output for worker in self._workers]
+        self._output = threading.Thread(target=forward, args=(outputs,), daemon=True)
         self._output.start()
 
     def _report(self) -> None:
         """Says which workers failed since it was called last. The driver raises its own error, or is made to end."""
         for worker in self._workers:
-            status = worker.process.poll()
-            if not status or worker.name in self._failed:
+            if worker.name in self._failed or (failure := worker.failure()) is None:
                 continue
             self._failed.add(worker.name)
-            say(f"{worker.name} (pid {worker.process.pid}) {ended(status)}")
-            late = time.monotonic() + self._waits.driver_notices
-            if late < self._terminate_at and self._kill_at == math.inf:
-                self._terminate_at = late
-                self._why = f"the script has not ended {self._waits.driver_notices:g} s after {worker.name} did"
+            say(failure)
+            if worker.missing:
+                self._starve(worker)
+            else:
+                seconds = self._waits.driver_notices
+                why = f"the script has not ended {seconds:g} s after {worker.name} did"
+                self._terminate_by(time.monotonic() + seconds, why)
+
+    def _report_missing(self) -> None:
+        """Says which workers have not started in time, and makes the driver end."""
+        self._start_by = math.inf
+        for worker in self._workers:
+            if worker.missing and worker.name not in self._failed:
+                self._failed.add(worker.name)
+                say(worker.late(self._waits.worker_starts))
+                self._starve(worker)
+
+    def _starve(self, worker: Worker) -> None:
+        """Makes the driver end, which will not get this worker; it then cannot have ended well."""
+        self._starved = True
+        self._terminate_by(time.monotonic(), f"the script cannot have its worker on {worker.name}")
 
     def _report_killed(self) -> None:
         """Says which workers were killed, while none has got a signal from here: perhaps why the driver ended."""
         for worker in self._workers:
-            status = worker.process.poll()
-            if status is not None and status < 0 and worker.name not in self._failed:
+            if worker.killed and worker.name not in self._failed:
                 self._failed.add(worker.name)
-                say(f"{worker.name} (pid {worker.process.pid}) {ended(status)}")
+                say(worker.failure() or worker.name)
+
+    def _terminate_by(self, when: float, why: str) -> None:
+        """Has the driver get SIGTERM then, unless it gets or got it earlier."""
+        if when < self._terminate_at and self._kill_at == math.inf:
+            self._terminate_at, self._why = when, why
 
     def _pass_on(self, number: int) -> None:
         """Sends the driver a signal; after SIGTERM it must end."""

@@ -1,0 +1,54 @@
+"""What runs on another host beside a worker, and ends it when the launcher is gone."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .processes import start
+
+STARTED = "troupe worker: started"
+"""The line of stdout that tells the launcher."""
+
+
+def supervise(command: Sequence[str]) -> int:
+    """Runs a worker with the token that is the first line of stdin; its exit status, 128 + the signal that killed it.
+
+    stdin then stays open as long as the launcher lives: it ends with the connection, whatever ended that, and the
+    worker is killed with it, also one that is stopped.
+    """
+    token = _line()
+    if not token:
+        print("troupe worker: the token of the run did not come on stdin (--token-stdin)", file=sys.stderr)
+        return 2
+    options = {"TROUPE_TOKEN": token, "PYTHONUNBUFFERED": "1"}
+    worker = start([sys.executable, *command], options, stdin=subprocess.DEVNULL)
+    print(STARTED, flush=True)
+    ended = os.pidfd_open(worker.pid)
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.register(ended, select.POLLIN)
+    while not any(descriptor == ended for descriptor, _ in poll.poll()):
+        if not _read(4096):
+            worker.kill()
+            break
+    status = worker.wait()
+    return 128 - status if status < 0 else status
+
+
+def _line() -> str:
+    """Of stdin; nothing of what comes after is taken."""
+    text = b""
+    while not text.endswith(b"\n") and (more := _read(1)):
+        text += more
+    return text.decode("ascii", "replace").strip()
+
+
+def _read(most: int) -> bytes:
+    try:
+        return os.read(0, most)
+    except OSError:  # the connection was reset
+        return b""

@@ -1,0 +1,74 @@
+"""A worker as its launcher sees it: a child, which is the worker itself or the command that reaches its host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable
+
+from .output import Output
+from .processes import ended, start
+from .starts import Start
+
+_SSH_FAILED = 255  # ssh's own exit status
+_LAST_WORDS_S = 1.0  # what a child wrote before it ended is read by then
+
+
+class Worker:
+    """Starts when it is made. `token` is the run's, which no command line shows, `mask` the signals to block."""
+
+    def __init__(self, how: Start, token: str, mask: Iterable[int]) -> None:
+        self._how = how
+        self.name = how.name
+        self.process = start(
+            how.command,
+            {"PYTHONUNBUFFERED": "1"} | ({} if how.remote else {"TROUPE_TOKEN": token}),
+            mask,
+            bufsize=0,
+            stdin=subprocess.PIPE if how.remote else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the driver, which then tells its workers what to do
+        )
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # it has ended already; its status says why
+                os.write(self.process.stdin.fileno(), token.encode() + b"\n")
+        self.output = Output(self.name, self.process)
+
+    @property
+    def missing(self) -> bool:
+        """Whether it has not said yet that it runs; one of this host runs as soon as it is made."""
+        return self._how.remote and not self.output.started.is_set()
+
+    def failure(self) -> str | None:
+        """What became of one that has ended as it should not; None while it runs, or when it ended well."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        if not self._how.remote:
+            return f"{self.name} (pid {self.process.pid}) {ended(status)}" if status else None
+        self.output.closed.wait(_LAST_WORDS_S)
+        if self.missing:
+            return f"{self.name}: no worker was started: {self._last()} ({self._tried()} {ended(status)})"
+        if status == _SSH_FAILED or status < 0:
+            program = self._how.command[0]
+            return f"{self.name}: the connection to its worker broke: {self._last()} ({program} {ended(status)})"
+        return f"{self.name}: its worker {ended(128 - status if status > 128 else status)}" if status else None
+
+    def late(self, seconds: float) -> str:
+        """What to say of one that is still missing after so long."""
+        return f"{self.name}: no worker has started within {seconds:g} s: {self._last()} (tried {self._tried()})"
+
+    @property
+    def killed(self) -> bool:
+        """Whether it has ended by a signal."""
+        status = self.process.poll()
+        return status is not None and (status < 0 or (self._how.remote and 128 < status < _SSH_FAILED))
+
+    def _tried(self) -> str:
+        return f"`{shlex.join(self._how.command)}`"
+
+    def _last(self) -> str:
+        return self.output.last or "it said nothing"
