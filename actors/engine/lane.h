@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "actors/engine/message.h"
 #include "runtime/base/check.h"
+#include "runtime/comm/message.h"
 
 namespace troupe {
 
@@ -58,11 +58,13 @@ class LaneSender {
   explicit LaneSender(const Lane& lane)
       : lane_(lane), staged_(lane ? lane.state_->tail.load() : 0), seen_head_(lane ? lane.state_->head.load() : 0) {}
 
+  // For messages of another process, which are not trusted.
+  bool full() {
+    if (staged_ - seen_head_ == lane_.capacity_) seen_head_ = lane_.state_->head.load(std::memory_order_acquire);
+    return staged_ - seen_head_ == lane_.capacity_;
+  }
   void stage(const Message& message) {
-    if (staged_ - seen_head_ == lane_.capacity_) {
-      seen_head_ = lane_.state_->head.load(std::memory_order_acquire);
-      CHECK(staged_ - seen_head_ < lane_.capacity_, "lane is full", lane_.capacity_);
-    }
+    if (staged_ - seen_head_ == lane_.capacity_) CHECK(!full(), "lane is full", lane_.capacity_);
     lane_.ring_[staged_++ & (lane_.capacity_ - 1)] = message;
   }
   // Makes what was staged visible. Sequentially consistent, so that the sender, who next looks whether the receiver

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "actors/engine/credits.h"
-#include "actors/engine/message.h"
+#include "runtime/comm/message.h"
 #include "runtime/device/source.h"
 #include "runtime/plan/plan.h"
 
