@@ -218,7 +218,7 @@ void add_cpu_kernels(KernelTable& table) {
   for (const OpDef& op : all_ops()) {
     if (op.cpu != nullptr) table.add(op.name, DeviceKind::cpu, op.cpu);
   }
-  table.add("pull", DeviceKind::cpu, pull_kernel);
+  table.add("pull", DeviceKind::cpu, pull_kernel, pull_reads);
 }
 
 }  // namespace troupe

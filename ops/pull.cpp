@@ -259,6 +259,62 @@ std::vector<int64_t> pulled_elements(const Attrs& attrs, size_t inputs) {
   return elements;
 }
 
+namespace {
+
+// A box of a row-major tensor, as runs: one set of runs for every index of all outer dims but the last.
+void add_runs(std::vector<ByteRuns>& runs, int64_t base, const Dims& strides, const Shape& shape, const int64_t* offset,
+              const int64_t* extent, int rank, int64_t size) {
+  const int run_dim = rank == 0 ? 0 : first_run_dim(extent, shape, 0);
+  int64_t run = size;
+  for (int d = run_dim; d < rank; ++d) run *= extent[d];
+  const int rows_dim = run_dim - 1;
+  const int64_t rows = rows_dim < 0 ? 1 : extent[rows_dim];
+  const int64_t stride = rows_dim < 0 ? 0 : strides[rows_dim] * size;
+  int64_t outer = 1;
+  for (int d = 0; d < rows_dim; ++d) outer *= extent[d];
+  if (run == 0 || rows == 0) return;
+  int64_t index[kMaxRank] = {};
+  for (int64_t o = 0; o < outer; ++o) {
+    const int64_t at = base + linear(strides, offset, rank) + linear(strides, index, std::max(rows_dim, 0));
+    runs.push_back({at * size, run, rows, rows == 1 ? 0 : stride});
+    for (int d = rows_dim - 1; d >= 0 && ++index[d] == extent[d]; --d) index[d] = 0;
+  }
+}
+
+}  // namespace
+
+std::vector<ByteRuns> pull_reads(const Attrs& attrs, size_t number, const TensorView& input) {
+  const Shape shape = part_shape(input, attrs.integer("flat") != 0);
+  const Dims strides = strides_of(shape);
+  std::vector<ByteRuns> runs;
+  Reader reader(attrs.integers("regions"));
+  while (!reader.done()) {
+    const int rank = static_cast<int>(reader.next());
+    reader.take(rank);
+    const int64_t* extent = reader.take(rank);
+    for (int64_t sources = reader.next(); sources > 0; --sources) {
+      const bool wanted = reader.next() == static_cast<int64_t>(number);
+      const int64_t base = reader.next();
+      const int64_t* offset = reader.take(rank);
+      if (wanted) add_runs(runs, base, strides, shape, offset, extent, rank, size_of(input.dtype));
+    }
+    reader.take(reader.next());
+  }
+  std::sort(runs.begin(), runs.end(), [](const ByteRuns& a, const ByteRuns& b) { return a.offset < b.offset; });
+  std::vector<ByteRuns> merged;  // what lies side by side is one run
+  for (const ByteRuns& next : runs) {
+    const bool joins = !merged.empty() && merged.back().count == 1 && next.count == 1 &&
+                       next.offset <= merged.back().offset + merged.back().bytes;
+    if (!joins) {
+      merged.push_back(next);
+      continue;
+    }
+    ByteRuns& last = merged.back();
+    last.bytes = std::max(last.bytes, next.offset + next.bytes - last.offset);
+  }
+  return merged;
+}
+
 int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype) {
   size_t bytes = 0;
   for (const PullRegion& region : regions) {

@@ -33,6 +33,9 @@ Attrs pull_attrs(const std::vector<PullRegion>& regions, bool flat, bool filled,
 // How many elements a firing with these attributes reads from each of so many inputs.
 std::vector<int64_t> pulled_elements(const Attrs& attrs, size_t inputs);
 
+// Which bytes of an input a firing with these attributes reads (KernelReads).
+std::vector<ByteRuns> pull_reads(const Attrs& attrs, size_t number, const TensorView& input);
+
 // Scratch for these regions, in bytes.
 int64_t pull_scratch_bytes(const std::vector<PullRegion>& regions, DType dtype);
 

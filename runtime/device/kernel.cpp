@@ -4,14 +4,19 @@
 
 namespace troupe {
 
-void KernelTable::add(const std::string& name, DeviceKind kind, Kernel kernel) {
-  const bool added = kernels_.emplace(std::pair(name, kind), kernel).second;
+void KernelTable::add(const std::string& name, DeviceKind kind, Kernel kernel, KernelReads read) {
+  const bool added = kernels_.emplace(std::pair(name, kind), Entry{kernel, read}).second;
   CHECK(added, name);
 }
 
 Kernel KernelTable::find(const std::string& name, DeviceKind kind) const {
   const auto it = kernels_.find({name, kind});
-  return it == kernels_.end() ? nullptr : it->second;
+  return it == kernels_.end() ? nullptr : it->second.kernel;
+}
+
+KernelReads KernelTable::reads(const std::string& name, DeviceKind kind) const {
+  const auto it = kernels_.find({name, kind});
+  return it == kernels_.end() ? nullptr : it->second.reads;
 }
 
 }  // namespace troupe

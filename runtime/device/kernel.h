@@ -7,10 +7,12 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "runtime/base/attrs.h"
 #include "runtime/base/dtype.h"
 #include "runtime/base/shape.h"
+#include "runtime/device/byte_runs.h"
 
 namespace troupe {
 
@@ -55,18 +57,28 @@ struct KernelArgs {
 
 using Kernel = void (*)(const KernelArgs& args, Stream& stream);
 
+// Which bytes of this input a kernel with these attributes reads. `input.data` is null.
+using KernelReads = std::vector<ByteRuns> (*)(const Attrs& attrs, size_t number, const TensorView& input);
+
 enum class DeviceKind : uint8_t { cpu, cuda };
 
 // The kernels a worker can run, by name. Filled once at start from an explicit list, then read-only; reads are
 // thread-safe.
 class KernelTable {
  public:
-  void add(const std::string& name, DeviceKind kind, Kernel kernel);
+  // Without `read` the kernel reads all of its inputs.
+  void add(const std::string& name, DeviceKind kind, Kernel kernel, KernelReads read = nullptr);
   // nullptr when there is none.
   Kernel find(const std::string& name, DeviceKind kind) const;
+  // nullptr when there is none, or it reads all.
+  KernelReads reads(const std::string& name, DeviceKind kind) const;
 
  private:
-  std::map<std::pair<std::string, DeviceKind>, Kernel> kernels_;
+  struct Entry {
+    Kernel kernel;
+    KernelReads reads;
+  };
+  std::map<std::pair<std::string, DeviceKind>, Entry> kernels_;
 };
 
 // A queue of firings on a device. On a CPU device a kernel has run when it returns; the stream carries nothing.
