@@ -31,7 +31,11 @@ auto inspect(Inspector& f, WorkerShare& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Join& x) {
-  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share);
+  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share, x.memory);
+}
+template <class Inspector>
+auto inspect(Inspector& f, LinkAddress& x) {
+  return f(caf::meta::type_name("LinkAddress"), x.request, x.address);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Answer& x) {
@@ -76,7 +80,15 @@ auto inspect(Inspector& f, Beat& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Welcome& x) {
-  return f(caf::meta::type_name("Welcome"), x.index, x.beat_s, x.workers, x.doorbells);
+  return f(caf::meta::type_name("Welcome"), x.index, x.beat_s, x.workers, x.doorbells, x.names, x.near, x.key);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Link& x) {
+  return f(caf::meta::type_name("Link"), x.addresses);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Fence& x) {
+  return f(caf::meta::type_name("Fence"), x.number);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Refused& x) {

@@ -19,6 +19,8 @@
 #include <utility>
 
 #include "actors/network_config.h"
+#include "runtime/comm/host.h"
+#include "runtime/comm/ucx_network.h"
 
 namespace troupe {
 namespace {
@@ -150,6 +152,13 @@ Listener::~Listener() {
 }
 
 std::string Listener::address() const { return actors_->address; }
+
+std::string Listener::memory() const { return host_identity(); }
+
+std::unique_ptr<Network> Listener::make_network() const {
+  const std::string host = actors_->address.substr(0, actors_->address.rfind(':'));
+  return std::make_unique<UcxNetwork>(network_devices(host, 1));
+}
 
 void Listener::send(int worker, uint64_t request, const Command& command) {
   const caf::actor& to = actors_->workers.at(static_cast<size_t>(worker));

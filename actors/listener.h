@@ -6,6 +6,7 @@
 #include <string>
 
 #include "actors/engine/driver.h"
+#include "runtime/comm/network.h"
 
 namespace troupe {
 
@@ -20,6 +21,9 @@ class Listener final : public Courier {
   std::string address() const;  // "127.0.0.1:41234"
   void send(int worker, uint64_t request, const Command& command) override;
   void receive(Crew& crew, double at_most_s) override;
+  std::string memory() const override;
+  // On the network devices of its address.
+  std::unique_ptr<Network> make_network() const override;
 
  private:
   struct Actors;

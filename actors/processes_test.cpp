@@ -17,6 +17,7 @@
 #include "actors/listener.h"
 #include "actors/worker_process.h"
 #include "runtime/base/clock.h"
+#include "runtime/base/random.h"
 
 namespace troupe {
 namespace {
@@ -27,7 +28,8 @@ constexpr char kToken[] = "0123456789abcdef";
 // It is made before this process has threads, and told later where to go.
 class WorkerProcess {
  public:
-  explicit WorkerProcess(int devices, const std::string& token = kToken, const std::string& host = "") {
+  explicit WorkerProcess(int devices, const std::string& token = kToken, const std::string& host = "",
+                         const std::string& memory = "") {
     EXPECT_EQ(pipe(address_), 0);
     process_ = fork();
     if (process_ != 0) return;
@@ -40,6 +42,7 @@ class WorkerProcess {
       options.driver = address;
       options.token = token;
       options.host = host;
+      options.memory = memory;
       options.devices = devices;
       options.executors = 1;
       serve(kernels, options);
@@ -152,6 +155,60 @@ TEST(Processes, ComputeWhatTheInterpreterDoes) {
   driver.dismiss();
   EXPECT_EQ(first.ended(), 0);
   EXPECT_EQ(second.ended(), 0);
+}
+
+// Workers that say they are elsewhere, and two that share memory with the driver: everything between them goes over the
+// network, what the driver reads and writes too.
+TEST(Processes, ThatShareNoMemoryComputeTheSame) {
+  WorkerProcess first(2);
+  WorkerProcess second(1, kToken, "", "elsewhere");
+  WorkerProcess third(1);
+  WorkerProcess fourth(8, kToken, "", "far away");
+  const SteadyClock clock;
+  Listener listener;
+  Driver driver(listener, crew_of(4), clock);
+  for (WorkerProcess* each : {&first, &second, &third, &fourth}) each->tell(listener.address());
+  ASSERT_TRUE(driver.gather(20, 20));
+  const KernelTable kernels = sample_kernels();
+  Random random(1);
+  int graphs = 0;
+  for (uint64_t seed = 0; graphs < 25; ++seed) {
+    const SampleGraph graph = sample_graph(seed);
+    if (!graph.sources.empty() || graph.plan.devices.size() < 2) continue;
+    ++graphs;
+    const PlanHandle plan = driver.load(std::make_shared<const Plan>(graph.plan), {});
+    Interpreter expected(graph.plan, kernels, {}, 0);
+    const std::vector<std::byte> zeros(1 << 16);
+    std::vector<std::pair<RegisterId, PlanVariable>> variables;  // every register of one slot in an arena that stays
+    for (size_t r = 0; r < graph.plan.registers.size(); ++r) {
+      const PlanRegister& of = graph.plan.registers[r];
+      const RegisterId reg(static_cast<int64_t>(r));
+      if (of.is_control() || !of.device.valid()) continue;
+      for (int32_t v = 0; v < of.initial; ++v) {
+        expected.set(reg, v, std::span(zeros).first(static_cast<size_t>(of.bytes)));
+      }
+      if (of.arena != ArenaKind::variables || of.initial == 0) continue;
+      variables.push_back({reg, {of.name, of.dtype, of.shape, {{reg, Box::whole(of.shape), -1}}}});
+      std::vector<std::byte> bytes(static_cast<size_t>(of.bytes));
+      for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(256));
+      driver.write(plan, variables.back().second, bytes);
+      expected.set(reg, 0, bytes);
+    }
+    expected.run(9);
+    for (const auto& [step, steps] : {std::pair(0, 4), std::pair(4, 3), std::pair(7, 2)}) {
+      driver.start(plan, step, steps);
+      while (!driver.wait_for(1, 20)) {
+      }
+    }
+    for (const auto& [reg, variable] : variables) {
+      std::vector<std::byte> bytes(expected.newest(reg).size());
+      driver.registers(plan).read(variable, bytes);
+      EXPECT_TRUE(std::ranges::equal(bytes, expected.newest(reg))) << graph.plan.name << variable.name;
+    }
+    driver.unload(plan);
+  }
+  driver.dismiss();
+  for (WorkerProcess* each : {&first, &second, &third, &fourth}) EXPECT_EQ(each->ended(), 0);
 }
 
 TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {

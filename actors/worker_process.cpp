@@ -18,6 +18,8 @@
 #include "actors/engine/thread_runner.h"
 #include "actors/engine/worker.h"
 #include "actors/network_config.h"
+#include "runtime/comm/host.h"
+#include "runtime/comm/ucx_network.h"
 
 namespace troupe {
 namespace {
@@ -147,10 +149,13 @@ std::string host_name() {
 
 void serve(const KernelTable& kernels, const WorkerOptions& options) {
   const SteadyClock clock;
-  Process process{Worker(kernels, clock), {}, nullptr, {}, false, false, {}};
+  const Address driver = parse(options.driver);
+  const auto network = [driver] { return std::make_unique<UcxNetwork>(network_devices(driver.host, driver.port)); };
+  Process process{Worker(kernels, clock, network), {}, nullptr, {}, false, false, {}};
   process.join.token = options.token;
   process.join.host = options.host.empty() ? host_name() : options.host;
   process.join.process = getpid();
+  process.join.memory = options.memory.empty() ? host_identity() : options.memory;
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   const int executors = options.executors > 0 ? options.executors : std::max(1, std::min(cores, options.devices));
   process.join.share = {options.devices, executors};

@@ -2,8 +2,10 @@
 // each has answered before it sends one that relies on it; commands of one driver arrive in order.
 //
 //   join -> welcome                     a worker offers devices, and learns which part of the run it has
+//   link                                processes that share no memory connect
 //   hold, load, resume                  a plan, and memory that all map
 //   hold, restart, resume, go           a life of a plan begins; all have restarted before one goes
+//   hold, fence                         what was under way between processes that share no memory has arrived
 //   go -> reached                       later steps, when a life goes on
 //   beat                                a worker lives, and how often its tasks have fired
 #pragma once
@@ -23,7 +25,7 @@
 namespace troupe {
 
 // Raised with every change of what follows; processes of different versions do not work together.
-constexpr int32_t kControlVersion = 1;
+constexpr int32_t kControlVersion = 2;
 
 // What one worker has of a run.
 struct WorkerShare {
@@ -39,6 +41,13 @@ struct Join {
   std::string host;
   int32_t process = 0;
   WorkerShare share;
+  std::string memory;  // processes that say the same here as the driver can map its memory (host_identity)
+};
+
+// How to connect to a worker; empty when it shares memory with all others.
+struct LinkAddress {
+  uint64_t request = 0;
+  std::string address;
 };
 
 // A request has been carried out, or has failed; then nothing has changed in this worker.
@@ -77,6 +86,17 @@ struct Welcome {
   double beat_s = 0.25;              // how often it is to be heard
   std::vector<WorkerShare> workers;  // of the run
   ArenaFile doorbells;               // by executor of the run
+  std::vector<std::string> names;    // of the processes: workers, then the driver
+  std::vector<uint8_t> near;         // by process: shares memory with the driver, which is the last
+  uint64_t key = 0;                  // of messages between processes that share none
+};
+// The addresses of all processes that share no memory with others.
+struct Link {
+  std::vector<std::string> addresses;
+};
+// Answered when all that was under way has arrived.
+struct Fence {
+  uint64_t number = 0;
 };
 struct Refused {
   std::string why;
@@ -140,8 +160,8 @@ struct GetObserved {
 struct GetStall {};
 struct Leave {};
 
-using Command = std::variant<Welcome, Refused, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed, Restart, Go, Hold,
-                             Resume, Stop, SetObserved, GetObserved, GetStall, Leave>;
-using Reply = std::variant<Join, Answer, Reached, Fault, StallPart, ObservedPart, Beat>;
+using Command = std::variant<Welcome, Refused, Link, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
+                             Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetStall, Leave>;
+using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, Beat>;
 
 }  // namespace troupe

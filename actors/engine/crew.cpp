@@ -29,7 +29,7 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
   }
   if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
-  members_.push_back({join.host, join.process, join.share, now, 0, false});
+  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false});
   return static_cast<int>(members_.size()) - 1;
 }
 
@@ -84,6 +84,8 @@ void Crew::on(int worker, const Reply& reply, double now) {
     if (answer->request != request_) return;
     owing_.erase(worker);
     if (answer->outcome != Answer::Outcome::done && !failure_) failure_ = *answer;
+  } else if (const auto* link = std::get_if<LinkAddress>(&reply)) {
+    if (link->request == request_) member.address = link->address;
   } else if (const auto* reached = std::get_if<Reached>(&reply)) {
     if (reached->epoch == epoch_ && reached->step == until_) behind_.erase(worker);
   } else if (const auto* fault = std::get_if<Fault>(&reply)) {

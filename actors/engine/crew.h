@@ -26,7 +26,9 @@ class Crew {
     std::string host;
     int32_t process = 0;
     WorkerShare share;
-    double heard = 0;  // last, when
+    std::string memory;   // which it can map
+    std::string address;  // of its link to processes that share no memory with it
+    double heard = 0;     // last, when
     uint64_t firings = 0;
     bool gone = false;
   };

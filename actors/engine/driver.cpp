@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "actors/engine/doorbell.h"
@@ -68,12 +69,53 @@ void Driver::welcome() {
   doorbells_ = Arena::shared(static_cast<int64_t>(sizeof(Doorbell)) * executors);
   lanes_ = LaneTable(executors);
   lane_memory_ = Arena::shared(0);
-  const uint64_t request = crew_.ask();
-  const double beat_s = crew_.options().heartbeat_s / kBeatsPerHeartbeat;
+  Welcome welcome;
+  welcome.beat_s = crew_.options().heartbeat_s / kBeatsPerHeartbeat;
+  welcome.workers = crew_.shares();
+  welcome.doorbells = doorbells_.file();
+  ExchangeOptions options;
+  options.self = crew_.size();
+  std::random_device random;
+  options.key = welcome.key = uint64_t{random()} << 32 | random();
+  bool any_far = false;
   for (int w = 0; w < crew_.size(); ++w) {
-    courier_.send(w, request, Welcome{w, beat_s, crew_.shares(), doorbells_.file()});
+    const bool near = crew_.members()[static_cast<size_t>(w)].memory == courier_.memory();
+    welcome.near.push_back(near);
+    welcome.names.push_back(crew_.name(w));
+    options.far.push_back(!near);
+    options.process_of.insert(options.process_of.end(), static_cast<size_t>(welcome.workers[w].executors), w);
+    any_far |= !near;
+  }
+  welcome.near.push_back(1);
+  welcome.names.emplace_back("the driver");
+  options.far.push_back(false);
+  options.names = welcome.names;
+  if (any_far) {
+    std::unique_ptr<Network> network = courier_.make_network();
+    if (network == nullptr) {
+      Fault fault;
+      fault.what = "workers of other hosts have joined, and this driver has no network";
+      raise(std::move(fault));
+    }
+    exchange_ = std::make_unique<Exchange>(std::move(network), std::move(options), clock_);
+  }
+  const uint64_t request = crew_.ask();
+  for (int w = 0; w < crew_.size(); ++w) {
+    welcome.index = w;
+    courier_.send(w, request, welcome);
   }
   wait_until_settled();
+  if (any_far) link();
+}
+
+// All processes connect to those that they share no memory with.
+void Driver::link() {
+  Link link;
+  for (const Crew::Member& member : crew_.members()) link.addresses.push_back(member.address);
+  link.addresses.push_back(exchange_->address());
+  exchange_->connect(link.addresses);
+  exchange_thread_ = std::make_unique<ExchangeThread>(*exchange_);
+  ask(link);
 }
 
 Driver::Loaded& Driver::find(PlanHandle handle) const {
@@ -130,6 +172,7 @@ void Driver::hold() {
   if (held_) return;
   ask(Hold{});
   held_ = true;
+  if (exchange_ != nullptr) ask(Fence{++fences_});
 }
 
 void Driver::resume() {
@@ -173,7 +216,7 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
     const Arena bytes = shared_copy(serialize(*plan));
     const bool was_held = held_;
     hold();  // before variables move to an arena that has grown: sources run ahead
-    memory_.add(*plan, handle.value);
+    add_memory(plans_.back()->life);
     const ArenaFile lanes_file = (grown ? lane_memory : lane_memory_).file();
     load_everywhere({handle.value, bytes.file(), memory_.blocks(*plan, handle.value), lanes_file}, plan->name);
     lanes_ = lanes;
@@ -181,11 +224,31 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
     if (!was_held) resume();
     if (!sources.empty()) set_sources(handle, std::move(sources));
   } catch (...) {
-    plans_.back() = nullptr;  // its number is not used again
-    memory_.remove(handle.value);
+    forget(handle);  // its number is not used again
     throw;
   }
   return handle;
+}
+
+void Driver::add_memory(const PlanLife& life) {
+  const auto lock = exchange_ ? std::unique_lock(exchange_->mutex()) : std::unique_lock<std::mutex>();
+  const bool grown = memory_.add(life.plan(), life.handle().value);
+  if (exchange_ == nullptr) return;
+  exchange_->add(life, nullptr, memory_, {});
+  if (grown) begin_afresh();  // what was read of other hosts' variables has not moved along
+}
+
+void Driver::forget(PlanHandle handle) {
+  const auto lock = exchange_ ? std::unique_lock(exchange_->mutex()) : std::unique_lock<std::mutex>();
+  if (exchange_ != nullptr) exchange_->remove(handle);
+  plans_[handle.index()] = nullptr;
+  memory_.remove(handle.value);
+}
+
+void Driver::begin_afresh() {
+  for (const auto& plan : plans_) {
+    if (plan != nullptr) plan->life.fresh = true;
+  }
 }
 
 // When it fails, some workers may have what others have not: then nothing can run any more.
@@ -216,8 +279,7 @@ void Driver::unload(PlanHandle handle) {
   hold();
   ask(UnloadPlan{handle.value});
   if (!was_held) resume();
-  plans_[handle.index()] = nullptr;
-  memory_.remove(handle.value);
+  forget(handle);
   const bool none = std::all_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan == nullptr; });
   if (none) memory_.clear();
 }
@@ -325,9 +387,7 @@ void Driver::stop() {
   if (crew_.gone()) return;  // the rest has nobody to go on with
   hold();
   ask(Stop{});
-  for (const auto& plan : plans_) {
-    if (plan != nullptr) plan->life.fresh = true;
-  }
+  begin_afresh();
 }
 
 void Driver::shutdown() {
@@ -341,7 +401,9 @@ void Driver::shutdown() {
     // A worker that goes while everything ends takes nothing along that is still needed.
   }
   running_ = false;
-  for (auto& plan : plans_) plan = nullptr;
+  for (size_t p = 0; p < plans_.size(); ++p) {
+    if (plans_[p] != nullptr) forget(PlanHandle(static_cast<int64_t>(p)));
+  }
   memory_.clear();
   if (!dismissed_) hand_over();  // which drops the feeds that are gone
 }
@@ -357,6 +419,57 @@ void Driver::dismiss() {
 void Driver::write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) {
   check_not_running("write a variable");
   registers(handle).write(variable, from);
+  if (exchange_ != nullptr) begin_afresh();  // so that hosts read again what they have of others' variables
+}
+
+// ---- registers of workers that share no memory with this process ----
+
+bool Driver::is_far(const std::string& device) const {
+  if (exchange_ == nullptr) return false;
+  const int process = process_of_device(device, crew_.shares());
+  return process >= 0 && exchange_->is_far_process(process);
+}
+
+template <class Ask>
+void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const {
+  ExchangeJob job;
+  for (const Slot& slot : slots) {
+    const std::string& device = life.plan().devices[life.device_of(slot.reg).index()].name;
+    WirePlace place;
+    place.plan = static_cast<uint16_t>(life.handle().value);
+    place.reg = static_cast<int32_t>(slot.reg.value);
+    place.slot = static_cast<int32_t>(slot.slot);
+    ask(job, process_of_device(device, crew_.shares()), place,
+        Pieces{Registers(memory_, life).bytes(slot.reg, slot.slot)});
+  }
+  try {
+    wait_for_job(job);
+  } catch (...) {
+    exchange_->abandon(job);
+    throw;
+  }
+}
+
+void Driver::fetch(const PlanLife& life, const std::vector<Slot>& slots) const {
+  exchange_slots(life, slots, [&](auto&&... args) { exchange_->fetch(std::forward<decltype(args)>(args)...); });
+}
+
+void Driver::store(const PlanLife& life, const std::vector<Slot>& slots) const {
+  exchange_slots(life, slots, [&](auto&&... args) { exchange_->store(std::forward<decltype(args)>(args)...); });
+}
+
+void Driver::wait_for_job(const ExchangeJob& job) const {
+  for (const double began = clock_.now(); !exchange_->done(job, kLook);) {
+    courier_.receive(crew_, 0);
+    crew_.tick(clock_.now());
+    if (crew_.gone()) throw FaultError(*crew_.gone());
+    if (clock_.now() - began < kCommandPatience) continue;
+    Fault fault;
+    fault.what = "registers of other hosts did not arrive";
+    fault.deadline = kCommandPatience;
+    throw FaultError(std::move(fault));
+  }
+  if (job.failure()) throw FaultError(*job.failure());
 }
 
 void Driver::observe(PlanHandle handle, const Observe& what) {

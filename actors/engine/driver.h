@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/engine/crew.h"
+#include "actors/engine/exchange_thread.h"
 #include "actors/engine/feed_post.h"
 #include "actors/engine/lane_table.h"
 #include "actors/engine/runner.h"
@@ -21,10 +22,14 @@ class Courier {
   virtual void send(int worker, uint64_t request, const Command& command) = 0;
   // Gives the crew what has come in; returns when something came, or after about so long.
   virtual void receive(Crew& crew, double at_most_s) = 0;
+  // What workers say (Join::memory) that share memory with the driver, and the way to those that do not; null when
+  // there is none.
+  virtual std::string memory() const { return ""; }
+  virtual std::unique_ptr<Network> make_network() const { return nullptr; }
 };
 
 // Used by one thread at a time.
-class Driver final : public Runner {
+class Driver final : public Runner, private FarRegisters {
  public:
   // Courier and clock outlive the driver.
   Driver(Courier& courier, CrewOptions options, const Clock& clock);
@@ -49,7 +54,7 @@ class Driver final : public Runner {
   // Tells the workers that the run is over, and gives them a moment to leave.
   void dismiss();
 
-  Registers registers(PlanHandle handle) const override { return {memory_, find(handle).life}; }
+  Registers registers(PlanHandle handle) const override { return {memory_, find(handle).life, this}; }
   void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) override;
   void observe(PlanHandle handle, const Observe& what) override;
   Observations observations(PlanHandle handle) override;
@@ -61,6 +66,16 @@ class Driver final : public Runner {
     SourceMap sources;  // keeps the feeds
   };
   void welcome();
+  void link();
+  bool is_far(const std::string& device) const override;
+  void fetch(const PlanLife& life, const std::vector<Slot>& slots) const override;
+  void store(const PlanLife& life, const std::vector<Slot>& slots) const override;
+  template <class Ask>
+  void exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const;
+  void wait_for_job(const ExchangeJob& job) const;
+  void begin_afresh();
+  void add_memory(const PlanLife& life);
+  void forget(PlanHandle handle);
   Fault missing(double waited) const;
   Loaded& find(PlanHandle handle) const;
   void check_not_running(const char* what) const;
@@ -81,8 +96,11 @@ class Driver final : public Runner {
 
   Courier& courier_;
   const Clock& clock_;
-  Crew crew_;
-  Memory memory_{Memory::Kind::shared};
+  mutable Crew crew_;  // heard while bytes are waited for
+  Memory memory_{Memory::Kind::shared, [this](const std::string& device) { return is_far(device); }};
+  std::unique_ptr<Exchange> exchange_;  // with workers that share no memory with this process
+  std::unique_ptr<ExchangeThread> exchange_thread_;
+  uint64_t fences_ = 0;
   Arena doorbells_;
   LaneTable lanes_;
   Arena lane_memory_;

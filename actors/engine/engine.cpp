@@ -69,7 +69,14 @@ Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& c
       lanes_(options_.executors) {
   CHECK(own_.count > 0 && own_.first >= 0 && own_.first + own_.count <= options_.executors, own_.first, own_.count);
   std::vector<Doorbell*> doorbells;
-  for (int i = 0; i < options_.executors; ++i) doorbells.push_back(&doorbells_[i]);
+  for (int i = 0; i < options_.executors; ++i) {
+    const bool far = options_.exchange != nullptr && options_.exchange->is_far(i);
+    doorbells.push_back(far ? &options_.exchange->bell() : &doorbells_[i]);
+  }
+  if (options_.exchange != nullptr) {
+    const int self = options_.exchange->self();
+    memory_ = Memory(Memory::Kind::own, [this, self](const std::string& d) { return options_.process_of(d) != self; });
+  }
   for (int i = own_.first; i < own_.first + own_.count; ++i) {
     executors_.push_back(std::make_unique<Executor>(i, shared_, clock_, options_.spin_s, doorbells));
   }
@@ -123,7 +130,12 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
     if (lent != nullptr) {
       for (const Memory::Block& block : lent->blocks) memory_.put(block);
     }
+    const auto lock = lock_exchange();
     memory_.add(*plan, handle.value);
+    if (options_.exchange != nullptr) {
+      const auto process_of = [&](DeviceId device) { return options_.process_of(plan->devices[device.index()].name); };
+      options_.exchange->add(*plans_.back(), plans_.back().get(), memory_, Crossings(*plan, kernels_, process_of));
+    }
   } catch (...) {
     plans_.pop_back();
     throw;
@@ -140,9 +152,19 @@ void Engine::unload(PlanHandle handle) {
   if (current_ == plans_[handle.index()].get()) current_ = nullptr;
   const std::unique_ptr<LoadedPlan> dropped = std::move(plans_[handle.index()]);
   connect();
+  const auto lock = lock_exchange();
+  if (options_.exchange != nullptr) options_.exchange->remove(handle);
   memory_.remove(handle.value);
   const bool none = std::all_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan == nullptr; });
   if (none) memory_.clear();
+}
+
+// While it is held, nothing moves between this process and others.
+std::unique_lock<std::mutex> Engine::lock_exchange() const {
+  if (options_.exchange == nullptr) return {};
+  std::unique_lock lock(options_.exchange->mutex());
+  options_.exchange->drain();
+  return lock;
 }
 
 // Executors learn which plans there are. Nothing is under way: a pause has seen to that.
@@ -156,15 +178,17 @@ void Engine::connect(const Lent* lent) {
     }
     return messages;
   });
+  const auto lock = lock_exchange();
   const auto bytes = static_cast<int64_t>(lanes_.bytes());
   if (lent != nullptr && lent->lanes.bytes > 0) {
     lane_memory_ = Arena::open(lent->lanes);
   } else if (grown) {
-    CHECK(own_.count == options_.executors, "lanes of several processes have grown");
+    CHECK(own_.count == options_.executors || options_.exchange != nullptr, "lanes of several processes have grown");
     lane_memory_ = Arena(bytes);
   }
   CHECK(lane_memory_.bytes() == bytes, lane_memory_.bytes(), bytes);
   lanes_.place(lane_memory_.data());
+  if (options_.exchange != nullptr) options_.exchange->set_lanes(lanes_, own_, doorbells_);
   for (const auto& each : executors_) {
     const int e = own_.first + static_cast<int>(&each - executors_.data());
     std::vector<Lane> incoming;
@@ -202,7 +226,10 @@ void Engine::set_sources(PlanHandle handle, SourceMap sources) {
   LoadedPlan& plan = find(handle);
   check_not_running("change sources");
   const Pause pause(*this);
-  plan.set_sources(std::move(sources));
+  {
+    const auto lock = lock_exchange();
+    plan.set_sources(std::move(sources));
+  }
   connect();
 }
 
@@ -220,9 +247,13 @@ void Engine::restart(PlanHandle handle, uint32_t epoch, int64_t first_step) {
   LoadedPlan& plan = find(handle);
   plan.check_sources();
   const Pause pause(*this);
-  plan.fresh = true;
+  {
+    const auto lock = lock_exchange();
+    plan.fresh = true;
+  }
   connect();  // takes the plan's streams out of the queues
   epoch_ = epoch;
+  const auto lock = lock_exchange();
   plan.restart(epoch, first_step);
 }
 
@@ -287,8 +318,11 @@ bool Engine::wait_for(double at_most_s, double patience_s) {
 
 void Engine::stop() {
   const Pause pause(*this);
-  for (const auto& plan : plans_) {
-    if (plan != nullptr) plan->fresh = true;
+  {
+    const auto lock = lock_exchange();
+    for (const auto& plan : plans_) {
+      if (plan != nullptr) plan->fresh = true;
+    }
   }
   connect();
   current_ = nullptr;
@@ -320,7 +354,10 @@ void Engine::observe(PlanHandle handle, const Observe& what) {
     if (what.any()) share.observer = std::make_unique<Observer>(loaded.plan(), what, clock_, live);
   }
   // Which slots are live is known from the first firing on only.
-  if (what.live_bytes) loaded.fresh = true;
+  if (what.live_bytes) {
+    const auto lock = lock_exchange();
+    loaded.fresh = true;
+  }
   connect();
 }
 

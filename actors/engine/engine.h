@@ -4,7 +4,8 @@
 //
 // A run may span several processes of a host: each has an engine with some of the executors, and all map the same
 // memory, lanes and doorbells. Then whoever steers calls hold, load, restart, go and resume on all of them, each when
-// all have ended the one before.
+// all have ended the one before. Of processes that share no memory, each has arenas and lanes of its own, and an exchange
+// between them.
 //
 //   load(train) load(evaluate)          plans of one epoch share variables and workspace
 //   start(train, 0, 10) -> wait(60)     steps 0..9; sources read on ahead
@@ -23,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "actors/engine/exchange.h"
 #include "actors/engine/executor.h"
 #include "actors/engine/lane_table.h"
 #include "actors/engine/loaded_plan.h"
@@ -41,6 +43,8 @@ struct EngineOptions {
   Doorbell* doorbells = nullptr;     // by executor of the run; by default the engine's own
   double spin_s = 50e-6;             // how long an executor without work looks for some before it sleeps
   PlaceOfStream place;
+  Exchange* exchange = nullptr;  // where processes of the run share no memory with this one; outlives the engine
+  std::function<int(const std::string&)> process_of;  // by device; with an exchange
   std::function<void()> changed;  // from any thread: steps are done, or there is a fault; must not block
 };
 
@@ -127,6 +131,7 @@ class Engine {
   void set_bell(std::function<void(int)> bell);
   Doorbell& doorbell(int executor) const { return doorbells_[executor]; }
   Lane lane(int from, int to) const { return lanes_.lane(from, to); }
+  Exchange* exchange() const { return options_.exchange; }
   uint64_t firings() const;
   const LoadedPlan& loaded(PlanHandle handle) const;
   // An executor or its thread has failed.
@@ -134,6 +139,7 @@ class Engine {
 
  private:
   class Pause;
+  std::unique_lock<std::mutex> lock_exchange() const;
   void check_not_running(const char* what) const;
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;

@@ -7,21 +7,27 @@
 
 namespace troupe {
 
-void Memory::add(const Plan& plan, int index) {
+bool Memory::add(const Plan& plan, int index) {
   // Everything is allocated before anything is replaced.
   std::map<std::string, OfDevice> fresh;
   for (const PlanDevice& device : plan.devices) {
     OfDevice& made = fresh[device.name];
     const OfDevice& old = devices_[device.name];
     const auto bytes_of = [&](ArenaKind kind) { return device.arena_bytes[static_cast<int>(kind)]; };
-    if (bytes_of(ArenaKind::variables) > old.variables.bytes()) made.variables = make(bytes_of(ArenaKind::variables));
-    if (bytes_of(ArenaKind::workspace) > old.workspace.bytes()) made.workspace = make(bytes_of(ArenaKind::workspace));
-    if (!old.io.contains(index)) made.io.emplace(index, make(bytes_of(ArenaKind::io)));
+    if (bytes_of(ArenaKind::variables) > old.variables.bytes()) {
+      made.variables = make(device.name, bytes_of(ArenaKind::variables));
+    }
+    if (bytes_of(ArenaKind::workspace) > old.workspace.bytes()) {
+      made.workspace = make(device.name, bytes_of(ArenaKind::workspace));
+    }
+    if (!old.io.contains(index)) made.io.emplace(index, make(device.name, bytes_of(ArenaKind::io)));
   }
+  bool grown = false;
   for (auto& [name, made] : fresh) {
     OfDevice& old = devices_[name];
     if (made.variables.bytes() > 0) {
-      if (old.variables.bytes() > 0) {
+      grown = true;
+      if (old.variables.bytes() > 0 && !(is_far_ && is_far_(name))) {
         std::memcpy(made.variables.data(), old.variables.data(), static_cast<size_t>(old.variables.bytes()));
       }
       old.variables = std::move(made.variables);
@@ -29,6 +35,7 @@ void Memory::add(const Plan& plan, int index) {
     if (made.workspace.bytes() > 0) old.workspace = std::move(made.workspace);
     old.io.merge(made.io);
   }
+  return grown;
 }
 
 void Memory::remove(int index) {
@@ -58,7 +65,10 @@ void Memory::put(const Block& block) {
   }
 }
 
-Arena Memory::make(int64_t bytes) const { return kind_ == Kind::own ? Arena(bytes) : Arena::shared(bytes); }
+Arena Memory::make(const std::string& device, int64_t bytes) const {
+  if (kind_ == Kind::shared) return Arena::shared(bytes);
+  return is_far_ && is_far_(device) ? Arena::sparse(bytes) : Arena(bytes);
+}
 
 void Memory::clear() { devices_.clear(); }
 

@@ -1,8 +1,10 @@
 // The memory of every device that a process uses. Variables and workspace are shared by the plans of an epoch; each
-// plan has an io arena of its own.
+// plan has an io arena of its own. Where processes share no memory, each has arenas for the devices of others too, at
+// whose places it keeps what it has read of theirs.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -24,12 +26,14 @@ class Memory {
   };
   enum class Kind { own, shared };
 
-  // Shared: its arenas can be opened by other processes of the host.
-  explicit Memory(Kind kind = Kind::own) : kind_(kind) {}
+  // Shared: its arenas can be opened by other processes of the host. `is_far` says of a device whether it is another
+  // process's that shares no memory; by default none is.
+  explicit Memory(Kind kind = Kind::own, std::function<bool(const std::string&)> is_far = nullptr)
+      : kind_(kind), is_far_(std::move(is_far)) {}
 
-  // Makes room for a plan: variables keep their bytes when their arena grows, workspace does not. Throws
-  // std::bad_alloc with nothing changed.
-  void add(const Plan& plan, int index);
+  // Makes room for a plan: variables keep their bytes when their arena grows, but not those of a far device; workspace
+  // does not. True when arenas of variables have grown. Throws std::bad_alloc with nothing changed.
+  bool add(const Plan& plan, int index);
   // Drops the plan's io arenas.
   void remove(int index);
   // All of it.
@@ -49,10 +53,11 @@ class Memory {
     Arena workspace;
     std::map<int, Arena> io;  // by plan
   };
-  Arena make(int64_t bytes) const;
+  Arena make(const std::string& device, int64_t bytes) const;
   const Arena& arena(const std::string& device, ArenaKind kind, int index) const;
 
   Kind kind_;
+  std::function<bool(const std::string&)> is_far_;
   std::map<std::string, OfDevice> devices_;
 };
 

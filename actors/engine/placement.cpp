@@ -30,6 +30,16 @@ std::vector<int> place_devices(const Plan& plan, int executors) {
 
 }  // namespace
 
+int process_of_device(const std::string& device, const std::vector<WorkerShare>& workers) {
+  const int executor = executor_of_device(device, workers);
+  int past = 0;
+  for (size_t w = 0; w < workers.size(); ++w) {
+    past += workers[w].executors;
+    if (executor >= 0 && executor < past) return static_cast<int>(w);
+  }
+  return -1;
+}
+
 int executor_of_device(const std::string& device, const std::vector<WorkerShare>& workers) {
   int64_t index = -1;
   const size_t colon = device.find(':');

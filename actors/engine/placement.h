@@ -16,6 +16,8 @@ using PlaceOfStream = std::function<int(const Plan&, StreamId)>;
 // one of its executors, in blocks. -1 for a device that nobody offers.
 struct WorkerShare;
 int executor_of_device(const std::string& device, const std::vector<WorkerShare>& workers);
+// The index of that worker; -1 likewise.
+int process_of_device(const std::string& device, const std::vector<WorkerShare>& workers);
 
 // By stream. A pure function, so that every process of a run finds the same.
 std::vector<int> place_streams(const Plan& plan, int executors, const PlaceOfStream& place);

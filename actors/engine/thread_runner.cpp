@@ -9,7 +9,18 @@ constexpr double kNap = 1;       // and of sleep
 }  // namespace
 
 ThreadRunner::ThreadRunner(Engine& engine) : engine_(engine) {
-  engine_.set_bell([this](int index) { engine_.doorbell(index).wake(); });
+  Exchange* exchange = engine.exchange();
+  engine_.set_bell([this, exchange](int index) {
+    if (exchange != nullptr && exchange->is_far(index)) {
+      exchange->wake();
+    } else {
+      engine_.doorbell(index).wake();
+    }
+  });
+  if (exchange != nullptr) {
+    exchange->wake_executor = [this](int index) { engine_.doorbell(index).wake(); };
+    exchange_ = std::make_unique<ExchangeThread>(*exchange);
+  }
   const ExecutorRange own = engine.own();
   for (int i = own.first; i < own.first + own.count; ++i) threads_.emplace_back([this, i] { serve(i); });
 }
@@ -20,6 +31,7 @@ ThreadRunner::~ThreadRunner() {
   over_.store(true);
   engine_.wake();
   for (std::thread& thread : threads_) thread.join();
+  exchange_.reset();
   engine_.set_bell(nullptr);
 }
 

@@ -1,4 +1,4 @@
-// Plain threads for an engine: one per executor of this process. They sleep on the executors' doorbells, so executors of
+// Plain threads for an engine: one per executor of this process, and one for its exchange. They sleep on the executors' doorbells, so executors of
 // other processes that share these can wake them. What the shell does with actors, for workers and tools without it.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/engine/engine.h"
+#include "actors/engine/exchange_thread.h"
 
 namespace troupe {
 
@@ -25,6 +26,7 @@ class ThreadRunner {
   Engine& engine_;
   std::atomic<bool> over_{false};
   std::vector<std::thread> threads_;
+  std::unique_ptr<ExchangeThread> exchange_;
 };
 
 }  // namespace troupe

@@ -25,7 +25,7 @@ Engine& Worker::started() {
   return *engine_;
 }
 
-void Worker::carry_out(const Welcome& welcome) {
+void Worker::carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request) {
   workers_ = welcome.workers;
   EngineOptions options;
   options.executors = 0;
@@ -35,21 +35,60 @@ void Worker::carry_out(const Welcome& welcome) {
     options.executors += workers_[w].executors;
   }
   options.own = own;
-  doorbells_ = Arena::open(welcome.doorbells);
-  CHECK(doorbells_.bytes() >= static_cast<int64_t>(sizeof(Doorbell)) * options.executors, doorbells_.bytes());
-  options.doorbells = reinterpret_cast<Doorbell*>(doorbells_.data());
+  far_from_driver_ = welcome.near.at(static_cast<size_t>(welcome.index)) == 0;
+  if (!far_from_driver_) {
+    doorbells_ = Arena::open(welcome.doorbells);
+    CHECK(doorbells_.bytes() >= static_cast<int64_t>(sizeof(Doorbell)) * options.executors, doorbells_.bytes());
+    options.doorbells = reinterpret_cast<Doorbell*>(doorbells_.data());
+  }
   options.place = [this](const Plan& plan, StreamId stream) {
     return executor_of_device(plan.devices[plan.streams[stream.index()].device.index()].name, workers_);
   };
   options.changed = changed_;
+  link(welcome, replies, request);
+  options.exchange = exchange_.get();
+  options.process_of = [this](const std::string& device) { return process_of_device(device, workers_); };
   engine_ = std::make_unique<Engine>(kernels_, std::move(options), clock_);
+  if (exchange_ == nullptr) return;
+  exchange_->changed = changed_;
+  exchange_->on_fault = [this](Fault fault) { engine_->raise(std::move(fault)); };
 }
 
-void Worker::carry_out(const LoadPlan& load) {
-  const Arena bytes = Arena::open(load.plan);
-  auto plan = std::make_shared<const Plan>(read_plan(bytes_of(bytes), "the driver's plan"));
+// Opens a way to the processes that share no memory with this one, if there are any.
+void Worker::link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request) {
+  ExchangeOptions options;
+  options.self = welcome.index;
+  options.key = welcome.key;
+  options.names = welcome.names;
+  bool any = false;
+  for (size_t p = 0; p < welcome.near.size(); ++p) {
+    const bool self = static_cast<int32_t>(p) == welcome.index;
+    options.far.push_back(!self && (far_from_driver_ || welcome.near[p] == 0));
+    any |= options.far.back();
+  }
+  for (size_t w = 0; w < workers_.size(); ++w) {
+    options.process_of.insert(options.process_of.end(), static_cast<size_t>(workers_[w].executors),
+                              static_cast<int>(w));
+  }
+  std::string address;
+  if (any) {
+    if (make_network_ == nullptr) throw PlanError("this worker has no network, and shares no memory with all others");
+    exchange_ = std::make_unique<Exchange>(make_network_(), std::move(options), clock_);
+    address = exchange_->address();
+  }
+  replies.emplace_back(LinkAddress{request, address});
+}
+
+// What the driver lends: mapped, or fetched before.
+std::shared_ptr<Arena> Worker::borrow(const Waiting& waiting, const ArenaFile& file) const {
+  return far_from_driver_ ? waiting.fetched : std::make_shared<Arena>(Arena::open(file));
+}
+
+void Worker::carry_out(const Waiting& waiting, const LoadPlan& load) {
+  const std::shared_ptr<Arena> bytes = borrow(waiting, load.plan);
+  auto plan = std::make_shared<const Plan>(read_plan(bytes_of(*bytes), "the driver's plan"));
   const Lent lent{load.blocks, load.lanes};
-  started().load(std::move(plan), {}, &lent, PlanHandle(load.handle));
+  started().load(std::move(plan), {}, far_from_driver_ ? nullptr : &lent, PlanHandle(load.handle));
 }
 
 void Worker::carry_out(const SetSources& set) {
@@ -66,10 +105,13 @@ void Worker::carry_out(const SetSources& set) {
   started().set_sources(PlanHandle(set.handle), std::move(map));
 }
 
-void Worker::carry_out(const HandOver& given) {
+void Worker::carry_out(const Waiting& waiting, const HandOver& given) {
   std::shared_ptr<Feed>& feed = feeds_[given.feed];
   if (feed == nullptr) feed = std::make_shared<Feed>();
-  const auto memory = std::make_shared<const Arena>(Arena::open(given.memory));
+  feed->drop_before(given.oldest);
+  // The driver had dropped it already: all steps that read it are done, so nobody here does.
+  if (far_from_driver_ && waiting.job.failure()) return;
+  const std::shared_ptr<const Arena> memory = borrow(waiting, given.memory);
   FedBatch batch;
   for (const HandOver::Array& array : given.arrays) {
     FedArray& made = batch.arrays[array.name];
@@ -77,29 +119,34 @@ void Worker::carry_out(const HandOver& given) {
     CHECK(array.offset >= 0 && array.offset + made.bytes() <= memory->bytes(), array.name, memory->bytes());
   }
   batch.memory = memory;
-  feed->drop_before(given.oldest);
   feed->put(given.step, std::move(batch));
   started().wake();
 }
 
-std::vector<Reply> Worker::answer(uint64_t request, const Command& command) {
-  std::vector<Reply> replies;
+void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
+  const uint64_t request = waiting.request;
   std::visit(Overloaded{
-                 [&](const Welcome& welcome) { carry_out(welcome); },
-                 [&](const Refused&) { over_ = true; },
-                 [&](const LoadPlan& load) { carry_out(load); },
+                 [&](const Welcome& welcome) { carry_out(welcome, replies, request); },
+                 [&](const Refused&) {},
+                 [&](const Link& link) {
+                   if (exchange_ != nullptr) exchange_->connect(link.addresses);
+                 },
+                 [&](const Fence&) {},
+                 [&](const LoadPlan& load) { carry_out(waiting, load); },
                  [&](const UnloadPlan& unload) { started().unload(PlanHandle(unload.handle)); },
                  [&](const SetSources& sources) { carry_out(sources); },
-                 [&](const HandOver& batch) { carry_out(batch); },
+                 [&](const HandOver& batch) { carry_out(waiting, batch); },
                  [&](const DropFeed& drop) { feeds_.erase(drop.feed); },  // a source that still reads it keeps it
                  [&](const Restart& restart) {
                    if (started().fault()) started().forgive();
+                   if (exchange_ != nullptr && exchange_->fault()) throw FaultError(*exchange_->fault());
                    started().restart(PlanHandle(restart.handle), restart.epoch, restart.first_step);
                  },
                  [&](const Go& go) {
                    running_ = PlanHandle(go.handle);
                    started().go(running_, go.until);
-                   replies = on_change();  // nothing of it may be this worker's
+                   // Nothing of it may be this worker's: then it is done already.
+                   for (Reply& reply : on_progress()) replies.push_back(std::move(reply));
                  },
                  [&](const Hold&) { started().hold(); },
                  [&](const Resume&) { started().resume(); },
@@ -115,35 +162,104 @@ std::vector<Reply> Worker::answer(uint64_t request, const Command& command) {
                    const Engine::StallReport report = started().stall();
                    replies.push_back(StallPart{request, report.fault, report.elsewhere});
                  },
-                 [&](const Leave&) { over_ = true; },
+                 [&](const Leave&) {},
              },
-             command);
-  return replies;
+             waiting.command);
+}
+
+void Worker::fetch(Waiting& waiting, const ArenaFile& file) {
+  waiting.fetched = std::make_shared<Arena>(file.bytes);
+  WirePlace place;
+  place.file = file.file;
+  place.bytes = file.bytes;
+  Pieces into;
+  if (file.bytes > 0) into.emplace_back(waiting.fetched->data(), static_cast<size_t>(file.bytes));
+  const int driver = static_cast<int>(workers_.size());
+  exchange_->fetch(waiting.job, driver, place, std::move(into), waiting.fetched);
+}
+
+// Asks other processes for what the command needs.
+void Worker::begin(Waiting& waiting) {
+  if (exchange_ == nullptr) return;
+  if (const auto* fence = std::get_if<Fence>(&waiting.command)) exchange_->fence(waiting.job, fence->number);
+  if (!far_from_driver_) return;
+  if (const auto* load = std::get_if<LoadPlan>(&waiting.command)) fetch(waiting, load->plan);
+  if (const auto* given = std::get_if<HandOver>(&waiting.command)) fetch(waiting, given->memory);
+}
+
+// True when the command has been carried out; otherwise it waits for other processes.
+bool Worker::step(Waiting& waiting, std::vector<Reply>& replies) {
+  const auto arrived = [&] {
+    if (exchange_ == nullptr) return true;
+    if (!exchange_->done(waiting.job)) return false;
+    const bool may_lack = std::holds_alternative<HandOver>(waiting.command);
+    if (waiting.job.failure() && !may_lack) throw FaultError(*waiting.job.failure());
+    return true;
+  };
+  if (waiting.stage == Waiting::Stage::fresh) {
+    begin(waiting);
+    waiting.stage = Waiting::Stage::fetches;
+  }
+  if (!arrived()) return false;
+  if (waiting.stage == Waiting::Stage::fetches) {
+    carry_out(waiting, replies);
+    waiting.stage = Waiting::Stage::carried_out;
+    const auto* restart = std::get_if<Restart>(&waiting.command);
+    if (exchange_ != nullptr && restart != nullptr) {
+      exchange_->fetch_initial(waiting.job, PlanHandle(restart->handle));
+    }
+  }
+  return arrived();
 }
 
 std::vector<Reply> Worker::on(uint64_t request, const Command& command) {
-  Answer said{request, Answer::Outcome::done, {}};
-  std::vector<Reply> replies;
-  try {
-    replies = answer(request, command);
-  } catch (const PlanError& error) {
-    said.outcome = Answer::Outcome::user_error;
-    said.fault.what = error.what();
-  } catch (const FaultError& error) {
-    said.outcome = Answer::Outcome::fault;
-    said.fault = error.fault();
-  } catch (const std::bad_alloc&) {
-    said.outcome = Answer::Outcome::fault;
-    said.fault.what = "not enough memory";
-  } catch (const std::exception& error) {
-    said.outcome = Answer::Outcome::fault;
-    said.fault.what = error.what();
+  if (std::holds_alternative<Leave>(command) || std::holds_alternative<Refused>(command)) {
+    over_ = true;
+    return {Answer{request, Answer::Outcome::done, {}}};
   }
-  replies.emplace_back(std::move(said));
+  Waiting waiting;
+  waiting.request = request;
+  waiting.command = command;
+  const bool urgent = std::holds_alternative<GetStall>(command);  // it may be about what is waited for
+  waiting_.insert(urgent ? waiting_.begin() : waiting_.end(), std::move(waiting));
+  return advance();
+}
+
+std::vector<Reply> Worker::advance() {
+  std::vector<Reply> replies;
+  while (!waiting_.empty()) {
+    Waiting& waiting = waiting_.front();
+    Answer said{waiting.request, Answer::Outcome::done, {}};
+    try {
+      if (!step(waiting, replies)) break;
+    } catch (const PlanError& error) {
+      said.outcome = Answer::Outcome::user_error;
+      said.fault.what = error.what();
+    } catch (const FaultError& error) {
+      said.outcome = Answer::Outcome::fault;
+      said.fault = error.fault();
+    } catch (const std::bad_alloc&) {
+      said.outcome = Answer::Outcome::fault;
+      said.fault.what = "not enough memory";
+    } catch (const std::exception& error) {
+      said.outcome = Answer::Outcome::fault;
+      said.fault.what = error.what();
+    }
+    replies.emplace_back(std::move(said));
+    if (exchange_ != nullptr) exchange_->abandon(waiting.job);
+    waiting_.pop_front();
+  }
   return replies;
 }
 
 std::vector<Reply> Worker::on_change() {
+  std::vector<Reply> replies = advance();
+  for (Reply& reply : on_progress()) replies.push_back(std::move(reply));
+  return replies;
+}
+
+// Steps that are done, or a fault.
+std::vector<Reply> Worker::on_progress() {
   if (engine_ == nullptr || !running_.valid()) return {};
   if (std::optional<Fault> fault = engine_->fault()) {
     running_ = {};

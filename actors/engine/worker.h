@@ -1,9 +1,10 @@
 // A worker: one process's part of a run, steered by a driver elsewhere. A state machine around an engine: commands go
-// in, replies come out, and it waits for nothing. Whoever owns it provides the threads of its executors and carries the
-// messages.
+// in, replies come out, and it waits for nothing: a command that needs bytes of another host is answered when they have
+// come, and those behind it wait. Whoever owns it provides the threads of its executors and carries the messages.
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <vector>
@@ -17,34 +18,56 @@ namespace troupe {
 // All members by one thread at a time, but for `beat`; the executors' threads run concurrently.
 class Worker {
  public:
-  // The table and the clock outlive the worker.
-  Worker(const KernelTable& kernels, const Clock& clock) : kernels_(kernels), clock_(clock) {}
+  using MakeNetwork = std::function<std::unique_ptr<Network>()>;
 
-  // The answer to the command of this number and what else there is to say. A mistake or a failure is an answer too.
+  // The table and the clock outlive the worker. `make_network` is called when processes of the run share no memory with
+  // this one; without it such a run is refused.
+  Worker(const KernelTable& kernels, const Clock& clock, MakeNetwork make_network = nullptr)
+      : kernels_(kernels), clock_(clock), make_network_(std::move(make_network)) {}
+
+  // What there is to say to this command: its answer, unless that comes later. A mistake or a failure is an answer too.
   std::vector<Reply> on(uint64_t request, const Command& command);
-  // To be called when the executors have got somewhere (see `set_changed`): steps that are done, or a fault.
+  // To be called when something has changed (see `set_changed`): late answers, steps that are done, a fault.
   std::vector<Reply> on_change();
   Beat beat() const { return {engine_ ? engine_->firings() : 0}; }
 
   // Null before the welcome. Its executors are run from then on.
   Engine* engine() { return engine_.get(); }
-  // Called by executors, from their threads: `on_change` has something to say. Must not block.
+  // Called from other threads: `on_change` has something to say. Must not block.
   void set_changed(std::function<void()> changed) { changed_ = std::move(changed); }
   bool over() const { return over_; }  // it was told to leave, or was refused
 
  private:
-  void carry_out(const Welcome& welcome);
-  void carry_out(const LoadPlan& load);
+  struct Waiting {
+    uint64_t request = 0;
+    Command command;
+    enum class Stage : uint8_t { fresh, fetches, carried_out } stage = Stage::fresh;
+    ExchangeJob job;
+    std::shared_ptr<Arena> fetched;  // what the driver lends
+  };
+  void carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request);
+  void carry_out(const Waiting& waiting, const LoadPlan& load);
   void carry_out(const SetSources& sources);
-  void carry_out(const HandOver& batch);
-  std::vector<Reply> answer(uint64_t request, const Command& command);
+  void carry_out(const Waiting& waiting, const HandOver& batch);
+  void carry_out(const Waiting& waiting, std::vector<Reply>& replies);
+  void link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request);
+  std::vector<Reply> advance();
+  std::vector<Reply> on_progress();
+  bool step(Waiting& waiting, std::vector<Reply>& replies);
+  void begin(Waiting& waiting);
+  void fetch(Waiting& waiting, const ArenaFile& file);
+  std::shared_ptr<Arena> borrow(const Waiting& waiting, const ArenaFile& file) const;
   Engine& started();
 
   const KernelTable& kernels_;
   const Clock& clock_;
+  const MakeNetwork make_network_;
   std::function<void()> changed_;
+  std::list<Waiting> waiting_;  // commands in order
   std::vector<WorkerShare> workers_;
   Arena doorbells_;
+  std::unique_ptr<Exchange> exchange_;  // with processes that share no memory with this one
+  bool far_from_driver_ = false;
   std::unique_ptr<Engine> engine_;
   std::map<int64_t, std::shared_ptr<Feed>> feeds_;
   PlanHandle running_;  // what goes, until it is reached

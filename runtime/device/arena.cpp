@@ -21,10 +21,18 @@ void Arena::map(int flags) {
   void* memory = mmap(nullptr, static_cast<size_t>(bytes_), PROT_READ | PROT_WRITE, flags, file_, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
   data_ = static_cast<std::byte*>(memory);
+  if ((flags & MAP_NORESERVE) != 0) return;
   madvise(memory, static_cast<size_t>(bytes_), MADV_HUGEPAGE);  // fewer TLB misses; a failure changes nothing
 }
 
 Arena::Arena(int64_t bytes) : bytes_(bytes) { map(MAP_PRIVATE | MAP_ANONYMOUS); }
+
+Arena Arena::sparse(int64_t bytes) {
+  Arena made;
+  made.bytes_ = bytes;
+  made.map(MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  return made;
+}
 
 Arena Arena::shared(int64_t bytes) {
   Arena made;

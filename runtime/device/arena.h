@@ -21,6 +21,8 @@ class Arena {
   Arena() = default;
   // Of this process alone. Throws std::bad_alloc.
   explicit Arena(int64_t bytes);
+  // The same for memory of which few pages will ever be touched: it counts only what is.
+  static Arena sparse(int64_t bytes);
   // One that other processes may open. It has no name in any file system and goes with the last process that maps it,
   // so a process that is killed leaves nothing behind. Throws std::bad_alloc.
   static Arena shared(int64_t bytes);
@@ -36,7 +38,7 @@ class Arena {
   ArenaFile file() const;
 
  private:
-  void map(int flags);
+  void map(int flags);  // all of bytes_
 
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;

@@ -1,0 +1,526 @@
+#include "actors/engine/exchange.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "actors/engine/registers.h"
+#include "runtime/base/check.h"
+
+namespace troupe {
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+int64_t size_of(const Pieces& pieces) {
+  int64_t bytes = 0;
+  for (const std::span<std::byte> piece : pieces) bytes += static_cast<int64_t>(piece.size());
+  return bytes;
+}
+
+uint64_t checksum_of(const Pieces& pieces) {
+  WireChecksum sum;
+  for (const std::span<std::byte> piece : pieces) sum.add(piece);
+  return sum.value();
+}
+
+}  // namespace
+
+Exchange::Exchange(std::unique_ptr<Network> network, ExchangeOptions options, const Clock& clock)
+    : network_(std::move(network)),
+      options_(std::move(options)),
+      clock_(clock),
+      wakes_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      peers_(options_.names.size()) {
+  CHECK(wakes_ >= 0 && options_.far.size() == peers_.size(), wakes_, options_.far.size());
+}
+
+Exchange::~Exchange() {
+  network_.reset();  // before what it reads and writes
+  close(wakes_);
+}
+
+void Exchange::connect(const std::vector<std::string>& addresses) {
+  const std::lock_guard lock(mutex_);
+  for (size_t p = 0; p < peers_.size(); ++p) {
+    if (!options_.far[p]) continue;
+    network_->connect(static_cast<int>(p), addresses.at(p));
+    peers_[p].heard = clock_.now();
+  }
+  connected_ = true;
+}
+
+// ---- between the lanes and the network ----
+
+void Exchange::set_lanes(const LaneTable& lanes, ExecutorRange own, Doorbell* doorbells) {
+  outgoing_.clear();
+  incoming_.clear();
+  doorbells_ = doorbells;
+  for (int here = own.first; here < own.first + own.count; ++here) {
+    for (int there = 0; there < lanes.executors(); ++there) {
+      if (!is_far(there)) continue;
+      if (const Lane lane = lanes.lane(here, there)) outgoing_.push_back({LaneReceiver(lane), here, there});
+      if (const Lane lane = lanes.lane(there, here)) incoming_.emplace(std::pair(there, here), LaneSender(lane));
+    }
+  }
+}
+
+bool Exchange::drain() {
+  bool something = false;
+  Message message;
+  for (FarLane& far : outgoing_) {
+    while (far.lane.take(message)) {
+      post(far, message);
+      something = true;
+    }
+  }
+  return something;
+}
+
+void Exchange::post(const FarLane& lane, const Message& message) {
+  const int process = options_.process_of[static_cast<size_t>(lane.to)];
+  const auto it = plans_.find(message.plan);
+  if (it == plans_.end()) return;
+  Loaded& loaded = it->second;
+  if (message.epoch != loaded.life->epoch) return;
+  if (loaded.epoch != message.epoch) {
+    loaded.epoch = message.epoch;
+    std::fill(loaded.sent.begin(), loaded.sent.end(), -1);
+  }
+  Pieces pieces;
+  if (message.kind == MessageKind::ready) {
+    const RegisterId reg(message.reg);
+    const int number = loaded.crossings.find(TaskId(message.task), reg);
+    if (number >= 0 && loaded.sent[static_cast<size_t>(number)] < message.version) {
+      loaded.sent[static_cast<size_t>(number)] = message.version;
+      const Registers registers(*loaded.memory, *loaded.life);
+      pieces =
+          pieces_of(loaded.crossings.at(number).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
+    }
+  }
+  send(process, WireNote{message, lane.from}, std::move(pieces));
+}
+
+Exchange::Loaded* Exchange::find_live(const Message& message) {
+  const auto it = plans_.find(message.plan);
+  if (it == plans_.end() || it->second.life->fresh || it->second.life->epoch != message.epoch) return nullptr;
+  return &it->second;
+}
+
+std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireNote& note, int64_t bytes) {
+  const Message& message = note.message;
+  Loaded* loaded = find_live(message);
+  if (loaded == nullptr) return std::nullopt;
+  const Plan& plan = loaded->life->plan();
+  const bool known = loaded->loaded != nullptr && message.task >= 0 &&
+                     static_cast<size_t>(message.task) < plan.tasks.size() && message.reg >= 0 &&
+                     static_cast<size_t>(message.reg) < plan.registers.size() &&
+                     loaded->loaded->is_own(TaskId(message.task));
+  const RegisterId reg(message.reg);
+  const bool has_bytes = known && message.kind == MessageKind::ready && !plan.reg(reg).is_control();
+  const int number = has_bytes ? loaded->crossings.find(TaskId(message.task), reg) : -1;
+  const auto pull = pulls_.find({message.plan, number, message.version});
+  if (bytes == 0) {
+    if (!known) return raise(header.from, "said something of a task that is not here"), std::nullopt;
+    if (number >= 0 && pull != pulls_.end()) {
+      arriving_.at(pull->second).notes.push_back(note);
+    } else {
+      deliver(note);
+    }
+    return std::nullopt;
+  }
+  const bool right = number >= 0 && pull == pulls_.end() && message.slot >= 0 &&
+                     static_cast<size_t>(message.slot) < plan.reg(reg).slots.size() &&
+                     bytes == loaded->crossings.at(number).bytes && loaded->crossings.at(number).to == options_.self;
+  if (!right) return raise(header.from, "sent bytes that nobody here reads"), std::nullopt;
+  const Registers registers(*loaded->memory, *loaded->life);
+  Arriving arriving;
+  arriving.from = header.from;
+  arriving.checksum = header.checksum;
+  arriving.pieces =
+      pieces_of(loaded->crossings.at(number).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
+  arriving.notes = {note};
+  arriving.crossing = number;
+  pulls_[{message.plan, number, message.version}] = next_;
+  return expect(std::move(arriving));
+}
+
+Network::User::Into Exchange::expect(Arriving arriving) {
+  Into into{arriving.pieces, next_++};
+  arriving_.emplace(into.tag, std::move(arriving));
+  return into;
+}
+
+void Exchange::deliver(const WireNote& note) {
+  const Message& message = note.message;
+  Loaded* loaded = find_live(message);
+  if (loaded == nullptr) return;
+  const int to = loaded->loaded->executor_of(loaded->life->plan().task(TaskId(message.task)).stream);
+  const auto lane = incoming_.find({note.executor, to});
+  if (lane == incoming_.end() || lane->second.full()) {
+    const bool known = note.executor >= 0 && static_cast<size_t>(note.executor) < options_.process_of.size();
+    raise(known ? options_.process_of[static_cast<size_t>(note.executor)] : options_.self,
+          "sent more messages than its credits allow");
+    return;
+  }
+  lane->second.stage(message);
+  lane->second.publish();
+  if (doorbells_[to].rouse() && wake_executor) wake_executor(to);
+}
+
+// ---- the network's calls ----
+
+std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> bytes, int64_t size) {
+  const std::optional<WireHeader> header = read_header(bytes);
+  if (!header || header->key != options_.key) return std::nullopt;  // no member of the run
+  if (header->from < 0 || static_cast<size_t>(header->from) >= peers_.size() || !is_far_process(header->from)) {
+    return std::nullopt;
+  }
+  Peer& peer = peers_[static_cast<size_t>(header->from)];
+  peer.heard = clock_.now();
+  return std::visit(Overloaded{
+                        [&](const WireNote& note) { return take(*header, note, size); },
+                        [&](const WireFetched& fetched) { return take(*header, fetched, size); },
+                        [&](const WireStore& store) { return take(*header, store, size); },
+                        [&](const WireFetch& fetch) -> std::optional<Into> {
+                          later_.push_back([this, from = header->from, place = fetch.place] { serve(from, place); });
+                          return std::nullopt;
+                        },
+                        [&](const WireStored& stored) -> std::optional<Into> {
+                          settle(stored.request);
+                          return std::nullopt;
+                        },
+                        [&](const WireRefused& refused) -> std::optional<Into> {
+                          settle(refused.request, refused.why);
+                          return std::nullopt;
+                        },
+                        [&](const WireFence& fence) -> std::optional<Into> {
+                          peer.fence = std::max(peer.fence, fence.number);
+                          return std::nullopt;
+                        },
+                        [&](const WireBeat&) -> std::optional<Into> { return std::nullopt; },
+                    },
+                    header->body);
+}
+
+std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireFetched& fetched, int64_t bytes) {
+  const auto it = requests_.find(fetched.request);
+  if (it == requests_.end() || it->second.process != header.from) return std::nullopt;  // nobody waits for it any more
+  if (bytes != size_of(it->second.pieces)) {
+    settle(fetched.request,
+           "has " + std::to_string(bytes) + " bytes instead of " + std::to_string(size_of(it->second.pieces)));
+    return std::nullopt;
+  }
+  Arriving arriving;
+  arriving.from = header.from;
+  arriving.checksum = header.checksum;
+  arriving.pieces = it->second.pieces;
+  arriving.fetched = fetched.request;
+  arriving.keep = it->second.keep;
+  return expect(std::move(arriving));
+}
+
+std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireStore& store, int64_t bytes) {
+  Arriving arriving;
+  auto found = pieces_at(store.place, header.from, arriving.keep);
+  std::string why = std::holds_alternative<std::string>(found) ? std::get<std::string>(found) : std::string();
+  if (why.empty() && size_of(std::get<Pieces>(found)) != bytes) why = "has another size here";
+  if (!why.empty()) {
+    later_.push_back(
+        [this, from = header.from, request = store.place.request, why] { send(from, WireRefused{request, why}); });
+    return std::nullopt;
+  }
+  arriving.from = header.from;
+  arriving.checksum = header.checksum;
+  arriving.pieces = std::get<Pieces>(std::move(found));
+  arriving.stored = store.place.request;
+  return expect(std::move(arriving));
+}
+
+void Exchange::received(uint64_t tag, bool complete) {
+  const auto it = arriving_.find(tag);
+  if (it == arriving_.end()) return;
+  const Arriving arriving = std::move(it->second);
+  arriving_.erase(it);
+  std::string failure;
+  if (!complete) failure = "did not arrive whole";
+  if (complete && arriving.checksum != 0 && checksum_of(arriving.pieces) != arriving.checksum) {
+    failure = "arrived with bytes that do not have their checksum";
+  }
+  if (arriving.fetched != 0) return settle(arriving.fetched, failure);
+  if (arriving.stored != 0) {
+    later_.push_back([this, arriving, failure] {
+      if (failure.empty()) return send(arriving.from, WireStored{arriving.stored});
+      send(arriving.from, WireRefused{arriving.stored, failure});
+    });
+    return;
+  }
+  const Message& message = arriving.notes.front().message;
+  pulls_.erase({message.plan, arriving.crossing, message.version});
+  if (!failure.empty()) {
+    if (const Loaded* loaded = find_live(message)) {
+      raise(arriving.from, "register '" + loaded->life->plan().reg(RegisterId(message.reg)).name + "' " + failure);
+    }
+    return;
+  }
+  for (const WireNote& note : arriving.notes) deliver(note);
+}
+
+void Exchange::sent(uint64_t tag) { sending_.erase(tag); }
+
+void Exchange::failed(int process, const std::string& why) { raise(process, "is out of reach: " + why); }
+
+void Exchange::raise(int process, const std::string& what, double waited) {
+  Peer& peer = peers_[static_cast<size_t>(process)];
+  const bool first = !std::exchange(peer.broken, true);
+  for (auto it = requests_.begin(); it != requests_.end();) {
+    const auto next = std::next(it);
+    if (it->second.process == process) settle(it->first, what);
+    it = next;
+  }
+  if (!first) return;
+  Fault fault;
+  const std::string& self = options_.names[static_cast<size_t>(options_.self)];
+  fault.what = options_.names[static_cast<size_t>(process)] + " " + what + " (as seen from " + self + ")";
+  fault.deadline = waited;
+  if (!fault_) fault_ = fault;
+  tell_ = true;
+  if (on_fault) on_fault(fault);
+}
+
+// ---- requests ----
+
+void Exchange::add(const PlanLife& life, const LoadedPlan* loaded, const Memory& memory, Crossings crossings) {
+  std::vector<int64_t> sent(static_cast<size_t>(crossings.count()), -1);
+  plans_.insert_or_assign(static_cast<uint16_t>(life.handle().value),
+                          Loaded{&life, loaded, &memory, std::move(crossings), 0, std::move(sent)});
+}
+
+void Exchange::remove(PlanHandle handle) { plans_.erase(static_cast<uint16_t>(handle.value)); }
+
+std::variant<Pieces, std::string> Exchange::pieces_at(const WirePlace& place, int asker,
+                                                      std::shared_ptr<const Arena>& keep) {
+  if (place.reg < 0) {
+    try {
+      keep = std::make_shared<const Arena>(Arena::open({getpid(), place.file, place.bytes}));
+    } catch (const std::exception& error) {
+      return std::string(error.what());
+    }
+    if (place.bytes == 0) return Pieces();
+    return Pieces{{keep->data(), static_cast<size_t>(place.bytes)}};
+  }
+  const auto it = plans_.find(place.plan);
+  if (it == plans_.end()) return "plan " + std::to_string(place.plan) + " is not loaded";
+  const Loaded& loaded = it->second;
+  const Plan& plan = loaded.life->plan();
+  const auto reg = static_cast<size_t>(place.reg);
+  if (reg >= plan.registers.size() || place.slot < 0 || !plan.registers[reg].device.valid() ||
+      static_cast<size_t>(place.slot) >= plan.registers[reg].slots.size()) {
+    return std::string("there is no such register");
+  }
+  const std::span<std::byte> slot =
+      Registers(*loaded.memory, *loaded.life).bytes(RegisterId(place.reg), static_cast<size_t>(place.slot));
+  if (place.reader < 0) return Pieces{slot};
+  const int number = loaded.crossings.find(TaskId(place.reader), RegisterId(place.reg));
+  if (number < 0 || loaded.crossings.at(number).to != asker) return std::string("nobody there reads it");
+  return pieces_of(loaded.crossings.at(number).runs, slot.data());
+}
+
+void Exchange::serve(int from, const WirePlace& place) {
+  std::shared_ptr<const Arena> keep;
+  auto found = pieces_at(place, from, keep);
+  if (const auto* why = std::get_if<std::string>(&found)) return send(from, WireRefused{place.request, *why});
+  send(from, WireFetched{place.request}, std::get<Pieces>(std::move(found)), std::move(keep));
+}
+
+void Exchange::send(int process, Body body, Pieces pieces, std::shared_ptr<const Arena> keep) {
+  Peer& peer = peers_[static_cast<size_t>(process)];
+  if (peer.broken) return;
+  const bool check = options_.checksums && !pieces.empty();
+  write_header({options_.key, options_.self, check ? checksum_of(pieces) : 0, std::move(body)}, header_);
+  const uint64_t tag = next_++;
+  sending_.emplace(tag, std::move(keep));
+  peer.told = clock_.now();
+  network_->send(process, header_, std::move(pieces), tag);
+}
+
+void Exchange::ask(ExchangeJob& job, int process, Request request, WirePlace place, bool is_store) {
+  place.request = next_++;
+  ++job.left_;
+  request.job = &job;
+  request.process = process;
+  if (peers_[static_cast<size_t>(process)].broken) {
+    --job.left_;
+    return finish(job, options_.names[static_cast<size_t>(process)] + " is out of reach");
+  }
+  const Pieces pieces = request.pieces;
+  requests_.emplace(place.request, std::move(request));
+  if (is_store) {
+    send(process, WireStore{place}, pieces);
+  } else {
+    send(process, WireFetch{place});
+  }
+  wake();
+}
+
+void Exchange::fetch(ExchangeJob& job, int process, WirePlace place, Pieces into, std::shared_ptr<const Arena> keep) {
+  const std::lock_guard lock(mutex_);
+  ask(job, process, {nullptr, 0, std::move(into), "what was asked for", std::move(keep)}, place, false);
+}
+
+void Exchange::store(ExchangeJob& job, int process, WirePlace place, Pieces from) {
+  const std::lock_guard lock(mutex_);
+  ask(job, process, {nullptr, 0, std::move(from), "what was to be kept", {}}, place, true);
+}
+
+void Exchange::fetch_initial(ExchangeJob& job, PlanHandle handle) {
+  const std::lock_guard lock(mutex_);
+  const Loaded& loaded = plans_.at(static_cast<uint16_t>(handle.value));
+  const Plan& plan = loaded.life->plan();
+  for (const Crossings::Initial& initial : loaded.crossings.initial()) {
+    const Crossing& crossing = loaded.crossings.at(initial.crossing);
+    if (crossing.to != options_.self || !is_far_process(crossing.from)) continue;
+    const PlanRegister& reg = plan.reg(crossing.reg);
+    for (int32_t slot = 0; slot < std::max(reg.initial, 1); ++slot) {
+      WirePlace place;
+      place.plan = static_cast<uint16_t>(handle.value);
+      place.reg = static_cast<int32_t>(crossing.reg.value);
+      place.slot = slot;
+      place.reader = static_cast<int32_t>(initial.reader.value);
+      const Registers registers(*loaded.memory, *loaded.life);
+      Pieces into = pieces_of(crossing.runs, registers.bytes(crossing.reg, static_cast<size_t>(slot)).data());
+      ask(job, crossing.from, {nullptr, 0, std::move(into), "register '" + reg.name + "'", {}}, place, false);
+    }
+  }
+}
+
+void Exchange::settle(uint64_t id, const std::string& failure) {
+  const auto it = requests_.find(id);
+  if (it == requests_.end()) return;
+  const Request request = std::move(it->second);
+  requests_.erase(it);
+  const std::string& from = options_.names[static_cast<size_t>(request.process)];
+  --request.job->left_;
+  finish(*request.job, failure.empty() ? "" : request.what + " of " + from + ": " + failure);
+}
+
+void Exchange::finish(ExchangeJob& job, const std::string& failure) {
+  if (!failure.empty() && !job.failure_) {
+    job.failure_ = Fault();
+    job.failure_->what = failure;
+  }
+  if (job.left_ > 0) return;
+  tell_ = true;
+  finished_.notify_all();
+}
+
+void Exchange::fence(ExchangeJob& job, uint64_t number) {
+  const std::lock_guard lock(mutex_);
+  drain();
+  for (size_t p = 0; p < peers_.size(); ++p) {
+    if (options_.far[p]) send(static_cast<int>(p), WireFence{number});
+  }
+  ++job.left_;
+  fences_.push_back({&job, number});
+  wake();
+}
+
+void Exchange::look_at_fences() {
+  const bool quiet = arriving_.empty() && sending_.empty();
+  std::erase_if(fences_, [&](const AwaitedFence& fence) {
+    if (!quiet) return false;
+    const size_t driver = peers_.size() - 1;  // sends no messages of tasks, so it says no fences
+    for (size_t p = 0; p < driver; ++p) {
+      if (options_.far[p] && !peers_[p].broken && peers_[p].fence < fence.number) return false;
+    }
+    --fence.job->left_;
+    finish(*fence.job, "");
+    return true;
+  });
+}
+
+bool Exchange::done(const ExchangeJob& job) const {
+  const std::lock_guard lock(mutex_);
+  return job.done();
+}
+
+bool Exchange::done(const ExchangeJob& job, double at_most_s) const {
+  std::unique_lock lock(mutex_);
+  return finished_.wait_for(lock, std::chrono::duration<double>(at_most_s), [&] { return job.done(); });
+}
+
+void Exchange::abandon(ExchangeJob& job) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(requests_, [&](const auto& entry) { return entry.second.job == &job; });
+  std::erase_if(fences_, [&](const AwaitedFence& fence) { return fence.job == &job; });
+  job.left_ = 0;
+}
+
+std::optional<Fault> Exchange::fault() const {
+  const std::lock_guard lock(mutex_);
+  return fault_;
+}
+
+// ---- the thread ----
+
+void Exchange::look_at_links() {
+  if (!connected_) return;
+  const double now = clock_.now();
+  for (size_t p = 0; p < peers_.size(); ++p) {
+    Peer& peer = peers_[p];
+    if (!options_.far[p] || peer.broken) continue;
+    if (now - peer.told >= options_.beat_s) send(static_cast<int>(p), WireBeat{});
+    if (now - peer.heard >= options_.patience_s) {
+      raise(static_cast<int>(p), "says nothing over the network", now - peer.heard);
+    }
+  }
+}
+
+bool Exchange::progress() {
+  bool tell = false;
+  bool something = false;
+  {
+    const std::lock_guard lock(mutex_);
+    something = drain();
+    something |= network_->progress(*this);
+    for (const auto& each : std::exchange(later_, {})) each();
+    look_at_fences();
+    look_at_links();
+    tell = std::exchange(tell_, false);
+  }
+  if (tell && changed) changed();
+  return something;
+}
+
+void Exchange::wake() {
+  const uint64_t one = 1;
+  if (write(wakes_, &one, sizeof(one)) < 0) return;  // it is full: awake in any case
+}
+
+void Exchange::sleep(double at_most_s) {
+  bell_.sleeps();
+  bool work = false;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const FarLane& far : outgoing_) work |= !far.lane.empty();
+    work |= !network_->arm();
+  }
+  if (!work) {
+    pollfd files[] = {{network_->file(), POLLIN, 0}, {wakes_, POLLIN, 0}};
+    poll(files, 2, static_cast<int>(at_most_s * 1000));
+    uint64_t rung = 0;
+    if (read(wakes_, &rung, sizeof(rung)) < 0) rung = 0;  // nobody rang
+  }
+  bell_.is_awake();
+}
+
+}  // namespace troupe

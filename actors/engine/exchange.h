@@ -1,0 +1,204 @@
+// One process's part of what goes between processes that share no memory. Messages of executors here to executors there
+// are taken from their lanes and sent, a `ready` together with the bytes that its readers want; what arrives is put into
+// the lanes of executors here, a `ready` once its bytes are there: in this process's own copy of the other's arena, at
+// the same place. So executors and actors know nothing of it.
+//
+// Bytes are also fetched and stored when no task asks for them: what tasks read before their first firing, what the
+// driver reads and writes, batches and plans.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <variant>
+#include <vector>
+
+#include "actors/engine/crossings.h"
+#include "actors/engine/doorbell.h"
+#include "actors/engine/lane_table.h"
+#include "actors/engine/loaded_plan.h"
+#include "actors/engine/memory.h"
+#include "runtime/base/clock.h"
+#include "runtime/comm/network.h"
+#include "runtime/comm/wire.h"
+#include "runtime/device/arena.h"
+
+namespace troupe {
+
+// The processes of a run: workers by index, then the driver.
+struct ExchangeOptions {
+  int self = 0;
+  uint64_t key = 0;                // of the run; messages without it are dropped
+  std::vector<std::string> names;  // of processes: "worker 1 (node7, process 4711)"
+  std::vector<bool> far;           // by process: shares no memory with this one
+  std::vector<int> process_of;     // by executor
+  double beat_s = 0.5;             // how often each far process is told that the link lives
+  double patience_s = 5;           // a link that carries nothing for so long is broken
+  bool checksums = false;          // of all bytes that this process sends
+};
+
+// Several requests that are waited for together.
+class ExchangeJob {
+ public:
+  bool done() const { return left_ == 0; }
+  const std::optional<Fault>& failure() const { return failure_; }
+
+ private:
+  friend class Exchange;
+  int left_ = 0;
+  std::optional<Fault> failure_;
+};
+
+// Thread-safe: members lock `mutex`, but for those that want it held. `progress` and `sleep` are called by one thread.
+class Exchange final : private Network::User {
+ public:
+  Exchange(std::unique_ptr<Network> network, ExchangeOptions options, const Clock& clock);
+  ~Exchange() override;
+
+  std::string address() const { return network_->address(); }
+  // By process; those of near ones are not used.
+  void connect(const std::vector<std::string>& addresses);
+  int self() const { return options_.self; }
+  bool is_far(int executor) const { return is_far_process(options_.process_of[static_cast<size_t>(executor)]); }
+  bool is_far_process(int process) const { return options_.far[static_cast<size_t>(process)]; }
+
+  // ---- for the engine, with `mutex` held: while lanes or memory move, or a plan's life changes ----
+  std::mutex& mutex() { return mutex_; }
+  // Takes what executors have sent away out of their lanes.
+  bool drain();
+  // Where the lanes lie from now on, and the doorbells of own executors.
+  void set_lanes(const LaneTable& lanes, ExecutorRange own, Doorbell* doorbells);
+  // A plan, until `remove`, and the memory of this process. `loaded` says what runs here; null where nothing does.
+  void add(const PlanLife& life, const LoadedPlan* loaded, const Memory& memory, Crossings crossings);
+  void remove(PlanHandle handle);
+
+  // Rung by own executors that have sent something away.
+  Doorbell& bell() { return bell_; }
+  // Whoever rang the bell wakes the thread.
+  void wake();
+  // All of these are set before the thread runs, must not block, and are called by it: an executor's bell was rung; a
+  // job may be done; a peer or a link failed.
+  std::function<void(int)> wake_executor;
+  std::function<void()> changed;
+  std::function<void(Fault)> on_fault;
+
+  // ---- requests: the job, and what `keep` holds, live until it is done or abandoned ----
+  // Bytes of another process, which are written to `into`, or come from `from`.
+  void fetch(ExchangeJob& job, int process, WirePlace place, Pieces into, std::shared_ptr<const Arena> keep = {});
+  void store(ExchangeJob& job, int process, WirePlace place, Pieces from);
+  // What tasks of this process read of others before their first firing.
+  void fetch_initial(ExchangeJob& job, PlanHandle handle);
+  // When done, nothing that another process sent before its own fence of this number is under way to this one any more,
+  // and nothing of this one to others. All processes with executors do so while no task fires.
+  void fence(ExchangeJob& job, uint64_t number);
+  bool done(const ExchangeJob& job) const;
+  // Waits for at most so long.
+  bool done(const ExchangeJob& job, double at_most_s) const;
+  void abandon(ExchangeJob& job);
+  std::optional<Fault> fault() const;
+
+  // ---- for the thread ----
+  // True when something happened.
+  bool progress();
+  // Until something comes, or for about so long.
+  void sleep(double at_most_s);
+
+ private:
+  struct Loaded {
+    const PlanLife* life = nullptr;
+    const LoadedPlan* loaded = nullptr;
+    const Memory* memory = nullptr;
+    Crossings crossings;
+    uint32_t epoch = 0;         // that `sent` is of
+    std::vector<int64_t> sent;  // by crossing: the newest version whose bytes were sent
+  };
+  struct FarLane {  // to an executor elsewhere
+    LaneReceiver lane;
+    int from;
+    int to;
+  };
+  struct Request {
+    ExchangeJob* job;
+    int process;
+    Pieces pieces;
+    std::string what;
+    std::shared_ptr<const Arena> keep;
+  };
+  struct Peer {
+    double heard = 0;
+    double told = 0;  // when something was last sent
+    bool broken = false;
+    uint64_t fence = 0;  // the last of its fences
+  };
+  struct Arriving {  // bytes under way to this process
+    int from = 0;
+    uint64_t checksum = 0;
+    Pieces pieces;
+    std::vector<WireNote> notes;  // to be delivered then: of one crossing and version
+    int crossing = -1;
+    uint64_t fetched = 0;  // or the request that is done then
+    uint64_t stored = 0;   // or the request of the other that is answered then
+    std::shared_ptr<const Arena> keep;
+  };
+  struct AwaitedFence {
+    ExchangeJob* job;
+    uint64_t number;
+  };
+  using Body = decltype(WireHeader::body);
+
+  std::optional<Into> arrived(std::span<const std::byte> header, int64_t bytes) override;
+  void received(uint64_t tag, bool complete) override;
+  void sent(uint64_t tag) override;
+  void failed(int peer, const std::string& why) override;
+
+  std::optional<Into> take(const WireHeader& header, const WireNote& note, int64_t bytes);
+  std::optional<Into> take(const WireHeader& header, const WireFetched& fetched, int64_t bytes);
+  std::optional<Into> take(const WireHeader& header, const WireStore& store, int64_t bytes);
+  Into expect(Arriving arriving);
+  void serve(int from, const WirePlace& place);
+  // Null for a message of an older life, which is dropped.
+  Loaded* find_live(const Message& message);
+  // The bytes that a place names; what is wrong with it otherwise.
+  std::variant<Pieces, std::string> pieces_at(const WirePlace& place, int asker, std::shared_ptr<const Arena>& keep);
+  void post(const FarLane& lane, const Message& message);
+  void deliver(const WireNote& note);
+  void send(int process, Body body, Pieces pieces = {}, std::shared_ptr<const Arena> keep = {});
+  void ask(ExchangeJob& job, int process, Request request, WirePlace place, bool is_store);
+  void settle(uint64_t request, const std::string& failure = {});
+  void finish(ExchangeJob& job, const std::string& failure);
+  void look_at_fences();
+  void look_at_links();
+  void raise(int process, const std::string& what, double waited = 0);
+
+  std::unique_ptr<Network> network_;
+  const ExchangeOptions options_;
+  const Clock& clock_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable finished_;  // a job
+  Doorbell bell_;
+  int wakes_ = -1;  // an eventfd
+  std::map<uint16_t, Loaded> plans_;
+  std::vector<FarLane> outgoing_;
+  std::map<std::pair<int, int>, LaneSender> incoming_;  // by (from elsewhere, own executor)
+  Doorbell* doorbells_ = nullptr;                       // by executor
+  std::vector<Peer> peers_;                             // by process
+  bool connected_ = false;
+  uint64_t next_ = 1;  // of tags and requests
+  std::map<uint64_t, Request> requests_;
+  std::map<uint64_t, Arriving> arriving_;                         // by tag
+  std::map<std::tuple<uint16_t, int, int64_t>, uint64_t> pulls_;  // by plan, crossing and version: the tag
+  std::map<uint64_t, std::shared_ptr<const Arena>> sending_;      // by tag, with the memory that is kept until then
+  std::vector<AwaitedFence> fences_;
+  std::vector<std::byte> header_;             // of the message that is being sent
+  std::vector<std::function<void()>> later_;  // what must not happen within the network's own calls
+  std::optional<Fault> fault_;
+  bool tell_ = false;  // `changed` is to be called
+};
+
+}  // namespace troupe
