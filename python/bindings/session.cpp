@@ -105,6 +105,7 @@ class Session {
     for (const auto& [name, source] : sources) {
       map[nb::cast<std::string>(name)] = nb::cast<std::shared_ptr<Source>>(source);
     }
+    const nb::gil_scoped_release release;
     runner_->set_sources(PlanHandle(handle), std::move(map));
   }
 
@@ -150,7 +151,7 @@ class Session {
 
   // The first value that was not finite while `finite` was observed.
   std::optional<std::string> nonfinite(int64_t handle) {
-    const std::optional<NonFinite> found = runner_->observations(PlanHandle(handle)).nonfinite;
+    const std::optional<NonFinite> found = observed(handle).nonfinite;
     if (!found) return std::nullopt;
     return text_of(*found, runner_->plan(PlanHandle(handle)));
   }
@@ -158,16 +159,21 @@ class Session {
   // The most bytes of live slots on each device while `live_bytes` was observed.
   nb::list peak_bytes(int64_t handle) {
     nb::list result;
-    for (int64_t bytes : runner_->observations(PlanHandle(handle)).peak_workspace) result.append(bytes);
+    for (int64_t bytes : observed(handle).peak_workspace) result.append(bytes);
     return result;
   }
 
   // What devices received from one another while `counts` were observed.
   int64_t received(int64_t handle) {
-    return received_bytes(runner_->plan(PlanHandle(handle)), runner_->observations(PlanHandle(handle)).firings());
+    return received_bytes(runner_->plan(PlanHandle(handle)), observed(handle).firings());
   }
 
  private:
+  Observations observed(int64_t handle) {
+    const nb::gil_scoped_release release;
+    return runner_->observations(PlanHandle(handle));
+  }
+
   const PlanVariable& find(int64_t handle, const std::string& name) {
     for (const PlanVariable& variable : runner_->plan(PlanHandle(handle)).variables) {
       if (variable.name == name) return variable;
@@ -196,19 +202,19 @@ void bind_session(nb::module_& module) {
   nb::class_<Session>(module, "Session", "Devices in this process, or those of workers, and the plans on them.")
       .def(nb::init<int, int>())
       .def(nb::init<std::shared_ptr<Workers>>())
-      .def("load", &Session::load)
-      .def("unload", &Session::unload)
+      .def("load", &Session::load, Release())
+      .def("unload", &Session::unload, Release())
       .def("set_sources", &Session::set_sources)
       .def("start", &Session::start, Release())
       .def("wait_for", &Session::wait_for, Release())
-      .def("wake", &Session::wake)
+      .def("wake", &Session::wake, Release())
       .def("stop", &Session::stop, Release())
       .def("shutdown", &Session::shutdown, Release())
       .def("fetch", &Session::fetch)
       .def("read", &Session::read)
       .def("write", &Session::write)
       .def("observe", &Session::observe, nb::arg("plan"), nb::arg("finite") = false, nb::arg("live_bytes") = false,
-           nb::arg("counts") = false)
+           nb::arg("counts") = false, Release())
       .def("nonfinite", &Session::nonfinite)
       .def("peak_bytes", &Session::peak_bytes)
       .def("received_bytes", &Session::received);
