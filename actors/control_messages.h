@@ -55,7 +55,8 @@ auto inspect(Inspector& f, TaskObservation& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, TracedFiring& x) {
-  return f(caf::meta::type_name("TracedFiring"), x.task, x.step, x.round, x.begin_s, x.end_s);
+  return f(caf::meta::type_name("TracedFiring"), x.task, x.step, x.round, x.begin_s, x.end_s, x.waited_for,
+           x.waited_reg, x.wait_begin_s, x.wait_end_s, x.live_most, x.live_after);
 }
 template <class Inspector>
 auto inspect(Inspector& f, NonFinite& x) {
@@ -73,6 +74,10 @@ auto inspect(Inspector& f, ObservedPart& x) {
   };
   return f(caf::meta::type_name("ObservedPart"), x.request, seen.tasks, seen.messages, seen.crossing, seen.peak_bytes,
            seen.peak_workspace, seen.trace, nonfinite, caf::meta::load_callback(loaded));
+}
+template <class Inspector>
+auto inspect(Inspector& f, TimeIs& x) {
+  return f(caf::meta::type_name("TimeIs"), x.request, x.now);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Beat& x) {
@@ -148,7 +153,7 @@ auto inspect(Inspector& f, Stop&) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Observe& x) {
-  return f(caf::meta::type_name("Observe"), x.counts, x.times, x.live_bytes, x.finite, x.trace);
+  return f(caf::meta::type_name("Observe"), x.counts, x.times, x.live_bytes, x.finite, x.trace_from, x.trace_steps);
 }
 template <class Inspector>
 auto inspect(Inspector& f, SetObserved& x) {
@@ -157,6 +162,10 @@ auto inspect(Inspector& f, SetObserved& x) {
 template <class Inspector>
 auto inspect(Inspector& f, GetObserved& x) {
   return f(caf::meta::type_name("GetObserved"), x.handle);
+}
+template <class Inspector>
+auto inspect(Inspector& f, GetTime&) {
+  return f(caf::meta::type_name("GetTime"));
 }
 template <class Inspector>
 auto inspect(Inspector& f, GetStall&) {

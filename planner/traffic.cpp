@@ -128,15 +128,23 @@ Traffic traffic_of(const TaskGraph& graph, const Program& program, const Choices
   return TrafficCount(graph, program, choices).run();
 }
 
+std::map<DeviceId, int64_t> received_per_firing(const Plan& plan, TaskId id) {
+  std::map<DeviceId, int64_t> received;
+  const PlanTask& task = plan.task(id);
+  if (task.kernel != "pull") return received;
+  const std::vector<int64_t> elements = pulled_elements(task.attrs, task.inputs.size());
+  for (size_t i = 0; i < elements.size(); ++i) {
+    const PlanRegister& reg = plan.reg(task.inputs[i].reg);
+    if (reg.device != task.device && elements[i] > 0) received[reg.device] += elements[i] * size_of(reg.dtype);
+  }
+  return received;
+}
+
 int64_t received_bytes(const Plan& plan, std::span<const int64_t> firings) {
   int64_t total = 0;
   for (size_t t = 0; t < plan.tasks.size(); ++t) {
-    const PlanTask& task = plan.tasks[t];
-    if (task.kernel != "pull") continue;
-    const std::vector<int64_t> elements = pulled_elements(task.attrs, task.inputs.size());
-    for (size_t i = 0; i < elements.size(); ++i) {
-      const PlanRegister& reg = plan.reg(task.inputs[i].reg);
-      if (reg.device != task.device) total += elements[i] * size_of(reg.dtype) * firings[t];
+    for (const auto& [device, bytes] : received_per_firing(plan, TaskId(static_cast<int64_t>(t)))) {
+      total += bytes * firings[t];
     }
   }
   return total;

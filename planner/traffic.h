@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct Traffic {
 
 // With Choices::one_per_class, of one device of each class times their number.
 Traffic traffic_of(const TaskGraph& graph, const Program& program, const Choices& choices);
+
+// Bytes that one firing of a task reads from other devices, by device.
+std::map<DeviceId, int64_t> received_per_firing(const Plan& plan, TaskId task);
 
 // What the tasks of a plan have read from other devices once they have fired so often (by TaskId), in bytes.
 int64_t received_bytes(const Plan& plan, std::span<const int64_t> firings);

@@ -75,6 +75,12 @@ struct ObservedPart {
   Observations seen;
 };
 
+// What the worker's clock shows.
+struct TimeIs {
+  uint64_t request = 0;
+  double now = 0;
+};
+
 struct Beat {
   uint64_t firings = 0;
 };
@@ -157,11 +163,12 @@ struct SetObserved {
 struct GetObserved {
   int32_t handle = 0;
 };
+struct GetTime {};
 struct GetStall {};
 struct Leave {};
 
 using Command = std::variant<Welcome, Refused, Link, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
-                             Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetStall, Leave>;
-using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, Beat>;
+                             Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetTime, GetStall, Leave>;
+using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, TimeIs, Beat>;
 
 }  // namespace troupe

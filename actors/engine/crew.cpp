@@ -54,6 +54,7 @@ uint64_t Crew::ask() {
   failure_.reset();
   stalls_.clear();
   observed_.clear();
+  times_.clear();
   owing_.clear();
   for (size_t w = 0; w < members_.size(); ++w) {
     if (!members_[w].gone) owing_.insert(static_cast<int>(w));
@@ -93,7 +94,9 @@ void Crew::on(int worker, const Reply& reply, double now) {
   } else if (const auto* stall = std::get_if<StallPart>(&reply)) {
     if (stall->request == request_) stalls_.push_back(*stall);
   } else if (const auto* seen = std::get_if<ObservedPart>(&reply)) {
-    if (seen->request == request_) observed_.push_back(*seen);
+    if (seen->request == request_) observed_.push_back({worker, seen->seen});
+  } else if (const auto* time = std::get_if<TimeIs>(&reply)) {
+    if (time->request == request_) times_.push_back({worker, time->now, now});
   }
 }
 

@@ -52,7 +52,17 @@ class Crew {
   // What the last request came to: the first that was not carried out. By value: nothing of it is kept.
   std::optional<Answer> failure() const { return failure_; }
   const std::vector<StallPart>& stalls() const { return stalls_; }
-  const std::vector<ObservedPart>& observed() const { return observed_; }
+  struct Observed {
+    int worker = 0;
+    Observations seen;
+  };
+  const std::vector<Observed>& observed() const { return observed_; }
+  struct Time {
+    int worker = 0;
+    double there = 0;  // by its clock
+    double heard = 0;
+  };
+  const std::vector<Time>& times() const { return times_; }
   // Who has not answered: "worker 1 (node7, process 4711), worker 3 (...)".
   std::string owing() const;
 
@@ -85,7 +95,8 @@ class Crew {
   std::set<int> owing_;
   std::optional<Answer> failure_;
   std::vector<StallPart> stalls_;
-  std::vector<ObservedPart> observed_;
+  std::vector<Observed> observed_;
+  std::vector<Time> times_;
   uint32_t epoch_ = 0;
   int64_t until_ = 0;
   std::set<int> behind_;

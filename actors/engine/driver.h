@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/engine/clock_offset.h"
 #include "actors/engine/crew.h"
 #include "actors/engine/exchange_thread.h"
 #include "actors/engine/feed_post.h"
@@ -57,7 +58,9 @@ class Driver final : public Runner, private FarRegisters {
   Registers registers(PlanHandle handle) const override { return {memory_, find(handle).life, this}; }
   void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) override;
   void observe(PlanHandle handle, const Observe& what) override;
+  // With the times of the driver's clock, whatever clocks the workers have.
   Observations observations(PlanHandle handle) override;
+  std::vector<WorkerState> workers() const override;
 
  private:
   struct Loaded {
@@ -90,6 +93,7 @@ class Driver final : public Runner, private FarRegisters {
   void resume();
   void hand_over();
   int64_t messages(int from, int to) const;
+  std::vector<ClockOffset> compare_clocks();
   void ask_for_stalls();
   Fault stall();
   void name_who_waits(Fault& fault);

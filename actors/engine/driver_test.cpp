@@ -20,9 +20,13 @@ constexpr char kToken[] = "secret";
 // Workers with threads of their own. What they say is kept until the driver receives.
 class Rig final : public Courier {
  public:
-  Rig(const KernelTable& kernels, const Clock& clock, std::vector<WorkerShare> shares)
+  // `clocks`, where given, are the workers'.
+  Rig(const KernelTable& kernels, const Clock& clock, std::vector<WorkerShare> shares,
+      const std::vector<const Clock*>& clocks = {})
       : clock_(clock), shares_(std::move(shares)) {
-    for (size_t w = 0; w < shares_.size(); ++w) members_.push_back(std::make_unique<Member>(kernels, clock));
+    for (size_t w = 0; w < shares_.size(); ++w) {
+      members_.push_back(std::make_unique<Member>(kernels, clocks.empty() ? clock : *clocks[w]));
+    }
   }
   ~Rig() override {
     for (auto& member : members_) member->threads.reset();
@@ -119,6 +123,72 @@ TEST(Driver, PlansOverSeveralWorkersComputeWhatTheInterpreterDoes) {
     }
     driver.shutdown();
   }
+}
+
+// Another machine's.
+class OtherClock final : public Clock {
+ public:
+  explicit OtherClock(double ahead) : ahead_(ahead) {}
+  double now() const override { return steady_.now() + ahead_; }
+
+ private:
+  SteadyClock steady_;
+  double ahead_;
+};
+
+// Of steps 1 and 2 of some: what was traced over two workers, and when by the driver's clock.
+struct TracedRun {
+  double began = 0;
+  double ended = 0;
+  Plan plan;
+  std::vector<TracedFiring> trace;
+};
+TracedRun traced_run(const std::vector<const Clock*>& clocks) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  TracedRun run;
+  run.plan = graphs().front().plan;
+  Rig rig(kernels, clock, {{1, 1}, {static_cast<int32_t>(run.plan.devices.size()), 2}}, clocks);
+  Driver driver(rig, crew_of(2), clock);
+  EXPECT_TRUE(driver.gather(5, 5));
+  const PlanHandle plan = driver.load(std::make_shared<const Plan>(run.plan), {});
+  driver.observe(plan, {.live_bytes = true, .trace_from = 1, .trace_steps = 2});
+  run.began = clock.now();
+  for (int64_t step = 0; step < 4; ++step) {
+    driver.start(plan, step, 1);
+    while (!driver.wait_for(1, 10)) {
+    }
+  }
+  run.ended = clock.now();
+  run.trace = driver.observations(plan).trace;
+  return run;
+}
+
+void expect_all_firings_within(const TracedRun& run, double leeway_s) {
+  std::map<std::pair<TaskId, int64_t>, int> firings;
+  for (const TracedFiring& firing : run.trace) {
+    ++firings[{firing.task, firing.step}];
+    EXPECT_GE(firing.begin_s, run.began - leeway_s);
+    EXPECT_LE(firing.begin_s, firing.end_s);
+    EXPECT_LE(firing.end_s, run.ended + leeway_s);
+  }
+  std::map<std::pair<TaskId, int64_t>, int> expected;
+  for (size_t t = 0; t < run.plan.tasks.size(); ++t) {
+    const PlanTask& task = run.plan.tasks[t];
+    const int32_t pieces = task.shards == 0 ? task.firings_per_step : task.shards * task.pieces_per_shard;
+    for (int64_t step : {1, 2}) {
+      if (pieces > 0) expected[{TaskId(static_cast<int64_t>(t)), step}] = std::min(pieces, task.firings_per_step);
+    }
+  }
+  EXPECT_EQ(firings, expected);
+}
+
+TEST(Driver, ATraceHasEveryFiringOfItsStepsOnceInTheTimeOfTheDriver) { expect_all_firings_within(traced_run({}), 0); }
+
+TEST(Driver, ATraceOfMachinesWithOtherClocksIsInTheTimeOfTheDriver) {
+  const OtherClock ahead(1000);
+  const OtherClock behind(-500);
+  expect_all_firings_within(traced_run({&ahead, &behind}), 1);
 }
 
 }  // namespace

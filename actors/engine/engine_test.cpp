@@ -379,7 +379,7 @@ TEST(Engine, CountsFiringsMessagesAndTimes) {
   const PlanHandle plan = load(rig, training(), std::make_shared<Counting>());
   Observe what;
   what.counts = what.times = what.live_bytes = true;
-  what.trace = 1000;
+  what.trace_steps = 10;
   rig.engine.observe(plan, what);
   rig.engine.run(plan, 0, 10);
   const Observations seen = rig.engine.observations(plan);

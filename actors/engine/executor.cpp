@@ -15,6 +15,8 @@ constexpr int32_t kTurnsAhead = 1;
 constexpr int kFiringsPerLook = 64;
 constexpr int kSpinsPerLook = 64;
 
+WaitsFor awaited(MessageKind kind) { return kind == MessageKind::ready ? WaitsFor::input : WaitsFor::slot; }
+
 void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -141,13 +143,20 @@ void Executor::look_again() {
     if (share == nullptr || share->plan->fresh) continue;
     const int64_t limit = share->plan->limit.load(std::memory_order_acquire);
     for (const auto& stream : share->streams) {
-      if (stream->wait == StreamLoop::Wait::source) enqueue(*stream);
+      if (stream->wait == StreamLoop::Wait::source) wake(*stream, WaitsFor::source, -1);
       if (stream->wait == StreamLoop::Wait::limit && stream->step < limit) {
         --share->at_limit;
-        enqueue(*stream);
+        wake(*stream, WaitsFor::step, -1);
       }
     }
   }
+}
+
+// What the stream waited for has come.
+void Executor::wake(StreamLoop& stream, WaitsFor what, int32_t reg) {
+  if (stream.share->observer) [[unlikely]]
+    stream.share->observer->goes_on(stream.id, what, RegisterId(reg));
+  enqueue(stream);
 }
 
 void Executor::enqueue(StreamLoop& stream) {
@@ -182,6 +191,8 @@ StreamLoop* Executor::next() {
         ++turns_;
         return &stream;
       }
+      if (stream.share->observer) [[unlikely]]
+        stream.share->observer->waits(stream.id);
     }
     dequeue_first();
   }
@@ -239,7 +250,9 @@ inline void Executor::post(const StreamLoop& from, MessageKind kind, const Route
   if (kind == MessageKind::freed && from.share->observer) [[unlikely]] {
     from.share->observer->freed(to, route.port, version);
   }
-  if (to.can_fire() && to.loop->wait == StreamLoop::Wait::head && &to.loop->head() == &to) enqueue(*to.loop);
+  if (to.can_fire() && to.loop->wait == StreamLoop::Wait::head && &to.loop->head() == &to) {
+    wake(*to.loop, awaited(kind), route.reg);
+  }
 }
 
 void Executor::send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot) {
@@ -275,7 +288,9 @@ void Executor::deliver(const Message& message) {
     share->observer->freed(*task, message.port, message.version);
   }
   StreamLoop& stream = *task->loop;
-  if (task->can_fire() && stream.wait == StreamLoop::Wait::head && &stream.head() == task) enqueue(stream);
+  if (task->can_fire() && stream.wait == StreamLoop::Wait::head && &stream.head() == task) {
+    wake(stream, awaited(message.kind), message.reg);
+  }
 }
 
 void Executor::end_step(StreamLoop& stream) {
@@ -285,6 +300,8 @@ void Executor::end_step(StreamLoop& stream) {
   const int64_t limit = share.plan->limit.load(std::memory_order_acquire);
   if (stream.step < limit) return;
   stream.wait = StreamLoop::Wait::limit;
+  if (share.observer) [[unlikely]]
+    share.observer->waits(stream.id);
   dequeue_first();  // it is the first; the driver's next word may queue it again before anyone else looks
   if (++share.at_limit < share.limited) return;
   share.reached.store(limit, std::memory_order_release);

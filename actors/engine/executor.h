@@ -59,6 +59,7 @@ class Executor {
   void look_again();
   void enqueue(StreamLoop& stream);
   void dequeue_first();
+  void wake(StreamLoop& stream, WaitsFor what, int32_t reg);
   void post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void flush();

@@ -15,9 +15,10 @@ struct Observe {
   bool times = false;       // busy time per task
   bool live_bytes = false;  // high-water mark of live slots per device
   bool finite = false;      // scan every float output for values that are not finite
-  int64_t trace = 0;        // room for so many firings per executor; the first ones are kept
+  int64_t trace_from = 0;   // keep the firings of so many steps from this one on, one by one
+  int64_t trace_steps = 0;
 
-  bool any() const { return counts || times || live_bytes || finite || trace > 0; }
+  bool any() const { return counts || times || live_bytes || finite || trace_steps > 0; }
 };
 
 struct TaskObservation {
@@ -25,12 +26,30 @@ struct TaskObservation {
   double busy_s = 0;
 };
 
+// What a stream's head lacked last before it could fire.
+enum class WaitsFor : uint8_t {
+  nothing,
+  input,   // a version of a register
+  slot,    // room in a register that it writes, or the turn that a control edge gives
+  source,  // data
+  step,    // the driver's word that the next step may begin
+};
+constexpr double kShortestWait = 10e-6;  // seconds; shorter ones are not kept
+
 struct TracedFiring {
   TaskId task;
   int64_t step = 0;
   int32_t round = 0;
-  double begin_s = 0;  // by the engine's clock
+  double begin_s = 0;  // by the driver's clock
   double end_s = 0;
+  WaitsFor waited_for = WaitsFor::nothing;
+  RegisterId waited_reg;  // of an input or a slot
+  double wait_begin_s = 0;
+  double wait_end_s = 0;  // then its executor may have been busy with another stream
+  // With `live_bytes`, of what Observations::peak_workspace is the peak of: the most on the task's device since the
+  // firing before, and what is left after this one.
+  int64_t live_most = 0;
+  int64_t live_after = 0;
 };
 
 // The first value that was not finite. "First" is where it was born: a task whose inputs were all finite comes before

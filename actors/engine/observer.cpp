@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace troupe {
 namespace {
@@ -46,16 +47,22 @@ LiveBytes::LiveBytes(const Plan& plan) : kept(plan), of(plan.devices.size()) {
   }
 }
 
-void LiveBytes::Count::add(int64_t bytes) {
+int64_t LiveBytes::Count::add(int64_t bytes) {
   const int64_t then = now.fetch_add(bytes) + bytes;
   int64_t most = peak.load();
   while (then > most && !peak.compare_exchange_weak(most, then)) {
   }
+  return then;
 }
 
 Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live)
-    : plan_(plan), what_(what), clock_(clock), tasks_(plan.tasks.size()), live_(std::move(live)) {
-  trace_.reserve(static_cast<size_t>(what.trace));
+    : plan_(plan),
+      what_(what),
+      clock_(clock),
+      tasks_(plan.tasks.size()),
+      trace_(plan, what.trace_from, what.trace_steps),
+      live_(std::move(live)),
+      most_live_(plan.devices.size(), 0) {
   if (!what.live_bytes) return;
   fetched_.resize(plan.registers.size());
   for (const PlanOutput& output : plan.outputs) {
@@ -82,6 +89,7 @@ void Observer::find_places() {
 }
 
 void Observer::restart(const std::vector<TaskActor*>& tasks) {
+  trace_.restart();
   if (!what_.live_bytes) return;
   for (Place& place : places_) {
     if (place.holders > 0) add_live(place, -place.bytes);
@@ -106,32 +114,48 @@ void Observer::begin(const TaskActor& task) {
     begin_writing(task);
     count_scratch(task, 1);
   }
-  if (what_.times || what_.trace > 0) begin_s_ = clock_.now();
+  if (what_.times || trace_.any()) begin_s_ = clock_.now();
 }
 
 void Observer::end(const TaskActor& task, int64_t position) {
+  const double end_s = what_.times || trace_.any() ? clock_.now() : 0;
   if (!task.empty()) {
     TaskObservation& seen = tasks_[task.id().index()];
     if (what_.counts || what_.times) ++seen.firings;
-    if (what_.times || what_.trace > 0) {
-      const double end_s = clock_.now();
-      seen.busy_s += end_s - begin_s_;
-      if (trace_.size() < static_cast<size_t>(what_.trace)) {
-        trace_.push_back({task.id(), task.firing().step, task.firing().round, begin_s_, end_s});
-      }
-    }
+    if (what_.times) seen.busy_s += end_s - begin_s_;
     if (what_.finite) scan(task, position);
   }
   if (what_.live_bytes) {
     end_writing(task);
     count_scratch(task, -1);
   }
+  if (!task.empty() && trace_.any()) trace(task, end_s);
+}
+
+void Observer::trace(const TaskActor& task, double end_s) {
+  TracedFiring firing;
+  firing.task = task.id();
+  firing.step = task.firing().step;
+  firing.round = task.firing().round;
+  firing.begin_s = begin_s_;
+  firing.end_s = end_s;
+  if (what_.live_bytes) {
+    const DeviceId device = plan_.task(task.id()).device;
+    firing.live_after = live_->of[device.index()].workspace.now.load();
+    firing.live_most = std::max(std::exchange(most_live_[device.index()], 0), firing.live_after);
+  }
+  trace_.add(plan_.task(task.id()).stream, firing);
 }
 
 void Observer::add_live(Place& place, int64_t bytes) {
   LiveBytes::OfDevice& of = live_->of[place.device.index()];
   of.slots.add(bytes);
-  if (place.arena == ArenaKind::workspace) of.workspace.add(bytes);
+  if (place.arena == ArenaKind::workspace) add_workspace(place.device, bytes);
+}
+
+void Observer::add_workspace(DeviceId device, int64_t bytes) {
+  int64_t& most = most_live_[device.index()];
+  most = std::max(most, live_->of[device.index()].workspace.add(bytes));
 }
 
 void Observer::take_live(int32_t reg, size_t slot, int holders) {
@@ -160,7 +184,7 @@ void Observer::drop_live(int32_t reg, size_t slot) {
 void Observer::count_scratch(const TaskActor& task, int sign) {
   const PlanTask& of = plan_.task(task.id());
   const int64_t bytes = live_->kept.others(of.device, of.scratch_offset, of.scratch_bytes);
-  if (bytes > 0) live_->of[of.device.index()].workspace.add(sign * bytes);
+  if (bytes > 0) add_workspace(of.device, sign * bytes);
 }
 
 // The writer holds the slot, and so will every reader. What the driver fetches stays until it is written again.
@@ -234,8 +258,14 @@ void Observer::report(Observations& into) const {
   }
   into.messages += messages_;
   into.crossing += crossing_;
-  into.trace.insert(into.trace.end(), trace_.begin(), trace_.end());
+  into.trace.insert(into.trace.end(), trace_.firings().begin(), trace_.firings().end());
   if (nonfinite_ && (!into.nonfinite || comes_first(*nonfinite_, *into.nonfinite, plan_))) into.nonfinite = nonfinite_;
+}
+
+void set_back(Observations& seen, double seconds) {
+  for (TracedFiring& firing : seen.trace) {
+    for (double* time : {&firing.begin_s, &firing.end_s, &firing.wait_begin_s, &firing.wait_end_s}) *time -= seconds;
+  }
 }
 
 void merge(Observations& into, const Observations& other, const Plan& plan) {

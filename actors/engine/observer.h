@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "actors/engine/firing_trace.h"
 #include "actors/engine/observe.h"
 #include "actors/engine/task_actor.h"
 #include "runtime/base/clock.h"
@@ -18,7 +19,7 @@ struct LiveBytes {
   struct Count {
     std::atomic<int64_t> now{0};
     std::atomic<int64_t> peak{0};
-    void add(int64_t bytes);
+    int64_t add(int64_t bytes);  // what it is then
   };
   struct OfDevice {
     Count slots;      // in the workspace and io arenas
@@ -41,6 +42,13 @@ class Observer {
   void posted(bool crossing) {
     ++messages_;
     crossing_ += crossing;
+  }
+  // A stream's head cannot fire; what it lacked has come.
+  void waits(StreamId stream) {
+    if (trace_.any()) trace_.waits(stream, clock_.now());
+  }
+  void goes_on(StreamId stream, WaitsFor what, RegisterId reg = {}) {
+    if (trace_.any()) trace_.goes_on(stream, what, reg, clock_.now());
   }
   // The producer has heard that a reader is done with the version in this slot.
   void freed(const TaskActor& producer, int32_t reader, int64_t version);
@@ -65,16 +73,19 @@ class Observer {
   void end_writing(const TaskActor& task);
   void count_scratch(const TaskActor& task, int sign);
   void add_live(Place& place, int64_t bytes);
+  void add_workspace(DeviceId device, int64_t bytes);
   void take_live(int32_t reg, size_t slot, int holders);
   void drop_live(int32_t reg, size_t slot);
+  void trace(const TaskActor& task, double end_s);
   void scan(const TaskActor& task, int64_t position);
 
   const Plan& plan_;
   const Observe what_;
   const Clock& clock_;
   std::vector<TaskObservation> tasks_;
-  std::vector<TracedFiring> trace_;
+  FiringTrace trace_;
   std::shared_ptr<LiveBytes> live_;
+  std::vector<int64_t> most_live_;        // by device: since the last firing that was traced
   std::vector<std::vector<Slot>> slots_;  // by register; none for control edges, variables and what counts always
   std::vector<Place> places_;
   std::vector<bool> fetched_;  // by register: the driver reads it, at any time
@@ -86,6 +97,9 @@ class Observer {
 
 // Whether `a` is reported rather than `b`.
 bool comes_first(const NonFinite& a, const NonFinite& b, const Plan& plan);
+
+// Puts all times so many seconds back.
+void set_back(Observations& seen, double seconds);
 
 // Adds what another process has seen of the same plan; each task and each device belongs to one of them.
 void merge(Observations& into, const Observations& other, const Plan& plan);

@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "actors/engine/loaded_plan.h"
 #include "actors/engine/observe.h"
@@ -10,6 +12,15 @@
 #include "runtime/plan/plan.h"
 
 namespace troupe {
+
+// A process that has devices of a run: those after the devices of the ones before it.
+struct WorkerState {
+  std::string host;
+  int32_t process = 0;
+  int32_t devices = 0;
+  double heard = 0;  // last, when, by the driver's clock
+  bool gone = false;
+};
 
 // Used by one thread at a time, but for `wake`. Methods mean what the engine's of the same names mean, and throw
 // FaultError once what they need is gone.
@@ -32,6 +43,8 @@ class Runner {
   virtual void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) = 0;
   virtual void observe(PlanHandle handle, const Observe& what) = 0;
   virtual Observations observations(PlanHandle handle) = 0;
+  // None when the devices are this process's.
+  virtual std::vector<WorkerState> workers() const { return {}; }
 };
 
 }  // namespace troupe

@@ -158,6 +158,7 @@ void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
                  [&](const GetObserved& get) {
                    replies.push_back(ObservedPart{request, started().observations(PlanHandle(get.handle))});
                  },
+                 [&](const GetTime&) { replies.push_back(TimeIs{request, clock_.now()}); },
                  [&](const GetStall&) {
                    const Engine::StallReport report = started().stall();
                    replies.push_back(StallPart{request, report.fault, report.elsewhere});

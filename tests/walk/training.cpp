@@ -112,9 +112,8 @@ std::optional<Trained> try_plan(const Graph& graph, const Plan& plan, const Batc
   SourceMap sources;
   for (const auto& [name, batch] : batches) sources[name] = std::make_shared<BatchSource>(batch);
   const PlanHandle handle = engine.load(std::make_shared<const Plan>(plan), sources);
-  constexpr int64_t kTraced = 1 << 20;
-  engine.observe(handle,
-                 {.counts = how.count_traffic, .live_bytes = how.count_live_bytes, .trace = how.trace ? kTraced : 0});
+  engine.observe(
+      handle, {.counts = how.count_traffic, .live_bytes = how.count_live_bytes, .trace_steps = how.trace ? steps : 0});
   std::map<std::string, HostTensor> values = initial_variables(graph);
   for (const PlanVariable& variable : plan.variables) {
     engine.write(handle, variable, bytes_of(values.at(variable.name)));
