@@ -36,7 +36,13 @@ def parse(doc: str | None, mesh: str, batch: int = 8, lr: float = 2e-3) -> argpa
     parser.add_argument(
         "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
     )
+    add_trace(parser)
     return parser.parse_args()
+
+
+def add_trace(parser: argparse.ArgumentParser) -> None:
+    """The option that says where a timeline goes."""
+    parser.add_argument("--trace", metavar="FILE", help="write a timeline of three steps, for ui.perfetto.dev")
 
 
 def schedule(arguments: argparse.Namespace) -> Schedule:
@@ -50,18 +56,20 @@ def run(name: str, step: tr.TrainStep, data: text.Text, arguments: argparse.Name
     """Trains, and reports: the plan, the progress, the held-out loss, and text that the model writes."""
     print(step.plan(data.train).summary(), flush=True)
     directory = arguments.checkpoint or time.strftime(f"runs/{name}-%Y%m%d-%H%M%S")
-    train(step, data.train, arguments.steps, directory)
+    train(step, data.train, arguments.steps, directory, arguments.trace)
     print(f"validation loss {tr.evaluate(step, validation(data.held_out, arguments.batch)).loss:.3f}")
     ids = tr.generate(step, PROMPT, SAMPLE_TOKENS, temperature=0.8, top_k=40, seed=arguments.seed)
     print("\n" + bytes(ids.astype("u1")).decode("utf-8", errors="replace") + "\n")
     print(f"checkpoint: {os.path.abspath(directory)}")
 
 
-def train(step: tr.TrainStep, data: Any, steps: int, checkpoint: str | None = None) -> None:
-    """Trains, and shows how far it is. checkpoint: where checkpoints go; None: nowhere."""
+def train(
+    step: tr.TrainStep, data: Any, steps: int, checkpoint: str | None = None, trace: str | None = None
+) -> None:
+    """Trains, and shows how far it is. checkpoint, trace: where checkpoints and a timeline go; None: nowhere."""
     progress = tr.log.progress(steps)
     try:
-        for _ in tr.train(step, data, steps=steps, checkpoint=checkpoint, log=[progress]):
+        for _ in tr.train(step, data, steps=steps, checkpoint=checkpoint, log=[progress], trace=trace):
             pass
     finally:
         progress.close()

@@ -50,7 +50,7 @@ def main() -> None:
     )
     print(step.plan(data).summary(), flush=True)
     directory = arguments.checkpoint or time.strftime("runs/bert-%Y%m%d-%H%M%S")
-    training.train(step, data, arguments.steps, directory)
+    training.train(step, data, arguments.steps, directory, arguments.trace)
     validation = tr.evaluate(step, MaskedText(files.held_out, arguments.seed), batches=VALIDATION_BATCHES)
     seen = min(VALIDATION_BATCHES * arguments.batch * windows, len(files.held_out))
     counted = by_counting(files.held_out.tokens(0, seen))

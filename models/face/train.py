@@ -37,6 +37,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
     )
+    training.add_trace(parser)
     return parser.parse_args()
 
 
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(step.plan(data).summary(), flush=True)
     before = recognised(model(others))
     directory = arguments.checkpoint or time.strftime("runs/face-%Y%m%d-%H%M%S")
-    training.train(step, data, arguments.steps, directory)
+    training.train(step, data, arguments.steps, directory, arguments.trace)
     print(f"of {UNSEEN} unseen identities {recognised(model(others)):.0%} are recognised, untrained {before:.0%}")
     print(f"checkpoint: {os.path.abspath(directory)}")
 

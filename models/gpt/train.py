@@ -52,6 +52,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
     )
     parser.add_argument("--losses", metavar="FILE", help="write each step's loss, and its float32 bits")
+    parser.add_argument("--trace", metavar="FILE", help="write a timeline of three steps, for ui.perfetto.dev")
     return parser.parse_args(arguments)
 
 
@@ -117,7 +118,9 @@ def run(arguments: argparse.Namespace) -> None:
     log = [progress] if losses is None else [progress, lambda metrics: write_loss(losses, metrics)]
     pause = max(arguments.steps // 6, 1)
     try:
-        for metrics in tr.train(step, data.train, steps=arguments.steps, checkpoint=directory, log=log):
+        for metrics in tr.train(
+            step, data.train, steps=arguments.steps, checkpoint=directory, log=log, trace=arguments.trace
+        ):
             if (metrics.step + 1) % pause == 0 and metrics.step + 1 < arguments.steps:
                 progress.show(validation=tr.evaluate(step, validation).loss)
     finally:

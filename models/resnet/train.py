@@ -51,6 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--checkpoint", metavar="DIR", help="where checkpoints go (default: a new directory in runs/)"
     )
+    training.add_trace(parser)
     return parser.parse_args()
 
 
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print(step.plan(data).summary(), flush=True)
     directory = arguments.checkpoint or time.strftime("runs/resnet-%Y%m%d-%H%M%S")
-    training.train(step, data, arguments.steps, directory)
+    training.train(step, data, arguments.steps, directory, arguments.trace)
     print(f"loss on held-out images {tr.evaluate(step, held_out).loss:.3f}, by guessing {np.log(CLASSES):.3f}")
     print(f"checkpoint: {os.path.abspath(directory)}")
 

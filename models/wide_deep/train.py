@@ -29,6 +29,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=256, help="samples per step (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3e-3, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
+    training.add_trace(parser)
     return parser.parse_args(arguments)
 
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> tuple[float, float]:
     data = tr.data.arrays(**samples, batch=arguments.batch, seed=arguments.seed)
     print(step.plan(data).summary(), flush=True)
     with step:
-        training.train(step, data, arguments.steps)
+        training.train(step, data, arguments.steps, trace=arguments.trace)
         found = tr.evaluate(step, tr.data.arrays(**held_out, batch=256)).loss
     rate, clicked = samples["clicked"].mean(), held_out["clicked"]
     alone = float(-np.mean(np.where(clicked > 0, np.log(rate), np.log(1 - rate))))

@@ -15,6 +15,7 @@
 #include "planner/compile.h"
 #include "planner/traffic.h"
 #include "python/bindings/arrays.h"
+#include "python/bindings/timeline.h"
 
 namespace troupe::python {
 namespace {
@@ -141,11 +142,13 @@ class Session {
     runner_->write(PlanHandle(handle), find(handle, name), bytes_of(array));
   }
 
-  void observe(int64_t handle, bool finite, bool live_bytes, bool counts) {
+  void observe(int64_t handle, bool finite, bool live_bytes, bool counts, int64_t trace_from, int64_t trace_steps) {
     Observe what;
     what.finite = finite;
     what.live_bytes = live_bytes;
     what.counts = counts;
+    what.trace_from = trace_from;
+    what.trace_steps = trace_steps;
     runner_->observe(PlanHandle(handle), what);
   }
 
@@ -160,6 +163,20 @@ class Session {
   nb::list peak_bytes(int64_t handle) {
     nb::list result;
     for (int64_t bytes : observed(handle).peak_workspace) result.append(bytes);
+    return result;
+  }
+
+  // What was traced; see timeline_of.
+  nb::dict timeline(int64_t handle) {
+    return timeline_of(runner_->plan(PlanHandle(handle)), observed(handle), runner_->workers());
+  }
+
+  // (host, process, devices, when it was heard last by the clock of time.monotonic, whether it is gone) of each worker.
+  nb::list workers() {
+    nb::list result;
+    for (const WorkerState& worker : runner_->workers()) {
+      result.append(nb::make_tuple(worker.host, worker.process, worker.devices, worker.heard, worker.gone));
+    }
     return result;
   }
 
@@ -214,9 +231,11 @@ void bind_session(nb::module_& module) {
       .def("read", &Session::read)
       .def("write", &Session::write)
       .def("observe", &Session::observe, nb::arg("plan"), nb::arg("finite") = false, nb::arg("live_bytes") = false,
-           nb::arg("counts") = false, Release())
+           nb::arg("counts") = false, nb::arg("trace_from") = 0, nb::arg("trace_steps") = 0, Release())
       .def("nonfinite", &Session::nonfinite)
       .def("peak_bytes", &Session::peak_bytes)
+      .def("timeline", &Session::timeline)
+      .def("workers", &Session::workers)
       .def("received_bytes", &Session::received);
 }
 

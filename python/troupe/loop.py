@@ -27,12 +27,15 @@ def train(
     every: int | None = None,
     resume: bool = False,
     log: Sequence[Callable[[Metrics], None]] = (),
+    trace: str | os.PathLike[str] | None = None,
 ) -> Generator[Metrics, None, None]:
     """Trains until `steps` steps have been made in all; yields each step's metrics.
 
     data: tr.data.arrays, tr.data.tokens, or any iterable of dicts of arrays. With `checkpoint`, a directory "step-N" is
     written there after every `every` steps, at the end, on Ctrl-C and when the loop is left early; the newest two stay.
     With `resume`, training goes on from the newest one if there is one. `log`: functions called with each metrics.
+    `trace`: a file for a timeline of three steps, those after the first five or the last ones (`TrainStep.trace` takes
+    others).
 
     Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once without
     saving.
@@ -44,6 +47,8 @@ def train(
     directory = os.fspath(checkpoint) if checkpoint is not None else None
     if resume and directory is not None and checkpoints.newest(directory) is not None:
         step.load(directory)
+    if trace is not None and step.steps < steps:
+        step.trace(trace, _traced(step.steps, steps))
     source = as_data(data)
     saved = step.steps
     ctrl_c = CtrlC()
@@ -69,10 +74,20 @@ def train(
                 save()
             yield metrics
     except (KeyboardInterrupt, GeneratorExit):
+        if trace is not None:
+            step.end_trace()
         if not ctrl_c.forced:
             save()
         raise
+    if trace is not None:
+        step.end_trace()  # the data may have ended before
     save()
+
+
+def _traced(first: int, end: int) -> range:
+    """Three of these steps, when all is warm."""
+    begin = min(first + 5, max(first, end - 3))
+    return range(begin, min(begin + 3, end))
 
 
 def _remove_old(directory: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from troupe.optim.optimizer import Optimizer
 from troupe.plan import Plan
 from troupe.recipes import Recipe, data_parallel
 from troupe.session import CompileOptions, LoadedPlan, Session, choices_for, compile_for, compile_trace, rows_per_piece
+from troupe.timeline import Timeline
 from troupe.trace import Trace
 from troupe.training import Loss, Pins, pin_outputs, pin_sources, record_training, trace_loss
 from troupe.watching import watched
@@ -118,6 +120,7 @@ class TrainStep:
         self._plans: dict[Any, LoadedPlan] = {}
         self._current: tuple[LoadedPlan, Data] | None = None
         self._single: SingleBatches | None = None
+        self._timeline: Timeline | None = None
 
     @property
     def session(self) -> Session:
@@ -238,6 +241,8 @@ class TrainStep:
             self._current = (plan, data)
         if not data.prepare(self.steps):
             return None
+        if self._timeline is not None:
+            self._timeline.before(plan, self.steps)
         began = time.perf_counter()
         plan.start(self.steps)
         if read_ahead and data.prepare(self.steps + 1):
@@ -245,6 +250,8 @@ class TrainStep:
         plan.wait()
         values = plan.fetch()
         seconds = time.perf_counter() - began
+        if self._timeline is not None:
+            self._timeline.after(self.steps, seconds)
         if float(values["ok"]) == 0:
             self._not_finite(plan, values)
         metrics = Metrics(self.steps, seconds, tokens_of(data.fields, data.batch_rows), values)
@@ -254,11 +261,31 @@ class TrainStep:
     def _not_finite(self, plan: LoadedPlan, values: Mapping[str, np.ndarray]) -> None:
         if self.on_nonfinite == "skip" or (self.loss_scale is not None and self.loss_scale.can_shrink(values)):
             return
+        self.end_trace()  # the replay is no step
         first = plan.first_nonfinite(self.steps)
         raise FaultError(
             f"step {self.steps}: the loss or a gradient is not finite and nothing was updated; "
             f"{first or 'on the replay every tensor was finite'}"
         )
+
+    def trace(self, path: str | os.PathLike[str], steps: range) -> None:
+        """Writes a timeline of these steps to `path` once the last of them has been made: Chrome's JSON format, which
+        https://ui.perfetto.dev opens. It shows what every device of every process did and waited for, what devices
+        received from one another, and the memory that was live.
+
+        Between them and other steps nothing changes: the numbers are the same bits, other steps cost nothing. Raises
+        PlanError for steps that have been made.
+        """
+        if len(steps) == 0 or steps.step != 1 or steps.start < self.steps:
+            raise PlanError(f"trace(steps={steps}): the next step is {self.steps}; range({self.steps}, {self.steps + 3}) would do")
+        self.end_trace()
+        self._timeline = Timeline(path, steps)
+
+    def end_trace(self) -> None:
+        """Writes the timeline as far as its steps have been made, and traces no more."""
+        if self._timeline is not None:
+            timeline, self._timeline = self._timeline, None
+            timeline.end()
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name, such as "optimizer.m.head.weight"; empty before the first step."""
@@ -300,6 +327,7 @@ class TrainStep:
     def close(self) -> None:
         """Ends the devices; the parameters' numbers move to the host. The next step begins them again."""
         if self._session is not None and not self._session.closed:
+            self.end_trace()
             self._session.close()
 
     def __enter__(self) -> TrainStep:
