@@ -81,7 +81,7 @@ auto inspect(Inspector& f, TimeIs& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Beat& x) {
-  return f(caf::meta::type_name("Beat"), x.firings);
+  return f(caf::meta::type_name("Beat"), x.firings, x.read);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Welcome& x) {

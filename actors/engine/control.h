@@ -83,6 +83,7 @@ struct TimeIs {
 
 struct Beat {
   uint64_t firings = 0;
+  int64_t read = -1;  // see RunProgress
 };
 
 // ---- from the driver: each with the number that the answer has ----

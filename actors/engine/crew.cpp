@@ -29,7 +29,7 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
   }
   if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
-  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false});
+  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1});
   return static_cast<int>(members_.size()) - 1;
 }
 
@@ -79,6 +79,7 @@ void Crew::on(int worker, const Reply& reply, double now) {
   member.heard = now;
   if (const auto* beat = std::get_if<Beat>(&reply)) {
     member.firings = beat->firings;
+    member.read = beat->read;
   } else if (const auto* answer = std::get_if<Answer>(&reply)) {
     const bool failed = answer->outcome != Answer::Outcome::done;
     if (answer->request == 0 && failed && !fault_) fault_ = answer->fault;  // of a command that nobody waits for
@@ -141,6 +142,14 @@ uint64_t Crew::firings() const {
   uint64_t sum = 0;
   for (const Member& member : members_) sum += member.firings;
   return sum;
+}
+
+int64_t Crew::read() const {
+  int64_t least = -1;
+  for (const Member& member : members_) {
+    if (member.read >= 0) least = least < 0 ? member.read : std::min(least, member.read);
+  }
+  return least;
 }
 
 }  // namespace troupe

@@ -31,6 +31,8 @@ class Crew {
     double heard = 0;     // last, when
     uint64_t firings = 0;
     bool gone = false;
+    double joined = 0;  // when
+    int64_t read = -1;  // see Beat
   };
 
   explicit Crew(CrewOptions options) : options_(std::move(options)) {}
@@ -85,6 +87,7 @@ class Crew {
   bool all_gone() const;
   void forgive();
   uint64_t firings() const;
+  int64_t read() const;  // the least of what members say; see Beat
 
  private:
   void leave(int worker, const std::string& why, double waited);

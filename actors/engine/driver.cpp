@@ -512,7 +512,7 @@ std::vector<ClockOffset> Driver::compare_clocks() {
 std::vector<WorkerState> Driver::workers() const {
   std::vector<WorkerState> all;
   for (const Crew::Member& member : crew_.members()) {
-    all.push_back({member.host, member.process, member.share.devices, member.heard, member.gone});
+    all.push_back({member.host, member.process, member.share.devices, member.joined, member.heard, member.gone});
   }
   return all;
 }

@@ -61,6 +61,8 @@ class Driver final : public Runner, private FarRegisters {
   // With the times of the driver's clock, whatever clocks the workers have.
   Observations observations(PlanHandle handle) override;
   std::vector<WorkerState> workers() const override;
+  RunProgress progress() const override { return {running_ ? clock_.now() - seen_at_ : 0, crew_.read()}; }
+  Fault stall() override;
 
  private:
   struct Loaded {
@@ -95,7 +97,6 @@ class Driver final : public Runner, private FarRegisters {
   int64_t messages(int from, int to) const;
   std::vector<ClockOffset> compare_clocks();
   void ask_for_stalls();
-  Fault stall();
   void name_who_waits(Fault& fault);
 
   Courier& courier_;

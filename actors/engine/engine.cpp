@@ -334,6 +334,15 @@ uint64_t Engine::firings() const {
   return fired;
 }
 
+int64_t Engine::read() const {
+  int64_t least = -1;
+  for (const auto& executor : executors_) {
+    const int64_t read = executor->read();
+    if (read >= 0) least = least < 0 ? read : std::min(least, read);
+  }
+  return least;
+}
+
 void Engine::wake() {
   for (const auto& executor : executors_) executor->ring();
 }

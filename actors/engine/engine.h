@@ -133,6 +133,9 @@ class Engine {
   Lane lane(int from, int to) const { return lanes_.lane(from, to); }
   Exchange* exchange() const { return options_.exchange; }
   uint64_t firings() const;
+  int64_t read() const;  // see RunProgress; from any thread
+  // How long no firing has been seen to end, by who waits.
+  double idle_s() const { return running() ? clock_.now() - seen_at_ : 0; }
   const LoadedPlan& loaded(PlanHandle handle) const;
   // An executor or its thread has failed.
   void raise(Fault fault) { shared_.raise(std::move(fault)); }

@@ -1,5 +1,6 @@
 #include "actors/engine/executor.h"
 
+#include <algorithm>
 #include <exception>
 #include <thread>
 #include <utility>
@@ -295,8 +296,15 @@ void Executor::deliver(const Message& message) {
 
 void Executor::end_step(StreamLoop& stream) {
   stream.position = 0;
-  if (stream.runs_ahead) return;
   Share& share = *stream.share;
+  if (stream.runs_ahead) {
+    int64_t least = stream.step;
+    for (const auto& other : share.streams) {
+      if (other->runs_ahead) least = std::min(least, other->step);
+    }
+    read_.store(least, std::memory_order_relaxed);
+    return;
+  }
   const int64_t limit = share.plan->limit.load(std::memory_order_acquire);
   if (stream.step < limit) return;
   stream.wait = StreamLoop::Wait::limit;

@@ -37,6 +37,8 @@ class Executor {
   // From any thread.
   void ring();
   uint64_t firings() const { return progress_.load(std::memory_order_relaxed); }
+  // The sources have read the data of the steps before this one; -1 before they have ended one.
+  int64_t read() const { return read_.load(std::memory_order_relaxed); }
   // The plan and task whose kernel runs; -1 when none does.
   std::pair<int, TaskId> running() const;
   std::mutex& mutex() { return mutex_; }  // held while `run` runs
@@ -88,6 +90,7 @@ class Executor {
   // Each written by this executor at every firing, or by others: on lines of their own.
   alignas(128) std::atomic<uint64_t> progress_{0};
   std::atomic<int64_t> running_{-1};
+  std::atomic<int64_t> read_{-1};
   alignas(128) std::atomic<bool> kicked_{false};  // something other than a message has changed
   std::mutex mutex_;
 };

@@ -18,8 +18,15 @@ struct WorkerState {
   std::string host;
   int32_t process = 0;
   int32_t devices = 0;
-  double heard = 0;  // last, when, by the driver's clock
+  double joined = 0;  // when, by the driver's clock
+  double heard = 0;   // the last time
   bool gone = false;
+};
+
+// How far a run is, as its driver last saw it.
+struct RunProgress {
+  double idle_s = 0;  // while steps are waited for: since a firing was seen to end
+  int64_t read = -1;  // sources have read the data of the steps before this one, all of them; -1: none has yet
 };
 
 // Used by one thread at a time, but for `wake`. Methods mean what the engine's of the same names mean, and throw
@@ -43,6 +50,9 @@ class Runner {
   virtual void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) = 0;
   virtual void observe(PlanHandle handle, const Observe& what) = 0;
   virtual Observations observations(PlanHandle handle) = 0;
+  virtual RunProgress progress() const = 0;
+  // Who waits for whom, and who should have fired; while steps are waited for.
+  virtual Fault stall() = 0;
   // None when the devices are this process's.
   virtual std::vector<WorkerState> workers() const { return {}; }
 };

@@ -29,7 +29,7 @@ class Worker {
   std::vector<Reply> on(uint64_t request, const Command& command);
   // To be called when something has changed (see `set_changed`): late answers, steps that are done, a fault.
   std::vector<Reply> on_change();
-  Beat beat() const { return {engine_ ? engine_->firings() : 0}; }
+  Beat beat() const { return engine_ ? Beat{engine_->firings(), engine_->read()} : Beat{}; }
 
   // Null before the welcome. Its executors are run from then on.
   Engine* engine() { return engine_.get(); }

@@ -93,6 +93,7 @@ void bind_plan(nb::module_& module) {
       .def_static("h200", &Profile::h200)
       .def_rw("cores", &Profile::cores);
   nb::class_<Compiled>(module, "Compiled", "A plan, and how it was made.")
+      .def_prop_ro("name", [](const Compiled& self) { return self.plan.name; })
       .def_prop_ro("text", [](const Compiled& self) { return to_text(self.plan); })
       .def_prop_ro("summary", [](const Compiled& self) { return self.summary.text; })
       .def_prop_ro("stages", [](const Compiled& self) { return self.stages; })

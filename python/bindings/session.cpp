@@ -171,14 +171,22 @@ class Session {
     return timeline_of(runner_->plan(PlanHandle(handle)), observed(handle), runner_->workers());
   }
 
-  // (host, process, devices, when it was heard last by the clock of time.monotonic, whether it is gone) of each worker.
+  // Of each worker (host, process, devices, joined, heard last, whether it is gone); times are time.monotonic's.
   nb::list workers() {
     nb::list result;
     for (const WorkerState& worker : runner_->workers()) {
-      result.append(nb::make_tuple(worker.host, worker.process, worker.devices, worker.heard, worker.gone));
+      result.append(
+          nb::make_tuple(worker.host, worker.process, worker.devices, worker.joined, worker.heard, worker.gone));
     }
     return result;
   }
+
+  // Seconds in which no firing has ended while a step is waited for; the step that sources will read next, or -1.
+  nb::tuple progress() {
+    const RunProgress progress = runner_->progress();
+    return nb::make_tuple(progress.idle_s, progress.read);
+  }
+  std::string stall() { return runner_->stall().what; }
 
   // What devices received from one another while `counts` were observed.
   int64_t received(int64_t handle) {
@@ -236,6 +244,8 @@ void bind_session(nb::module_& module) {
       .def("peak_bytes", &Session::peak_bytes)
       .def("timeline", &Session::timeline)
       .def("workers", &Session::workers)
+      .def("progress", &Session::progress)
+      .def("stall", &Session::stall, Release())
       .def("received_bytes", &Session::received);
 }
 

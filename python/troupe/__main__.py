@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import troupe
-from troupe import _troupe, checkpoint, launch, planning, workers
+from troupe import _troupe, checkpoint, launch, planning, status, status_text, workers
 from troupe.mesh import cuda_devices
 
 
@@ -43,6 +44,17 @@ def _checkpoint(arguments: argparse.Namespace) -> None:
         print(f"{name:48} {array.dtype}{list(array.shape)}")
 
 
+def _status(arguments: argparse.Namespace) -> int:
+    runs = [run for run in status.read() if arguments.pid in (None, run["pid"])]
+    if arguments.json:
+        print(json.dumps(runs, indent=2))
+    elif runs:
+        print("\n\n".join(map(status_text.text_of, runs)))
+    else:
+        print("no run" if arguments.pid is None else f"process {arguments.pid} is no run", file=sys.stderr)
+    return 0 if runs or arguments.pid is None else 1
+
+
 def _worker(arguments: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait for the run to end
     kind, _, count = arguments.devices.partition("=")
@@ -69,6 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shown = commands.add_parser("checkpoint", help="list what a checkpoint holds")
     shown.add_argument("directory", help="a checkpoint, or a directory of them")
     shown.set_defaults(run=_checkpoint)
+    running = commands.add_parser("status", help="show what this user's runs on this host are doing")
+    running.add_argument("pid", nargs="?", type=int, help="of the script that drives a run; all runs by default")
+    running.add_argument("--json", action="store_true", help="all of it, as a list of objects")
+    running.set_defaults(run=_status)
     worker = commands.add_parser("worker", help="give this machine's devices to a run")
     worker.add_argument("--join", required=True, metavar="HOST:PORT", help="where the run's driver listens")
     worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4 (cpu=1 by default)")

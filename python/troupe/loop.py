@@ -12,6 +12,7 @@ from troupe._troupe import PlanError
 from troupe.data.source import as_data
 from troupe.interrupt import CtrlC
 from troupe.metrics import Metrics
+from troupe.status import status
 from troupe.step import TrainStep
 
 KEPT = 2
@@ -49,6 +50,7 @@ def train(
         step.load(directory)
     if trace is not None and step.steps < steps:
         step.trace(trace, _traced(step.steps, steps))
+    status.set(steps=steps)
     source = as_data(data)
     saved = step.steps
     ctrl_c = CtrlC()

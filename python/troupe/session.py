@@ -19,6 +19,7 @@ from troupe.mesh import Mesh
 from troupe.nn.module import Module
 from troupe.nn.parameter import Parameter
 from troupe.recipes import Decision
+from troupe.status import status
 from troupe.trace import Trace
 from troupe.workers import new_devices
 
@@ -63,8 +64,10 @@ class LoadedPlan:
     def wait(self) -> None:
         """Returns when the step is done. Raises FaultError for a failure or a stall."""
         try:
-            while not self.session.cluster.wait_for(_SLICE_S, PATIENCE_S):
-                pass
+            with status.doing("step"):
+                while not self.session.cluster.wait_for(_SLICE_S, PATIENCE_S):
+                    status.look(self.session.cluster)
+                status.look(self.session.cluster)
         except KeyboardInterrupt:
             self.session.cluster.stop()
             raise
@@ -107,6 +110,7 @@ class Session:
         for parameter in self._parameters.values():
             if parameter.session is not None:  # it gives up its devices, and its parameters their numbers to the host
                 parameter.session.close()
+        status.begin()
         self.cluster = new_devices(mesh.size)
         self._waiting = {name: p.materialise(seed) for name, p in self._parameters.items()}
         for name, parameter in self._parameters.items():

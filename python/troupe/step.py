@@ -25,6 +25,7 @@ from troupe.optim.optimizer import Optimizer
 from troupe.plan import Plan
 from troupe.recipes import Recipe, data_parallel
 from troupe.session import CompileOptions, LoadedPlan, Session, choices_for, compile_for, compile_trace, rows_per_piece
+from troupe.status import status
 from troupe.timeline import Timeline
 from troupe.trace import Trace
 from troupe.training import Loss, Pins, pin_outputs, pin_sources, record_training, trace_loss
@@ -212,6 +213,7 @@ class TrainStep:
                 self._plans[key] = session.load_compiled(self._compiled(key, fields, rows))
             else:
                 self._plans[key] = session.load(self._trace(fields, rows), "train", self._options)
+            status.set_plan(self._plans[key].compiled, self.mesh)
         return self._plans[key]
 
     def __call__(self, batch: Mapping[str, Any]) -> Metrics:
@@ -235,17 +237,18 @@ class TrainStep:
         Raises FaultError when the loss or a gradient is not finite, no smaller loss scale may help and on_nonfinite is
         "stop": nothing was changed, and the error names the first tensor that was not.
         """
-        plan = self._loaded(data.fields, data.batch_rows)
+        with status.doing("planning"):
+            plan = self._loaded(data.fields, data.batch_rows)
         if self._current is None or self._current[0] is not plan or self._current[1] is not data:
             plan.set_sources(data.sources())
             self._current = (plan, data)
-        if not data.prepare(self.steps):
+        if not _prepare(data, self.steps):
             return None
         if self._timeline is not None:
             self._timeline.before(plan, self.steps)
         began = time.perf_counter()
         plan.start(self.steps)
-        if read_ahead and data.prepare(self.steps + 1):
+        if read_ahead and _prepare(data, self.steps + 1):
             plan.session.cluster.wake()
         plan.wait()
         values = plan.fetch()
@@ -256,6 +259,7 @@ class TrainStep:
             self._not_finite(plan, values)
         metrics = Metrics(self.steps, seconds, tokens_of(data.fields, data.batch_rows), values)
         self.steps += 1
+        status.set(step=metrics.step, loss=metrics.loss, tokens_per_s=metrics.tokens_per_s)
         return metrics
 
     def _not_finite(self, plan: LoadedPlan, values: Mapping[str, np.ndarray]) -> None:
@@ -303,7 +307,8 @@ class TrainStep:
             "batch_shards": self.batch_shards,
             "pieces_per_shard": self.pieces_per_shard,
         }
-        checkpoint.save(path, self.model.state_dict(), self.optimizer_state(), state)
+        with status.doing("saving"):
+            checkpoint.save(path, self.model.state_dict(), self.optimizer_state(), state)
 
     def load(self, path: str) -> None:
         """Takes model, optimizer and step from a checkpoint directory (or the newest one in a directory of them).
@@ -335,3 +340,10 @@ class TrainStep:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _prepare(data: Data, step: int) -> bool:
+    """`data.prepare`, which may have to wait for the script's data."""
+    status.set(prepares=step)
+    with status.doing("data"):
+        return data.prepare(step)

@@ -18,6 +18,7 @@ from typing import Any
 
 import troupe
 from troupe.session import LoadedPlan
+from troupe.status import status
 
 _DRIVER = 1  # the driver's number among the file's processes; the workers' follow
 _STEPS = 1  # of the driver's own track; the streams' follow
@@ -68,6 +69,7 @@ class Timeline:
             "steps": [step for step, _, _ in self._made],
             "peak_bytes": {name: peak for (name, _), peak in zip(seen["devices"], seen["peak_bytes"], strict=True)},
         }
+        status.set(peaks=about["peak_bytes"])
         events = [*_names(seen, workers), *_in_order([*_slices(seen, self._made), *_counters(seen)])]
         with open(self._path + ".new", "w", encoding="utf-8") as file:
             file.write('{"traceEvents": [\n')

@@ -12,7 +12,7 @@ def test_help_lists_the_commands(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(command in shown for command in ("env", "plan", "precision", "checkpoint", "launch"))
+    assert all(command in shown for command in ("env", "plan", "precision", "checkpoint", "status", "launch"))
 
 
 def test_env_shows_what_was_found(capsys):
