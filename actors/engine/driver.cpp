@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "actors/engine/doorbell.h"
-#include "actors/engine/observer.h"
 #include "actors/engine/placement.h"
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
@@ -21,7 +20,6 @@ constexpr double kCommandPatience = 60;  // for workers to carry out a command: 
 constexpr double kNextPatience = 10;     // for the next worker to join after one has: they start together
 constexpr double kReportPatience = 2;    // for their reports when something is wrong already
 constexpr double kBeatsPerHeartbeat = 5;
-constexpr int kClockExchanges = 5;
 
 Arena shared_copy(std::span<const std::byte> bytes) {
   Arena arena = Arena::shared(static_cast<int64_t>(bytes.size()));
@@ -471,50 +469,6 @@ void Driver::wait_for_job(const ExchangeJob& job) const {
     throw FaultError(std::move(fault));
   }
   if (job.failure()) throw FaultError(*job.failure());
-}
-
-void Driver::observe(PlanHandle handle, const Observe& what) {
-  Loaded& loaded = find(handle);
-  check_not_running("change what is recorded");
-  ask(SetObserved{handle.value, what});
-  if (what.live_bytes) loaded.life.fresh = true;
-}
-
-Observations Driver::observations(PlanHandle handle) {
-  const Plan& of = plan(handle);
-  ask(GetObserved{handle.value});
-  const std::vector<Crew::Observed> parts = crew_.observed();
-  const bool traced =
-      std::any_of(parts.begin(), parts.end(), [](const auto& part) { return !part.seen.trace.empty(); });
-  const std::vector<ClockOffset> ahead = traced ? compare_clocks() : std::vector<ClockOffset>();
-  Observations all;
-  for (const Crew::Observed& part : parts) {
-    Observations seen = part.seen;
-    if (traced) set_back(seen, ahead[static_cast<size_t>(part.worker)].seconds());
-    merge(all, seen, of);
-  }
-  return all;
-}
-
-// By worker.
-std::vector<ClockOffset> Driver::compare_clocks() {
-  std::vector<ClockOffset> offsets(crew_.members().size());
-  for (int exchange = 0; exchange < kClockExchanges; ++exchange) {
-    const double sent = clock_.now();
-    ask(GetTime{});
-    for (const Crew::Time& time : crew_.times()) {
-      offsets[static_cast<size_t>(time.worker)].add(sent, time.there, time.heard);
-    }
-  }
-  return offsets;
-}
-
-std::vector<WorkerState> Driver::workers() const {
-  std::vector<WorkerState> all;
-  for (const Crew::Member& member : crew_.members()) {
-    all.push_back({member.host, member.process, member.share.devices, member.joined, member.heard, member.gone});
-  }
-  return all;
 }
 
 }  // namespace troupe

@@ -99,7 +99,8 @@ class Status:
         read, step = facts.get("read", -1), facts.get("step", -1) + 1
         waits = None
         if doing == "data":
-            waits = {"seconds": now - since, "for": f"the script's data, the batch of step {facts.get('prepares', step)}"}
+            batch = f"the script's data, the batch of step {facts.get('prepares', step)}"
+            waits = {"seconds": now - since, "for": batch}
         elif doing == "step" and stall is not None:
             waits = {"seconds": now - stall[0], "for": stall[1]}
         return {

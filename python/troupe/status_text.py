@@ -32,7 +32,8 @@ def text_of(run: Mapping[str, Any]) -> str:
         lines += [f"  waits for {_seconds(waits['seconds'] + age)}: {first}", *(f"    {line}" for line in more)]
     if plan is not None:
         mesh = ",".join(f"{axis}={size}" for axis, size in plan["mesh"].items())
-        lines.append(f"  plan '{plan['name']}' on {mesh or 'one device'}, at least {plan['predicted_step_s']:.3g} s a step")
+        least = f"at least {plan['predicted_step_s']:.3g} s a step"
+        lines.append(f"  plan '{plan['name']}' on {mesh or 'one device'}, {least}")
     if run["read_ahead"] is not None:
         lines.append(f"  sources have read {run['read_ahead']} steps ahead")
     for index, worker in enumerate(run["workers"]):

@@ -281,7 +281,9 @@ class TrainStep:
         PlanError for steps that have been made.
         """
         if len(steps) == 0 or steps.step != 1 or steps.start < self.steps:
-            raise PlanError(f"trace(steps={steps}): the next step is {self.steps}; range({self.steps}, {self.steps + 3}) would do")
+            raise PlanError(
+                f"trace(steps={steps}): the next step is {self.steps}; range({self.steps}, {self.steps + 3}) would do"
+            )
         self.end_trace()
         self._timeline = Timeline(path, steps)
 
