@@ -1,0 +1,189 @@
+"""`troupe launch` over several hosts: each has a network of its own and a real sshd (hosts.py)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import textwrap
+import time
+
+import pytest
+from hosts import DEADLINE_S, PORT, Network, missing
+
+WHY_NOT = missing()
+pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"several hosts: {WHY_NOT}")
+
+# A model on one device of the first worker: the others just belong to the run.
+STEPS = """
+import os
+import numpy as np
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+model = nn.Linear(4, 3)
+loss = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])
+step = tr.TrainStep(model, loss, tr.optim.SGD(model.parameters(), lr=0.1), mesh=tr.mesh("cpu", dp=1))
+while step({"x": np.ones((8, 4), np.float32), "y": np.zeros(8, np.int64)}).loss:
+    print(os.getpid(), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    made = Network(tmp_path_factory.mktemp("hosts"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a script, and gives its path."""
+
+    def write(text: str) -> str:
+        (tmp_path / "script.py").write_text(textwrap.dedent(text))
+        return str(tmp_path / "script.py")
+
+    return write
+
+
+def ended(process) -> tuple[int, str, str]:
+    """Exit status, stdout, stderr."""
+    out, error = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, out, error
+
+
+def stepping(process) -> int:
+    """The driver, once it trains."""
+    line = process.stdout.readline()
+    assert line, process.stderr.read()
+    return int(line)
+
+
+def test_a_script_that_needs_no_devices_starts_no_worker(network, script):
+    text = "import os; print(os.environ['TROUPE_WORKERS'], os.environ['TROUPE_LISTEN'])"
+    launched = network.launch("--", script(text))
+    assert ended(launched) == (0, f"3 {network.address('head')}\n", "")
+    network.assert_empty()
+
+
+def test_the_hosts_of_a_file_offer_their_slots(network, script):
+    lines = f"# a comment\nnode3 slots=3 port={PORT}\nnode1 devices=cpu=2 port={PORT} user=root\n"
+    text = STEPS.replace("dp=1", "dp=8")
+    status, out, error = ended(network.launch("--", script(text), hosts=lines))
+    assert (status, out) == (1, "")
+    assert re.search(r"runs on 8 devices, cpu:0 to cpu:7; the run's workers offer 5 \((3 \+ 2|2 \+ 3)\)", error), error
+    network.assert_empty()
+
+
+AT = f"port={PORT}"
+# What is wrong -> the line of the host file, options of the command, what ssh says last.
+WRONG = {
+    "nobody has the address": ("10.77.0.99", "", r"ssh: connect to host 10\.77\.0\.99 port 22: .*"),
+    "no sshd at the port": ("node2 port=2223", "", r"ssh: connect to host 10\.77\.0\.3 port 2223: Connection refused"),
+    "another key": (f"node2 {AT}", "--ssh 'ssh -F FOLDER/another-key'", r"root@10\.77\.0\.3: Permission denied .*"),
+    "another host": (f"node2 {AT}", "--ssh 'ssh -F FOLDER/another-host'", r"Host key verification failed\."),
+    "no such user": (f"node2 {AT} user=nobody-at-all", "", r"nobody-at-all@10\.77\.0\.3: Permission denied .*"),
+    "no such Python": (f"node2 {AT}", "--python /no/such/python", r".*/no/such/python: (not found|No such .*)"),
+    "a Python without it": (f"node2 {AT}", "--python /usr/bin/python3", r".*No module named troupe"),
+    "sshd is stopped": (f"node2 {AT}", "--ssh 'ssh -F FOLDER/ssh.conf -o ConnectTimeout=2'", r".*timed out.*"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_host_that_cannot_be_had_is_named_and_all_ends(network, script, wrong):
+    line, options, why = WRONG[wrong]
+    config = network.config.read_text()
+    (network.folder / "another-key").write_text(config.replace("/user\n", "/stranger\n"))
+    (network.folder / "another-host").write_text(config.replace("/known\n", "/known-otherwise\n"))
+    key = (network.folder / "stranger.pub").read_text()
+    (network.folder / "known-otherwise").write_text(f"[{network.address('node2')}]:{PORT} {key}")
+    words = shlex.split(options.replace("FOLDER", str(network.folder)))
+    # With one host it is the failure of this one that ends the run; with two, another has a worker already.
+    lines = line if options else f"node1 {AT}\n{line}"
+    began = time.monotonic()
+    if wrong == "sshd is stopped":
+        network.daemon("node2").send_signal(signal.SIGSTOP)
+    try:
+        status, _, error = ended(network.launch(*words, "--", script(STEPS), hosts=lines))
+    finally:
+        network.daemon("node2").send_signal(signal.SIGCONT)
+    assert status == 128 + signal.SIGTERM and time.monotonic() - began < 20
+    name = line.split()[0]
+    says = [text for text in error.splitlines() if text.startswith("troupe launch: ")]
+    tried = r"\(`ssh -F .*` ended with exit status \d+\)"
+    assert re.fullmatch(f"troupe launch: {re.escape(name)}: no worker was started: {why} {tried}", says[0]), error
+    assert says[1] == f"troupe launch: the script cannot have its worker on {name}; it gets SIGTERM"
+    network.assert_empty()
+
+
+@pytest.mark.parametrize("kind", ["driver", "launcher"])
+def test_nothing_is_left_on_any_host_of_a_run_that_is_killed(network, script, kind):
+    launched = network.launch("--", script(STEPS))
+    driver = stepping(launched)
+    assert [len(network.workers(name)) for name in network.names] == [0, 1, 1, 1]
+    os.kill(driver if kind == "driver" else launched.pid, signal.SIGKILL)
+    status, _, _ = ended(launched)
+    assert status == (128 + signal.SIGKILL if kind == "driver" else -signal.SIGKILL)
+    network.assert_empty()
+
+
+def test_a_killed_launcher_ends_workers_that_are_stopped(network, script):
+    launched = network.launch("--", script(STEPS))
+    stepping(launched)
+    os.kill(network.workers("node3")[0], signal.SIGSTOP)
+    launched.kill()
+    ended(launched)
+    network.assert_empty()
+
+
+def test_an_interrupt_ends_the_run_on_all_hosts(network, script):
+    launched = network.launch("--", script(STEPS))
+    stepping(launched)
+    launched.send_signal(signal.SIGINT)
+    status, _, error = ended(launched)
+    assert status == 128 + signal.SIGINT and "KeyboardInterrupt" in error
+    network.assert_empty()
+
+
+@pytest.mark.parametrize("kind", ["SIGKILL", "SIGSTOP"])
+def test_a_worker_that_fails_is_named_by_its_host(network, script, kind):
+    launched = network.launch("--", script(STEPS))
+    stepping(launched)
+    (worker,) = network.workers("node2")
+    os.kill(worker, signal.Signals[kind])
+    status, _, error = ended(launched)
+    what = "is gone" if kind == "SIGKILL" else "has gone silent"
+    assert status == 1
+    assert re.search(rf"FaultError: .*worker \d \(node2, process {worker}\) {what}", error), error
+    if kind == "SIGKILL":
+        assert "troupe launch: node2: its worker was killed by signal 9 (SIGKILL)\n" in error
+    network.assert_empty()
+
+
+def test_a_connection_of_ssh_that_breaks_takes_its_worker_along(network, script):
+    launched = network.launch("--", script(STEPS))
+    stepping(launched)
+    sessions = [pid for pid in network.pids("node2") if pid not in network.workers("node2")]
+    for pid in sessions:
+        os.kill(pid, signal.SIGKILL)
+    status, _, error = ended(launched)
+    assert status == 1
+    assert re.search(r"FaultError: .*worker \d \(node2, process \d+\) is gone", error), error
+    assert "troupe launch: node2: the connection to its worker broke: " in error
+    network.assert_empty()
+
+
+def test_a_host_that_loses_its_network_is_named_and_cleans_up_once_it_is_back(network, script):
+    launched = network.launch("--", script(STEPS))
+    stepping(launched)
+    network.connect("node2", False)
+    try:
+        status, _, error = ended(launched)
+        assert status == 1
+        assert re.search(r"FaultError: .*worker \d \(node2, process \d+\) has gone silent", error), error
+    finally:
+        network.connect("node2", True)
+    network.assert_empty()
