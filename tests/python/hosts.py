@@ -7,6 +7,7 @@ network of the machine itself.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -51,8 +52,9 @@ class Network:
         self.names, self.folder = names, folder
         self.config = folder / "ssh.conf"
         self.ssh = f"ssh -F {self.config}"
-        self._prefix = f"troupe{os.getpid()}-"
+        self._prefix = f"troupe-{secrets.token_hex(4)}-"
         self._daemons: dict[str, subprocess.Popen[str]] = {}
+        self._links: list[subprocess.Popen[str]] = []
         for key in ("host", "user", "stranger"):
             call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key))
         self._make_config()
@@ -109,12 +111,22 @@ class Network:
         state = "up" if connected else "down"
         call("ip", "-n", self._prefix + "switch", "link", "set", f"to-{name}", state)
 
+    def link_slowly(self, name: str, delay_ms: float, loss: float) -> None:
+        """Joins the first host and another by a slow link too; they have the addresses of slow_link.py there."""
+        ends = [self._prefix + end for end in (self.names[0], name)]
+        command = [sys.executable, str(Path(__file__).parent / "slow_link.py"), *ends, str(delay_ms), str(loss)]
+        self._links.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        assert self._links[-1].stdout.readline() == "linked\n"
+
     def daemon(self, name: str) -> subprocess.Popen[str]:
         """A host's sshd."""
         return self._daemons[name]
 
     def close(self) -> None:
         """Ends everything on the hosts, and the hosts."""
+        for link in self._links:
+            link.kill()
+            link.communicate(timeout=DEADLINE_S)
         for name in (*self.names, "switch"):
             listed = subprocess.run(
                 ["ip", "netns", "pids", self._prefix + name], capture_output=True, text=True, check=False
@@ -156,13 +168,12 @@ class Network:
         ]
         self.config.write_text("".join(lines))
         key = (self.folder / "host.pub").read_text()
-        known = [f"[{self.address(name)}]:{PORT} {key}" for name in self.names]
-        (self.folder / "known").write_text("".join(known))
+        (self.folder / "known").write_text(f"[10.7?.0.*]:{PORT} {key}")
 
     def _start_daemon(self, name: str) -> None:
         config = self.folder / f"sshd-{name}.conf"
         lines = {
-            "ListenAddress": f"{self.address(name)}:{PORT}",
+            "ListenAddress": f"0.0.0.0:{PORT}",
             "HostKey": self.folder / "host",
             "AuthorizedKeysFile": self.folder / "user.pub",
             "StrictModes": "no",

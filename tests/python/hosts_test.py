@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 import signal
+import sys
 import textwrap
 import time
 
 import pytest
+import slow_link
 from hosts import DEADLINE_S, PORT, Network, missing
 
 WHY_NOT = missing()
@@ -110,7 +112,7 @@ def test_a_host_that_cannot_be_had_is_named_and_all_ends(network, script, wrong)
         status, _, error = ended(network.launch(*words, "--", script(STEPS), hosts=lines))
     finally:
         network.daemon("node2").send_signal(signal.SIGCONT)
-    assert status == 128 + signal.SIGTERM and time.monotonic() - began < 20
+    assert status == 128 + signal.SIGTERM and time.monotonic() - began < 30
     name = line.split()[0]
     says = [text for text in error.splitlines() if text.startswith("troupe launch: ")]
     tried = r"\(`ssh -F .*` ended with exit status \d+\)"
@@ -187,3 +189,74 @@ def test_a_host_that_loses_its_network_is_named_and_cleans_up_once_it_is_back(ne
     finally:
         network.connect("node2", True)
     network.assert_empty()
+
+
+@pytest.fixture(scope="module")
+def slow_network(tmp_path_factory):
+    """Two hosts, and between them also a link with a round trip of 40 ms that loses a packet in fifty."""
+    if (why := slow_link.missing()) is not None:
+        pytest.skip(f"a slow link: {why}")
+    made = Network(tmp_path_factory.mktemp("slow"), ("head", "node1"))
+    try:
+        made.link_slowly("node1", 20, 0.02)
+        yield made
+    finally:
+        made.close()
+
+
+SLOWLY = {**os.environ, "TROUPE_HEARTBEAT_S": "5"}  # beats are lost too
+
+
+def test_a_worker_joins_over_a_slow_link_and_is_named_when_it_is_gone(slow_network, script):
+    here, there = slow_link.ADDRESSES
+    began = time.monotonic()
+    text = "import os; print(os.environ['TROUPE_LISTEN'], flush=True)" + STEPS
+    launched = slow_network.launch("--", script(text), hosts=f"{there} {AT}", env=SLOWLY)
+    assert launched.stdout.readline() == f"{here}\n", launched.stderr.read()
+    stepping(launched)
+    assert time.monotonic() - began > 0.4  # ssh alone takes ten round trips
+    (worker,) = slow_network.workers("node1")
+    os.kill(worker, signal.SIGKILL)
+    status, _, error = ended(launched)
+    assert status == 1
+    assert f"worker 0 ({there}, process {worker}) is gone" in error
+    slow_network.assert_empty()
+
+
+def test_a_link_that_delays_and_loses_packets(slow_network):
+    answer = slow_network.on("node1", sys.executable, "-c", ECHO, slow_link.ADDRESSES[1])
+    assert answer.stdout.readline() == "ready\n"
+    asking = slow_network.on("head", sys.executable, "-c", ASK, slow_link.ADDRESSES[1])
+    status, out, error = ended(asking)
+    answer.kill()
+    ended(answer)
+    assert status == 0, error
+    count, fastest_s = out.split()
+    assert 200 < int(count) < 300 and float(fastest_s) >= 0.04
+
+
+ECHO = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+    end.bind((sys.argv[1], 9999))
+    print("ready", flush=True)
+    while True:
+        end.sendto(*end.recvfrom(99))
+"""
+
+# Sends 300 packets, and prints how many came back and how long the fastest took.
+ASK = """
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+    end.settimeout(1)
+    for number in range(300):
+        end.sendto(f"{number} {time.monotonic()}".encode(), (sys.argv[1], 9999))
+        time.sleep(0.002)
+    times = []
+    try:
+        while True:
+            text = end.recv(99)
+            times.append(time.monotonic() - float(text.split()[1]))
+    except TimeoutError:
+        print(len(times), min(times))
+"""
