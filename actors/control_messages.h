@@ -88,8 +88,8 @@ auto inspect(Inspector& f, Welcome& x) {
   return f(caf::meta::type_name("Welcome"), x.index, x.beat_s, x.workers, x.doorbells, x.names, x.near, x.key);
 }
 template <class Inspector>
-auto inspect(Inspector& f, Link& x) {
-  return f(caf::meta::type_name("Link"), x.addresses);
+auto inspect(Inspector& f, Connect& x) {
+  return f(caf::meta::type_name("Connect"), x.addresses);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Fence& x) {

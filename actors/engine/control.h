@@ -2,7 +2,7 @@
 // each has answered before it sends one that relies on it; commands of one driver arrive in order.
 //
 //   join -> welcome                     a worker offers devices, and learns which part of the run it has
-//   link                                processes that share no memory connect
+//   connect                             processes that share no memory connect
 //   hold, load, resume                  a plan, and memory that all map
 //   hold, restart, resume, go           a life of a plan begins; all have restarted before one goes
 //   hold, fence                         what was under way between processes that share no memory has arrived
@@ -98,7 +98,7 @@ struct Welcome {
   uint64_t key = 0;                  // of messages between processes that share none
 };
 // The addresses of all processes that share no memory with others.
-struct Link {
+struct Connect {
   std::vector<std::string> addresses;
 };
 // Answered when all that was under way has arrived.
@@ -168,7 +168,7 @@ struct GetTime {};
 struct GetStall {};
 struct Leave {};
 
-using Command = std::variant<Welcome, Refused, Link, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
+using Command = std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
                              Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetTime, GetStall, Leave>;
 using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, TimeIs, Beat>;
 

@@ -109,12 +109,12 @@ void Driver::welcome() {
 
 // All processes connect to those that they share no memory with.
 void Driver::link() {
-  Link link;
-  for (const Crew::Member& member : crew_.members()) link.addresses.push_back(member.address);
-  link.addresses.push_back(exchange_->address());
-  exchange_->connect(link.addresses);
+  Connect connect;
+  for (const Crew::Member& member : crew_.members()) connect.addresses.push_back(member.address);
+  connect.addresses.push_back(exchange_->address());
+  exchange_->connect(connect.addresses);
   exchange_thread_ = std::make_unique<ExchangeThread>(*exchange_);
-  ask(link);
+  ask(connect);
 }
 
 Driver::Loaded& Driver::find(PlanHandle handle) const {

@@ -128,8 +128,8 @@ void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
   std::visit(Overloaded{
                  [&](const Welcome& welcome) { carry_out(welcome, replies, request); },
                  [&](const Refused&) {},
-                 [&](const Link& link) {
-                   if (exchange_ != nullptr) exchange_->connect(link.addresses);
+                 [&](const Connect& connect) {
+                   if (exchange_ != nullptr) exchange_->connect(connect.addresses);
                  },
                  [&](const Fence&) {},
                  [&](const LoadPlan& load) { carry_out(waiting, load); },
