@@ -83,14 +83,6 @@ class WorkerProcess {
   pid_t process_ = -1;
 };
 
-CrewOptions crew_of(int workers, double heartbeat_s = 5) {
-  CrewOptions options;
-  options.workers = workers;
-  options.token = kToken;
-  options.heartbeat_s = heartbeat_s;
-  return options;
-}
-
 double seconds_until_fault(Driver& driver, Fault* fault) {
   const auto began = std::chrono::steady_clock::now();
   try {
@@ -120,7 +112,7 @@ TEST(Processes, ComputeWhatTheInterpreterDoes) {
   Listener listener;
   first.tell(listener.address());
   second.tell(listener.address());
-  Driver driver(listener, crew_of(2), clock);
+  Driver driver(listener, {2, kToken, 5}, clock);
   ASSERT_TRUE(driver.gather(20, 20));
   const KernelTable kernels = sample_kernels();
   int graphs = 0;
@@ -216,7 +208,7 @@ TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
   WorkerProcess second(1);
   const SteadyClock clock;
   Listener listener;
-  Driver driver(listener, crew_of(2), clock);
+  Driver driver(listener, {2, kToken, 5}, clock);
   first.tell(listener.address());
   second.tell(listener.address());
   ASSERT_TRUE(driver.gather(20, 20));
@@ -241,7 +233,7 @@ TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
   {
     const SteadyClock clock;
     Listener listener;
-    Driver driver(listener, crew_of(2, 1), clock);
+    Driver driver(listener, {2, kToken, 1}, clock);
     first.tell(listener.address());
     second.tell(listener.address());
     ASSERT_TRUE(driver.gather(20, 20));
@@ -262,7 +254,7 @@ TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
   WorkerProcess stranger(1, "guess");
   const SteadyClock clock;
   Listener listener;
-  Driver driver(listener, crew_of(1), clock);
+  Driver driver(listener, {1, kToken, 5}, clock);
   stranger.tell(listener.address());
   try {
     driver.gather(2, 1.5);
@@ -344,7 +336,7 @@ TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {
   {
     const SteadyClock clock;
     Listener listener;
-    Driver driver(listener, crew_of(1), clock);
+    Driver driver(listener, {1, kToken, 5}, clock);
     worker.tell(listener.address());
     ASSERT_TRUE(driver.gather(20, 20));
   }

@@ -70,14 +70,6 @@ class Rig final : public Courier {
   std::deque<std::pair<int, Reply>> said_;
 };
 
-CrewOptions crew_of(int workers, double heartbeat_s = 5) {
-  CrewOptions options;
-  options.workers = workers;
-  options.token = kToken;
-  options.heartbeat_s = heartbeat_s;
-  return options;
-}
-
 // Graphs whose sources can be read in any process have none here: those of the samples live in the test.
 std::vector<SampleGraph> graphs() {
   std::vector<SampleGraph> all;
@@ -96,7 +88,7 @@ TEST(Driver, PlansOverSeveralWorkersComputeWhatTheInterpreterDoes) {
   for (const SampleGraph& graph : all) {
     const auto devices = static_cast<int32_t>(graph.plan.devices.size());
     Rig rig(kernels, clock, {{1, 1}, {devices, 2}});
-    Driver driver(rig, crew_of(2), clock);
+    Driver driver(rig, {2, kToken, 5}, clock);
     ASSERT_TRUE(driver.gather(5, 5));
     const PlanHandle plan = driver.load(std::make_shared<const Plan>(graph.plan), {});
     Interpreter expected(graph.plan, kernels, graph.sources, 0);
