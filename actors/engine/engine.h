@@ -94,6 +94,7 @@ class Engine {
   // Between these no firing begins and none runs in this process.
   void hold();
   void resume();
+  bool held() const { return shared_.held(); }  // or failed: no firing may begin
   bool running() const;
   std::optional<Fault> fault() const;
   // Ends the current run where it is; the next start begins afresh. Returns when no kernel runs any more.

@@ -29,13 +29,15 @@ Result simulate(uint64_t seed, const SampleGraph& graph, Mischief mischief = Mis
   options.executors = executors;
   options.place = [&](const Plan&, StreamId stream) { return stream.value % executors; };
   Engine engine(kernels, options, clock);
-  Simulation simulation(engine, clock, {seed, random.uniform() * 2, random.uniform() * 5});
+  Events events(clock);
+  Simulation simulation(events, {seed, random.uniform() * 2, random.uniform() * 5});
+  simulation.add(engine);
   const PlanHandle plan = engine.load(std::make_shared<Plan>(graph.plan), graph.sources);
   Result result;
   const int64_t first = random.below(100);
   Interpreter expected(engine.plan(plan), kernels, graph.sources, first);
   simulation.expect(plan, expected);
-  simulation.fill(plan);
+  simulation.fill(plan, graph.plan, engine.registers(plan));
   simulation.make(mischief);
   engine.start(plan, first, 3);
   result.wrong = simulation.run();
@@ -49,7 +51,7 @@ Result simulate(uint64_t seed, const SampleGraph& graph, Mischief mischief = Mis
     const int64_t again = first + 50;
     Interpreter afresh(engine.plan(plan), kernels, graph.sources, again);
     simulation.expect(plan, afresh);
-    simulation.fill(plan);
+    simulation.fill(plan, graph.plan, engine.registers(plan));
     engine.start(plan, again, 2);
     result.wrong = simulation.run();
   }
