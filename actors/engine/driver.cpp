@@ -309,6 +309,7 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   hand_over();
   if (life.fresh || life.next_step != first_step) {
     hold();
+    life.fresh = true;  // also when only some have begun it
     ask(Restart{handle.value, ++epoch_, first_step});
     life.begin(epoch_, first_step);
   }
@@ -330,8 +331,7 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
     if (const std::optional<Fault> fault = crew_.fault()) {
       Fault named = *fault;
       if (crew_.gone()) name_who_waits(named);
-      if (!crew_.gone()) stop();
-      raise(std::move(named));
+      stop_and_raise(std::move(named));
     }
     if (crew_.reached()) {
       running_ = false;
@@ -343,8 +343,7 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
     } else if (clock_.now() - seen_at_ >= patience_s) {
       Fault fault = stall();
       fault.deadline = patience_s;
-      stop();
-      raise(std::move(fault));
+      stop_and_raise(std::move(fault));
     }
     if (clock_.now() >= until) return false;
   }
@@ -383,10 +382,22 @@ void Driver::name_who_waits(Fault& fault) {
 
 void Driver::stop() {
   running_ = false;
+  for (const auto& plan : plans_) {
+    if (plan != nullptr) plan->life.fresh = true;  // also when not all can be stopped
+  }
   if (crew_.gone()) return;  // the rest has nobody to go on with
   hold();
   ask(Stop{});
-  begin_afresh();
+}
+
+// A worker that cannot be stopped either, such as one whose kernel never ends, does not hide what was wrong first.
+void Driver::stop_and_raise(Fault fault) {
+  try {
+    stop();
+  } catch (const std::runtime_error& error) {
+    fault.what += "; then " + std::string(error.what());
+  }
+  raise(std::move(fault));
 }
 
 void Driver::shutdown() {

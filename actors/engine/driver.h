@@ -91,6 +91,7 @@ class Driver final : public Runner, private FarRegisters {
   void wait_until_settled();
   void look(double at_most_s);
   [[noreturn]] void raise(Fault fault);
+  [[noreturn]] void stop_and_raise(Fault fault);
   void hold();
   void resume();
   void hand_over();

@@ -391,7 +391,8 @@ Engine::StallReport Engine::stall() {
   const Pause pause(*this, kStallReportPatience);
   std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));  // what own ones that do not stop run
   for (int e = own_.first; e < own_.first + own_.count; ++e) {
-    if (!pause.has(e)) busy[static_cast<size_t>(e - own_.first)] = executor(e).running().second;
+    const TaskId runs = executor(e).running().second;
+    if (!pause.has(e) || runs.valid()) busy[static_cast<size_t>(e - own_.first)] = runs;
   }
   const Stall stall = describe_stall(*current_, busy, clock_.now() - seen_at_);
   fault.what = stall.text;

@@ -78,7 +78,7 @@ Executor::Outcome Executor::run(double at_most_s) {
   } catch (...) {
     fail("an exception of unknown type");
   }
-  running_.store(-1, std::memory_order_relaxed);
+  rest();
   return outcome;
 }
 
@@ -97,7 +97,7 @@ Executor::Outcome Executor::run_until(double deadline_s) {
       if (firings % kFiringsPerLook == 0 && clock_.now() >= deadline_s) return Outcome::again;
       continue;
     }
-    running_.store(-1, std::memory_order_relaxed);
+    rest();
     if (!spin() && may_sleep()) return Outcome::sleep;
   }
 }

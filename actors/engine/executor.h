@@ -52,6 +52,7 @@ class Executor {
   void begin(StreamLoop& stream);
   bool compute(StreamLoop& stream);  // false: the kernel has failed
   void finish(StreamLoop& stream);
+  void rest() { running_.store(-1, std::memory_order_relaxed); }  // no kernel runs
   void deliver(const Message& message);
 
  private:

@@ -129,6 +129,7 @@ void Simulation::end(int executor) {
   if (!at.compute(stream)) return;
   if (!task.empty()) compare(plan, task);
   at.finish(stream);
+  at.rest();
   ++firings_;
   collect(executor);
 }
