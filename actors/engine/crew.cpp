@@ -82,16 +82,16 @@ void Crew::on(int worker, const Reply& reply, double now) {
     member.read = beat->read;
   } else if (const auto* answer = std::get_if<Answer>(&reply)) {
     const bool failed = answer->outcome != Answer::Outcome::done;
-    if (answer->request == 0 && failed && !fault_) fault_ = answer->fault;  // of a command that nobody waits for
+    if (answer->request == 0 && failed && !fault_) fault_ = named(worker, answer->fault);  // of a command that nobody waits for
     if (answer->request != request_) return;
     owing_.erase(worker);
-    if (answer->outcome != Answer::Outcome::done && !failure_) failure_ = *answer;
+    if (failed && !failure_) failure_ = {answer->request, answer->outcome, named(worker, answer->fault)};
   } else if (const auto* link = std::get_if<LinkAddress>(&reply)) {
     if (link->request == request_) member.address = link->address;
   } else if (const auto* reached = std::get_if<Reached>(&reply)) {
     if (reached->epoch == epoch_ && reached->step == until_) behind_.erase(worker);
   } else if (const auto* fault = std::get_if<Fault>(&reply)) {
-    if (!fault_) fault_ = *fault;
+    if (!fault_) fault_ = named(worker, *fault);
   } else if (const auto* stall = std::get_if<StallPart>(&reply)) {
     if (stall->request == request_) stalls_.push_back(*stall);
   } else if (const auto* seen = std::get_if<ObservedPart>(&reply)) {
@@ -109,15 +109,27 @@ void Crew::leave(int worker, const std::string& why, double waited) {
   Member& member = members_[static_cast<size_t>(worker)];
   member.gone = true;
   owing_.erase(worker);
-  int first = 0;
-  for (int w = 0; w < worker; ++w) first += members_[static_cast<size_t>(w)].share.devices;
   Fault fault;
   fault.what = name(worker) + " " + why;
-  fault.device = "cpu:" + std::to_string(first);
-  if (member.share.devices > 1) fault.device += " to cpu:" + std::to_string(first + member.share.devices - 1);
+  fault.device = devices_of(worker);
   fault.deadline = waited;
   if (!gone_) gone_ = fault;
   fault_ = gone_;  // what else is wrong follows from it
+}
+
+// "cpu:2 to cpu:3"
+std::string Crew::devices_of(int worker) const {
+  int first = 0;
+  for (int w = 0; w < worker; ++w) first += members_[static_cast<size_t>(w)].share.devices;
+  const int last = first + members_[static_cast<size_t>(worker)].share.devices - 1;
+  return "cpu:" + std::to_string(first) + (last == first ? "" : " to cpu:" + std::to_string(last));
+}
+
+// What a worker says is wrong, with where.
+Fault Crew::named(int worker, Fault fault) const {
+  fault.what = name(worker) + ": " + fault.what;
+  if (fault.device.empty()) fault.device = devices_of(worker);
+  return fault;
 }
 
 void Crew::tick(double now) {

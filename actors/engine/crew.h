@@ -91,6 +91,8 @@ class Crew {
 
  private:
   void leave(int worker, const std::string& why, double waited);
+  std::string devices_of(int worker) const;
+  Fault named(int worker, Fault fault) const;
 
   CrewOptions options_;
   std::vector<Member> members_;

@@ -60,7 +60,7 @@ TEST_F(CrewTest, ARequestIsSettledWhenAllHaveAnsweredIt) {
   EXPECT_FALSE(crew_.settled());
   crew_.on(0, Answer{request, Answer::Outcome::user_error, {"no kernel", "", "", "", 0}}, 0);
   EXPECT_TRUE(crew_.settled());
-  EXPECT_EQ(crew_.failure()->fault.what, "no kernel");
+  EXPECT_EQ(crew_.failure()->fault.what, "worker 0 (a, process 7): no kernel");
   crew_.ask();
   EXPECT_FALSE(crew_.failure().has_value());
 }
@@ -110,7 +110,8 @@ TEST_F(CrewTest, ACommandThatNobodyWaitsForFailsTheRun) {
   crew_.on(0, Answer{0, Answer::Outcome::done, {}}, 0);
   EXPECT_FALSE(crew_.fault().has_value());
   crew_.on(0, Answer{0, Answer::Outcome::fault, {"not enough memory", "", "", "", 0}}, 0);
-  EXPECT_EQ(crew_.fault()->what, "not enough memory");
+  EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7): not enough memory");
+  EXPECT_EQ(crew_.fault()->device, "cpu:0 to cpu:1");
 }
 
 TEST_F(CrewTest, ADriverThatWasStoppedItselfGivesNobodyUp) {
@@ -128,7 +129,7 @@ TEST_F(CrewTest, ADriverThatWasStoppedItselfGivesNobodyUp) {
 TEST_F(CrewTest, AClosedConnectionCountsMoreThanWhatFollowsFromIt) {
   gather();
   crew_.on(0, Fault{"its peer does not answer", "", "", "", 0}, 0);
-  EXPECT_EQ(crew_.fault()->what, "its peer does not answer");
+  EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7): its peer does not answer");
   crew_.lost(1);
   crew_.lost(1);
   EXPECT_EQ(crew_.fault()->what, "worker 1 (b, process 7) is gone: its connection was closed");
@@ -139,7 +140,8 @@ TEST_F(CrewTest, AFaultIsForgivenWhenTheNextRunBegins) {
   gather();
   crew_.on(1, Fault{"no such id", "cpu:2", "embedding", "", 0}, 0);
   crew_.on(0, Fault{"later", "", "", "", 0}, 0);
-  EXPECT_EQ(crew_.fault()->what, "no such id");
+  EXPECT_EQ(crew_.fault()->what, "worker 1 (b, process 7): no such id");
+  EXPECT_EQ(crew_.fault()->device, "cpu:2");
   crew_.forgive();
   EXPECT_FALSE(crew_.fault().has_value());
 }

@@ -382,9 +382,7 @@ void Driver::name_who_waits(Fault& fault) {
 
 void Driver::stop() {
   running_ = false;
-  for (const auto& plan : plans_) {
-    if (plan != nullptr) plan->life.fresh = true;  // also when not all can be stopped
-  }
+  begin_afresh();  // also when not all can be stopped
   if (crew_.gone()) return;  // the rest has nobody to go on with
   hold();
   ask(Stop{});
