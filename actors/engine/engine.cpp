@@ -114,6 +114,8 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
       throw PlanError("plan", plan->name, "variable '" + variable.name + "' has several slots; it must have one", {});
     }
   }
+  Arena lanes;  // opened before anything changes
+  if (lent != nullptr && lent->lanes.bytes > 0) lanes = Arena::open(lent->lanes);
   const Pause pause(*this);
   if (!handle.valid()) handle = PlanHandle(static_cast<int64_t>(plans_.size()));
   CHECK(handle.index() >= plans_.size() && handle.value <= UINT16_MAX, "plans are numbered in the order of loading",
@@ -141,7 +143,7 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
     throw;
   }
   bind_all();
-  connect(lent);
+  connect(std::move(lanes));
   return handle;
 }
 
@@ -168,7 +170,7 @@ std::unique_lock<std::mutex> Engine::lock_exchange() const {
 }
 
 // Executors learn which plans there are. Nothing is under way: a pause has seen to that.
-void Engine::connect(const Lent* lent) {
+void Engine::connect(Arena lanes) {
   const bool grown = lanes_.grow([&](int from, int to) {
     int64_t messages = 0;
     for (const auto& plan : plans_) {
@@ -180,8 +182,8 @@ void Engine::connect(const Lent* lent) {
   });
   const auto lock = lock_exchange();
   const auto bytes = static_cast<int64_t>(lanes_.bytes());
-  if (lent != nullptr && lent->lanes.bytes > 0) {
-    lane_memory_ = Arena::open(lent->lanes);
+  if (lanes.bytes() > 0) {
+    lane_memory_ = std::move(lanes);
   } else if (grown) {
     CHECK(own_.count == options_.executors || options_.exchange != nullptr, "lanes of several processes have grown");
     lane_memory_ = Arena(bytes);

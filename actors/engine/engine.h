@@ -147,7 +147,7 @@ class Engine {
   void check_not_running(const char* what) const;
   LoadedPlan& find(PlanHandle handle) const;
   bool all_reached() const;
-  void connect(const Lent* lent = nullptr);
+  void connect(Arena lanes = {});
   void bind_all();
 
   const KernelTable& kernels_;
