@@ -82,7 +82,8 @@ void Crew::on(int worker, const Reply& reply, double now) {
     member.read = beat->read;
   } else if (const auto* answer = std::get_if<Answer>(&reply)) {
     const bool failed = answer->outcome != Answer::Outcome::done;
-    if (answer->request == 0 && failed && !fault_) fault_ = named(worker, answer->fault);  // of a command that nobody waits for
+    if (answer->request == 0 && failed && !fault_)
+      fault_ = named(worker, answer->fault);  // of a command that nobody waits for
     if (answer->request != request_) return;
     owing_.erase(worker);
     if (failed && !failure_) failure_ = {answer->request, answer->outcome, named(worker, answer->fault)};

@@ -40,6 +40,7 @@ bool Driver::gather(double at_most_s, double patience_s) {
     const double left = began + at_most_s - clock_.now();
     const size_t before = crew_.members().size();
     courier_.receive(crew_, std::clamp(left, 0.0, kLook));
+    if (crew_.gone()) raise(*crew_.gone());
     if (crew_.complete()) break;
     if (crew_.members().size() != before) gathers_since_ = clock_.now();
     const double patience = crew_.members().empty() ? patience_s : std::min(patience_s, kNextPatience);
@@ -291,7 +292,10 @@ void Driver::set_sources(PlanHandle handle, SourceMap sources) {
   const bool was_held = held_;
   hold();
   loaded.life.fresh = true;  // also when only some can read them
+  loaded.divided = Fault();
+  loaded.divided->what = "the sources of plan '" + loaded.life.plan().name + "' were not changed by all workers";
   ask(command);
+  loaded.divided.reset();
   if (!was_held) resume();
   loaded.sources = std::move(sources);
 }
@@ -301,11 +305,13 @@ void Driver::hand_over() {
 }
 
 void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
-  PlanLife& life = find(handle).life;
+  Loaded& loaded = find(handle);
+  PlanLife& life = loaded.life;
   check_not_running("start a plan");
   CHECK(steps >= 0 && first_step >= 0, first_step, steps);
   if (crew_.gone()) raise(*crew_.gone());
   if (broken_) raise(*broken_);
+  if (loaded.divided) raise(*loaded.divided);
   hand_over();
   if (life.fresh || life.next_step != first_step) {
     hold();

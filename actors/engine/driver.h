@@ -68,7 +68,8 @@ class Driver final : public Runner, private FarRegisters {
   struct Loaded {
     PlanLife life;
     UnderWay under_way;
-    SourceMap sources;  // keeps the feeds
+    SourceMap sources;               // keeps the feeds
+    std::optional<Fault> divided{};  // some workers have other sources than others
   };
   void welcome();
   void link();
