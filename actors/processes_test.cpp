@@ -158,7 +158,7 @@ TEST(Processes, ThatShareNoMemoryComputeTheSame) {
   WorkerProcess fourth(8, kToken, "", "far away");
   const SteadyClock clock;
   Listener listener;
-  Driver driver(listener, crew_of(4), clock);
+  Driver driver(listener, {4, kToken, 5}, clock);
   for (WorkerProcess* each : {&first, &second, &third, &fourth}) each->tell(listener.address());
   ASSERT_TRUE(driver.gather(20, 20));
   const KernelTable kernels = sample_kernels();
@@ -290,7 +290,7 @@ TEST(Processes, ADriverListensWhereItIsTold) {
   const SteadyClock clock;
   Listener listener("127.0.0.2");
   EXPECT_TRUE(listener.address().starts_with("127.0.0.2:"));
-  Driver driver(listener, crew_of(2), clock);
+  Driver driver(listener, {2, kToken, 5}, clock);
   worker.tell(listener.address());
   try {
     driver.gather(2, 1.5);

@@ -141,7 +141,7 @@ TracedRun traced_run(const std::vector<const Clock*>& clocks) {
   TracedRun run;
   run.plan = graphs().front().plan;
   Rig rig(kernels, clock, {{1, 1}, {static_cast<int32_t>(run.plan.devices.size()), 2}}, clocks);
-  Driver driver(rig, crew_of(2), clock);
+  Driver driver(rig, {2, kToken, 5}, clock);
   EXPECT_TRUE(driver.gather(5, 5));
   const PlanHandle plan = driver.load(std::make_shared<const Plan>(run.plan), {});
   driver.observe(plan, {.live_bytes = true, .trace_from = 1, .trace_steps = 2});

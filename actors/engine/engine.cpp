@@ -129,10 +129,10 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
       if (plans_[other] != nullptr) check_agree(*plans_.back(), *plans_[other]);
     }
     plans_.back()->set_sources(std::move(sources));
+    const auto lock = lock_exchange();
     if (lent != nullptr) {
       for (const Memory::Block& block : lent->blocks) memory_.put(block);
     }
-    const auto lock = lock_exchange();
     memory_.add(*plan, handle.value);
     if (options_.exchange != nullptr) {
       const auto process_of = [&](DeviceId device) { return options_.process_of(plan->devices[device.index()].name); };

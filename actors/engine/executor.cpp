@@ -276,7 +276,8 @@ void Executor::flush() {
 
 void Executor::deliver(const Message& message) {
   Share* share = message.plan < shares_.size() ? shares_[message.plan] : nullptr;
-  if (share == nullptr || message.epoch < share->plan->epoch) return;  // of an older life
+  // Of an older life, or one that has been stopped.
+  if (share == nullptr || share->plan->fresh || message.epoch < share->plan->epoch) return;
   CHECK(message.epoch == share->plan->epoch, message.epoch, share->plan->epoch);
   TaskActor* task = share->tasks.at(static_cast<size_t>(message.task));
   CHECK(task != nullptr, message.task);
