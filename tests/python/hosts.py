@@ -60,7 +60,7 @@ class Network:
         self._make_config()
         try:
             self._join()
-            for name in names[1:]:
+            for name in names:
                 self._start_daemon(name)
             self._wait_for_daemons()
         except BaseException:

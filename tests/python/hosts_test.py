@@ -9,6 +9,7 @@ import signal
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 import slow_link
@@ -233,6 +234,33 @@ def test_a_link_that_delays_and_loses_packets(slow_network):
     assert status == 0, error
     count, fastest_s = out.split()
     assert 200 < int(count) < 300 and float(fastest_s) >= 0.04
+
+
+TRAINING = str(Path(__file__).parent / "over_workers.py")
+
+
+def trained(process) -> str:
+    """What the script printed: the bits of losses, weights and what it generated."""
+    status, out, error = ended(process)
+    assert status == 0, error
+    assert "weights" in out
+    return out
+
+
+@pytest.mark.parametrize("mesh, recipe", [("dp=3,pp=2", "zero1+1f1b"), ("dp=3,tp=2", "zero3+megatron")])
+def test_a_training_over_hosts_has_the_bits_of_one_process(network, mesh, recipe):
+    alone = trained(network.on("head", sys.executable, TRAINING, mesh, recipe))
+    assert trained(network.launch("--", TRAINING, mesh, recipe)) == alone
+    network.assert_empty()
+
+
+def test_a_training_over_a_slow_link_has_the_bits_of_one_process(slow_network):
+    alone = trained(slow_network.on("head", sys.executable, TRAINING, "dp=4", "zero3"))
+    # One worker on each side of the link.
+    lines = "".join(f"{address} slots=2 {AT}\n" for address in slow_link.ADDRESSES)
+    launch = ["--listen", slow_link.ADDRESSES[0], "--", TRAINING, "dp=4", "zero3"]
+    assert trained(slow_network.launch(*launch, hosts=lines, env=SLOWLY)) == alone
+    slow_network.assert_empty()
 
 
 ECHO = """
