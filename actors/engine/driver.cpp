@@ -388,7 +388,7 @@ void Driver::name_who_waits(Fault& fault) {
 
 void Driver::stop() {
   running_ = false;
-  begin_afresh();  // also when not all can be stopped
+  begin_afresh();            // also when not all can be stopped
   if (crew_.gone()) return;  // the rest has nobody to go on with
   hold();
   ask(Stop{});

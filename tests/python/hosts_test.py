@@ -254,11 +254,31 @@ def test_a_training_over_hosts_has_the_bits_of_one_process(network, mesh, recipe
     network.assert_empty()
 
 
-def test_a_training_over_a_slow_link_has_the_bits_of_one_process(slow_network):
-    alone = trained(slow_network.on("head", sys.executable, TRAINING, "dp=4", "zero3"))
+# Four steps of a model whose gradients go over the link, then its weights.
+SLOW_STEPS = """
+import numpy as np
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+model = nn.Linear(300, 200)
+loss = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])
+step = tr.TrainStep(model, loss, tr.optim.AdamW(model.parameters(), lr=0.01), mesh=tr.mesh("cpu", dp=2),
+                    recipe=tr.recipes.zero(1))
+for i in range(4):
+    random = np.random.default_rng(i)
+    batch = {"x": random.normal(size=(8, 300)).astype(np.float32), "y": random.integers(0, 200, 8)}
+    print(float(step(batch).loss).hex())
+print("weights", np.asarray(model.weight).tobytes().hex()[:4000])
+"""
+
+
+def test_a_training_over_a_slow_link_has_the_bits_of_one_process(slow_network, script):
+    path = script(SLOW_STEPS)
+    alone = trained(slow_network.on("head", sys.executable, path))
     # One worker on each side of the link.
-    lines = "".join(f"{address} slots=2 {AT}\n" for address in slow_link.ADDRESSES)
-    launch = ["--listen", slow_link.ADDRESSES[0], "--", TRAINING, "dp=4", "zero3"]
+    lines = "".join(f"{address} {AT}\n" for address in slow_link.ADDRESSES)
+    launch = ["--listen", slow_link.ADDRESSES[0], "--", path]
     assert trained(slow_network.launch(*launch, hosts=lines, env=SLOWLY)) == alone
     slow_network.assert_empty()
 
