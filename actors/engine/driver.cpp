@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "actors/engine/doorbell.h"
@@ -15,11 +14,9 @@
 namespace troupe {
 namespace {
 
-constexpr double kLook = 0.05;           // seconds between looks at the time while waiting
-constexpr double kCommandPatience = 60;  // for workers to carry out a command: allocation, a kernel that runs
-constexpr double kNextPatience = 10;     // for the next worker to join after one has: they start together
-constexpr double kReportPatience = 2;    // for their reports when something is wrong already
-constexpr double kBeatsPerHeartbeat = 5;
+constexpr double kReportPatience = 2;  // seconds for workers' reports when something is wrong already
+constexpr int kReports = 3;            // while tasks that could still fire have not yet
+constexpr double kGonePatience = 0.3;  // for the connection of a process to close that others do not reach any more
 
 Arena shared_copy(std::span<const std::byte> bytes) {
   Arena arena = Arena::shared(static_cast<int64_t>(bytes.size()));
@@ -31,92 +28,6 @@ Arena shared_copy(std::span<const std::byte> bytes) {
 
 Driver::Driver(Courier& courier, CrewOptions options, const Clock& clock)
     : courier_(courier), clock_(clock), crew_(std::move(options)) {}
-
-bool Driver::gather(double at_most_s, double patience_s) {
-  if (welcomed_) return true;
-  const double began = clock_.now();
-  if (!gathers_since_) gathers_since_ = began;
-  while (!crew_.complete()) {
-    const double left = began + at_most_s - clock_.now();
-    const size_t before = crew_.members().size();
-    courier_.receive(crew_, std::clamp(left, 0.0, kLook));
-    if (crew_.gone()) raise(*crew_.gone());
-    if (crew_.complete()) break;
-    if (crew_.members().size() != before) gathers_since_ = clock_.now();
-    const double patience = crew_.members().empty() ? patience_s : std::min(patience_s, kNextPatience);
-    if (clock_.now() - *gathers_since_ >= patience) raise(missing(patience));
-    if (left <= 0) return false;
-  }
-  welcome();
-  welcomed_ = true;
-  return true;
-}
-
-Fault Driver::missing(double waited) const {
-  Fault fault;
-  fault.what = std::to_string(crew_.members().size()) + " workers have joined";
-  for (size_t w = 0; w < crew_.members().size(); ++w) {
-    fault.what += (w == 0 ? ": " : ", ") + crew_.name(static_cast<int>(w));
-  }
-  fault.what += "; the run needs " + std::to_string(crew_.size());
-  fault.deadline = waited;
-  return fault;
-}
-
-void Driver::welcome() {
-  int executors = 0;
-  for (const WorkerShare& share : crew_.shares()) executors += share.executors;
-  doorbells_ = Arena::shared(static_cast<int64_t>(sizeof(Doorbell)) * executors);
-  lanes_ = LaneTable(executors);
-  lane_memory_ = Arena::shared(0);
-  Welcome welcome;
-  welcome.beat_s = crew_.options().heartbeat_s / kBeatsPerHeartbeat;
-  welcome.workers = crew_.shares();
-  welcome.doorbells = doorbells_.file();
-  ExchangeOptions options;
-  options.self = crew_.size();
-  std::random_device random;
-  options.key = welcome.key = uint64_t{random()} << 32 | random();
-  bool any_far = false;
-  for (int w = 0; w < crew_.size(); ++w) {
-    const bool near = crew_.members()[static_cast<size_t>(w)].memory == courier_.memory();
-    welcome.near.push_back(near);
-    welcome.names.push_back(crew_.name(w));
-    options.far.push_back(!near);
-    options.process_of.insert(options.process_of.end(), static_cast<size_t>(welcome.workers[w].executors), w);
-    any_far |= !near;
-  }
-  welcome.near.push_back(1);
-  welcome.names.emplace_back("the driver");
-  options.far.push_back(false);
-  options.names = welcome.names;
-  if (any_far) {
-    std::unique_ptr<Network> network = courier_.make_network();
-    if (network == nullptr) {
-      Fault fault;
-      fault.what = "workers of other hosts have joined, and this driver has no network";
-      raise(std::move(fault));
-    }
-    exchange_ = std::make_unique<Exchange>(std::move(network), std::move(options), clock_);
-  }
-  const uint64_t request = crew_.ask();
-  for (int w = 0; w < crew_.size(); ++w) {
-    welcome.index = w;
-    courier_.send(w, request, welcome);
-  }
-  wait_until_settled();
-  if (any_far) link();
-}
-
-// All processes connect to those that they share no memory with.
-void Driver::link() {
-  Connect connect;
-  for (const Crew::Member& member : crew_.members()) connect.addresses.push_back(member.address);
-  connect.addresses.push_back(exchange_->address());
-  exchange_->connect(connect.addresses);
-  exchange_thread_ = std::make_unique<ExchangeThread>(*exchange_);
-  ask(connect);
-}
 
 Driver::Loaded& Driver::find(PlanHandle handle) const {
   const bool known = handle.valid() && handle.index() < plans_.size() && plans_[handle.index()] != nullptr;
@@ -334,6 +245,7 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
   const double until = clock_.now() + at_most_s;
   for (;;) {
     look(std::clamp(until - clock_.now(), 0.0, kLook));
+    if (crew_.fault() && exchange_ != nullptr) wait_for_the_gone();
     if (const std::optional<Fault> fault = crew_.fault()) {
       Fault named = *fault;
       if (crew_.gone()) name_who_waits(named);
@@ -353,6 +265,11 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
     }
     if (clock_.now() >= until) return false;
   }
+}
+
+// A host that is gone is missed by the others first: it is the one to name.
+void Driver::wait_for_the_gone() {
+  for (const double until = clock_.now() + kGonePatience; !crew_.gone() && clock_.now() < until;) look(kLook);
 }
 
 // What the workers say about where they stand, as far as they answer in time.
@@ -377,12 +294,15 @@ Fault Driver::stall() {
 
 // Of a worker that is gone: which task of another waits for which of its own.
 void Driver::name_who_waits(Fault& fault) {
-  ask_for_stalls();
-  for (const StallPart& part : crew_.stalls()) {
-    if (!part.elsewhere) continue;
-    fault.task = part.fault.peer;
-    fault.what += "; '" + part.fault.task + "' on " + part.fault.device + " waits for it";
-    return;
+  for (int look_again = kReports; look_again > 0; --look_again) {
+    ask_for_stalls();
+    for (const StallPart& part : crew_.stalls()) {
+      if (!part.elsewhere) continue;
+      fault.task = part.fault.peer;
+      fault.what += "; '" + part.fault.task + "' on " + part.fault.device + " waits for it";
+      return;
+    }
+    look(kLook);
   }
 }
 
@@ -434,56 +354,6 @@ void Driver::write(PlanHandle handle, const PlanVariable& variable, std::span<co
   check_not_running("write a variable");
   registers(handle).write(variable, from);
   if (exchange_ != nullptr) begin_afresh();  // so that hosts read again what they have of others' variables
-}
-
-// ---- registers of workers that share no memory with this process ----
-
-bool Driver::is_far(const std::string& device) const {
-  if (exchange_ == nullptr) return false;
-  const int process = process_of_device(device, crew_.shares());
-  return process >= 0 && exchange_->is_far_process(process);
-}
-
-template <class Ask>
-void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const {
-  ExchangeJob job;
-  for (const Slot& slot : slots) {
-    const std::string& device = life.plan().devices[life.device_of(slot.reg).index()].name;
-    WirePlace place;
-    place.plan = static_cast<uint16_t>(life.handle().value);
-    place.reg = static_cast<int32_t>(slot.reg.value);
-    place.slot = static_cast<int32_t>(slot.slot);
-    ask(job, process_of_device(device, crew_.shares()), place,
-        Pieces{Registers(memory_, life).bytes(slot.reg, slot.slot)});
-  }
-  try {
-    wait_for_job(job);
-  } catch (...) {
-    exchange_->abandon(job);
-    throw;
-  }
-}
-
-void Driver::fetch(const PlanLife& life, const std::vector<Slot>& slots) const {
-  exchange_slots(life, slots, [&](auto&&... args) { exchange_->fetch(std::forward<decltype(args)>(args)...); });
-}
-
-void Driver::store(const PlanLife& life, const std::vector<Slot>& slots) const {
-  exchange_slots(life, slots, [&](auto&&... args) { exchange_->store(std::forward<decltype(args)>(args)...); });
-}
-
-void Driver::wait_for_job(const ExchangeJob& job) const {
-  for (const double began = clock_.now(); !exchange_->done(job, kLook);) {
-    courier_.receive(crew_, 0);
-    crew_.tick(clock_.now());
-    if (crew_.gone()) throw FaultError(*crew_.gone());
-    if (clock_.now() - began < kCommandPatience) continue;
-    Fault fault;
-    fault.what = "registers of other hosts did not arrive";
-    fault.deadline = kCommandPatience;
-    throw FaultError(std::move(fault));
-  }
-  if (job.failure()) throw FaultError(*job.failure());
 }
 
 }  // namespace troupe

@@ -71,6 +71,9 @@ class Driver final : public Runner, private FarRegisters {
     SourceMap sources;               // keeps the feeds
     std::optional<Fault> divided{};  // some workers have other sources than others
   };
+  static constexpr double kLook = 0.05;           // seconds between looks at the time while waiting
+  static constexpr double kCommandPatience = 60;  // for workers to carry out a command: allocation, a kernel that runs
+
   void welcome();
   void link();
   bool is_far(const std::string& device) const override;
@@ -98,6 +101,7 @@ class Driver final : public Runner, private FarRegisters {
   void hand_over();
   int64_t messages(int from, int to) const;
   std::vector<ClockOffset> compare_clocks();
+  void wait_for_the_gone();
   void ask_for_stalls();
   void name_who_waits(Fault& fault);
 

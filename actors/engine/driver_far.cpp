@@ -1,0 +1,58 @@
+// Registers of workers that share no memory with the driver's process.
+
+#include <utility>
+
+#include "actors/engine/driver.h"
+#include "actors/engine/placement.h"
+
+namespace troupe {
+
+bool Driver::is_far(const std::string& device) const {
+  if (exchange_ == nullptr) return false;
+  const int process = process_of_device(device, crew_.shares());
+  return process >= 0 && exchange_->is_far_process(process);
+}
+
+template <class Ask>
+void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const {
+  ExchangeJob job;
+  for (const Slot& slot : slots) {
+    const std::string& device = life.plan().devices[life.device_of(slot.reg).index()].name;
+    WirePlace place;
+    place.plan = static_cast<uint16_t>(life.handle().value);
+    place.reg = static_cast<int32_t>(slot.reg.value);
+    place.slot = static_cast<int32_t>(slot.slot);
+    ask(job, process_of_device(device, crew_.shares()), place,
+        Pieces{Registers(memory_, life).bytes(slot.reg, slot.slot)});
+  }
+  try {
+    wait_for_job(job);
+  } catch (...) {
+    exchange_->abandon(job);
+    throw;
+  }
+}
+
+void Driver::fetch(const PlanLife& life, const std::vector<Slot>& slots) const {
+  exchange_slots(life, slots, [&](auto&&... args) { exchange_->fetch(std::forward<decltype(args)>(args)...); });
+}
+
+void Driver::store(const PlanLife& life, const std::vector<Slot>& slots) const {
+  exchange_slots(life, slots, [&](auto&&... args) { exchange_->store(std::forward<decltype(args)>(args)...); });
+}
+
+void Driver::wait_for_job(const ExchangeJob& job) const {
+  for (const double began = clock_.now(); !exchange_->done(job, kLook);) {
+    courier_.receive(crew_, 0);
+    crew_.tick(clock_.now());
+    if (crew_.gone()) throw FaultError(*crew_.gone());
+    if (clock_.now() - began < kCommandPatience) continue;
+    Fault fault;
+    fault.what = "registers of other hosts did not arrive";
+    fault.deadline = kCommandPatience;
+    throw FaultError(std::move(fault));
+  }
+  if (job.failure()) throw FaultError(*job.failure());
+}
+
+}  // namespace troupe
