@@ -111,6 +111,12 @@ Plan PlanBuilder::finish() {
     }
   }
   for (const auto& [a, b] : shared_) at(b).slots = at(a).slots;
+  for (PlanTask& task : plan_.tasks) {
+    if (task.scratch_bytes == 0) continue;
+    int64_t& end = plan_.devices[task.device.index()].arena_bytes[static_cast<int>(ArenaKind::workspace)];
+    task.scratch_offset = end;
+    end += aligned(task.scratch_bytes);
+  }
   for (size_t s = 0; s < plan_.streams.size(); ++s) {
     PlanStream& stream = plan_.streams[s];
     if (!stream.segments.empty()) continue;
