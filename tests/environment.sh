@@ -8,25 +8,26 @@ BUILD="$ROOT/build"
 say() { printf '%s\n' "$*"; }
 complain() { printf '%s\n' "$*" >&2; }
 
-# The names in tests/system-packages.txt.
-system_packages() { awk '!/^#/ && NF { print $1 }' "$ROOT/tests/system-packages.txt"; }
+# The names in tests/system-packages.txt, and in further files.
+system_packages() { awk '!/^#/ && NF { print $1 }' "$ROOT/tests/system-packages.txt" "$@"; }
 
-# Of those, the ones that are not installed.
+# Of these, the ones that are not installed.
 missing_packages() {
   local installed
   installed="$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' 2>/dev/null | awk '$2 == "installed" { print $1 }')"
-  system_packages | grep -vxF -f <(printf '%s\n' "$installed")
+  system_packages "$@" | grep -vxF -f <(printf '%s\n' "$installed")
   return 0
 }
 
+# install_system_packages [FILE...]: besides those of tests/system-packages.txt, those of the files.
 install_system_packages() {
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     complain "This is not a Debian system, so nothing is installed; the build needs what Debian 12 calls:" \
-      "$(system_packages | tr '\n' ' ')"
+      "$(system_packages "$@" | tr '\n' ' ')"
     return 0
   fi
   local missing
-  missing="$(missing_packages | tr '\n' ' ')"
+  missing="$(missing_packages "$@" | tr '\n' ' ')"
   if [ -z "${missing// /}" ]; then return 0; fi
   local as_root=()
   if [ "$(id -u)" -ne 0 ]; then

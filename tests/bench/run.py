@@ -1,10 +1,11 @@
 """Tokens/s of the GPT-mini: Troupe against PyTorch, in alternation in one run, and their ratio.
 
-    .venv/bin/python tests/bench/run.py --peer-python PATH
+    .venv/bin/python tests/bench/run.py --peer-python PATH [--processes 2]
 
 PyTorch is measured in all its settings first (1 and 2 threads, eager and compiled, composed and fused attention); the
 fastest then alternates with Troupe. A ratio is that of two blocks next to each other in time; the median and the spread
-of those ratios are printed, and everything as JSON in the last line. Both sides: see protocol.py.
+of those ratios are printed, and everything as JSON in the last line. Both sides: see protocol.py. With --processes both
+are data-parallel over so many processes of one thread: DistributedDataParallel over gloo, and `troupe launch`.
 """
 
 import argparse
@@ -84,10 +85,10 @@ def spread(pairs: list[tuple[float, float]]) -> tuple[float, list[float], str]:
     return ratio, ratios, f"{ratio:.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds)"
 
 
-def best_peer(python: str, limit_s: float, blocks: int) -> str:
+def best_peer(python: str, peers: dict[str, list[str]], limit_s: float, blocks: int) -> str:
     """The name of PyTorch's fastest setting."""
     found = {}
-    for name, arguments in PEERS.items():
+    for name, arguments in peers.items():
         try:
             side = Side([python, "peer_gpt_mini.py", *arguments], limit_s)
             found[name] = max(side.block() for _ in range(blocks))
@@ -104,15 +105,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer-python", default=os.environ.get("TROUPE_PEER_PYTHON"), help="a Python with PyTorch")
     parser.add_argument("--ours", default=str(HERE / "gpt_mini.py"), help="Troupe's side (a Python file)")
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--limit", type=float, default=300, help="seconds that a side may take for one answer")
     options = parser.parse_args()
     if not options.peer_python:
         sys.exit("no PyTorch: name a Python that has it with --peer-python or TROUPE_PEER_PYTHON (.ci/run makes one)")
     options.peer_python = os.path.abspath(options.peer_python)  # both sides run in this file's folder
-    name = best_peer(options.peer_python, options.limit, blocks=3)
-    peer = Side([options.peer_python, "peer_gpt_mini.py", *PEERS[name]], options.limit)
-    ours = Side([sys.executable, options.ours], options.limit)
+    peers, command = PEERS, [sys.executable]
+    if options.processes > 1:
+        count = f"--processes={options.processes}"
+        peers = {name: [*arguments, count] for name, arguments in PEERS.items() if "--threads=1" in arguments}
+        command += ["-m", "troupe", "launch", "-n", str(options.processes), "--devices", "cpu=1", "--"]
+    name = best_peer(options.peer_python, peers, options.limit, blocks=3)
+    peer = Side([options.peer_python, "peer_gpt_mini.py", *peers[name]], options.limit)
+    ours = Side([*command, options.ours], options.limit)
     pairs = alternate(ours, peer, options.rounds, ("Troupe", "PyTorch"))
     peer.close()
     ours.close()
