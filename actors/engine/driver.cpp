@@ -18,6 +18,11 @@ constexpr double kReportPatience = 2;  // seconds for workers' reports when some
 constexpr int kReports = 3;            // while tasks that could still fire have not yet
 constexpr double kGonePatience = 0.3;  // for the connection of a process to close that others do not reach any more
 
+bool writes_variables(const Plan& plan) {
+  return std::any_of(plan.registers.begin(), plan.registers.end(),
+                     [](const PlanRegister& reg) { return reg.arena == ArenaKind::variables && reg.producer.valid(); });
+}
+
 Arena shared_copy(std::span<const std::byte> bytes) {
   Arena arena = Arena::shared(static_cast<int64_t>(bytes.size()));
   std::memcpy(arena.data(), bytes.data(), bytes.size());
@@ -28,6 +33,8 @@ Arena shared_copy(std::span<const std::byte> bytes) {
 
 Driver::Driver(Courier& courier, CrewOptions options, const Clock& clock)
     : courier_(courier), clock_(clock), crew_(std::move(options)) {}
+
+Driver::~Driver() { exchange_thread_.reset(); }  // before what it reads
 
 Driver::Loaded& Driver::find(PlanHandle handle) const {
   const bool known = handle.valid() && handle.index() < plans_.size() && plans_[handle.index()] != nullptr;
@@ -80,14 +87,16 @@ void Driver::raise(Fault fault) {
 
 // From here on no task fires, in no process.
 void Driver::hold() {
-  if (held_) return;
-  ask(Hold{});
+  if (!held_) ask(Hold{});
   held_ = true;
-  if (exchange_ != nullptr) ask(Fence{++fences_});
+  if (exchange_ == nullptr || fenced_) return;
+  ask(Fence{++fences_});
+  fenced_ = true;
 }
 
 void Driver::resume() {
   if (!std::exchange(held_, false)) return;
+  fenced_ = false;
   tell(0, Resume{});
 }
 
@@ -233,6 +242,12 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   crew_.forgive();
   resume();
   life.next_step = first_step + steps;
+  if (exchange_ != nullptr && writes_variables(life.plan())) {
+    // What other plans have read of variables on other hosts is read again when they begin.
+    for (const auto& plan : plans_) {
+      if (plan != nullptr && &plan->life != &life) plan->life.fresh = true;
+    }
+  }
   crew_.go(life.epoch, life.next_step);
   running_ = true;
   seen_firings_ = crew_.firings();
@@ -245,7 +260,7 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
   const double until = clock_.now() + at_most_s;
   for (;;) {
     look(std::clamp(until - clock_.now(), 0.0, kLook));
-    if (crew_.fault() && exchange_ != nullptr) wait_for_the_gone();
+    if (crew_.fault() && crew_.fault()->task.empty() && exchange_ != nullptr) wait_for_the_gone();
     if (const std::optional<Fault> fault = crew_.fault()) {
       Fault named = *fault;
       if (crew_.gone()) name_who_waits(named);
@@ -335,6 +350,7 @@ void Driver::shutdown() {
     // A worker that goes while everything ends takes nothing along that is still needed.
   }
   running_ = false;
+  if (exchange_ != nullptr && crew_.gone()) exchange_->disconnect();  // nothing else ends what is under way
   for (size_t p = 0; p < plans_.size(); ++p) {
     if (plans_[p] != nullptr) forget(PlanHandle(static_cast<int64_t>(p)));
   }
@@ -352,8 +368,8 @@ void Driver::dismiss() {
 
 void Driver::write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) {
   check_not_running("write a variable");
-  registers(handle).write(variable, from);
   if (exchange_ != nullptr) begin_afresh();  // so that hosts read again what they have of others' variables
+  registers(handle).write(variable, from);
 }
 
 }  // namespace troupe

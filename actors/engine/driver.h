@@ -34,6 +34,7 @@ class Driver final : public Runner, private FarRegisters {
  public:
   // Courier and clock outlive the driver.
   Driver(Courier& courier, CrewOptions options, const Clock& clock);
+  ~Driver() override;
 
   // Waits at most so long for all workers to join: true when they have. FaultError with who has when none comes within
   // `patience_s` seconds of the first call, or no other within ten seconds of one.
@@ -81,7 +82,7 @@ class Driver final : public Runner, private FarRegisters {
   void store(const PlanLife& life, const std::vector<Slot>& slots) const override;
   template <class Ask>
   void exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const;
-  void wait_for_job(const ExchangeJob& job) const;
+  void wait_for_job(const ExchangeJob& job, double patience_s) const;
   void begin_afresh();
   void add_memory(const PlanLife& life);
   void forget(PlanHandle handle);
@@ -122,6 +123,7 @@ class Driver final : public Runner, private FarRegisters {
   bool welcomed_ = false;
   std::optional<Fault> broken_;  // the workers no longer agree on what is loaded
   bool held_ = false;
+  bool fenced_ = false;  // since it is held
   bool running_ = false;
   bool dismissed_ = false;
   uint64_t seen_firings_ = 0;  // progress as `wait_for` last saw it, and when

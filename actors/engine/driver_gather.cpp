@@ -57,6 +57,7 @@ void Driver::welcome() {
   welcome.workers = crew_.shares();
   welcome.doorbells = doorbells_.file();
   ExchangeOptions options;
+  options.patience_s = link_patience(welcome.beat_s);
   options.self = crew_.size();
   std::random_device random;
   options.key = welcome.key = uint64_t{random()} << 32 | random();

@@ -129,14 +129,18 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
       if (plans_[other] != nullptr) check_agree(*plans_.back(), *plans_[other]);
     }
     plans_.back()->set_sources(std::move(sources));
+    Crossings crossings;
+    if (options_.exchange != nullptr) {
+      const auto process_of = [&](DeviceId device) { return options_.process_of(plan->devices[device.index()].name); };
+      crossings = Crossings(*plan, kernels_, process_of);
+    }
     const auto lock = lock_exchange();
     if (lent != nullptr) {
       for (const Memory::Block& block : lent->blocks) memory_.put(block);
     }
     memory_.add(*plan, handle.value);
     if (options_.exchange != nullptr) {
-      const auto process_of = [&](DeviceId device) { return options_.process_of(plan->devices[device.index()].name); };
-      options_.exchange->add(*plans_.back(), plans_.back().get(), memory_, Crossings(*plan, kernels_, process_of));
+      options_.exchange->add(*plans_.back(), plans_.back().get(), memory_, std::move(crossings));
     }
   } catch (...) {
     plans_.pop_back();

@@ -156,6 +156,7 @@ std::optional<Network::User::Into> Exchange::take(const WireHeader& header, cons
 
 Network::User::Into Exchange::expect(Arriving arriving) {
   Into into{arriving.pieces, next_++};
+  arriving_bytes_ += size_of(arriving.pieces);
   arriving_.emplace(into.tag, std::move(arriving));
   return into;
 }
@@ -200,7 +201,7 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
                           return std::nullopt;
                         },
                         [&](const WireRefused& refused) -> std::optional<Into> {
-                          settle(refused.request, refused.why);
+                          settle(refused.request, refused.why, true);
                           return std::nullopt;
                         },
                         [&](const WireFence& fence) -> std::optional<Into> {
@@ -233,6 +234,7 @@ std::optional<Network::User::Into> Exchange::take(const WireHeader& header, cons
   Arriving arriving;
   auto found = pieces_at(store.place, header.from, arriving.keep);
   std::string why = std::holds_alternative<std::string>(found) ? std::get<std::string>(found) : std::string();
+  if (store.place.reg < 0 || store.place.reader >= 0) why = "is not to be written";
   if (why.empty() && size_of(std::get<Pieces>(found)) != bytes) why = "has another size here";
   if (!why.empty()) {
     later_.push_back(
@@ -251,6 +253,8 @@ void Exchange::received(uint64_t tag, bool complete) {
   if (it == arriving_.end()) return;
   const Arriving arriving = std::move(it->second);
   arriving_.erase(it);
+  arriving_bytes_ -= size_of(arriving.pieces);
+  peers_[static_cast<size_t>(arriving.from)].heard = clock_.now();
   std::string failure;
   if (!complete) failure = "did not arrive whole";
   if (complete && arriving.checksum != 0 && checksum_of(arriving.pieces) != arriving.checksum) {
@@ -288,9 +292,10 @@ void Exchange::raise(int process, const std::string& what, double waited) {
     it = next;
   }
   if (!first) return;
+  later_.push_back([this, process] { network_->disconnect(process); });
   Fault fault;
-  const std::string& self = options_.names[static_cast<size_t>(options_.self)];
-  fault.what = options_.names[static_cast<size_t>(process)] + " " + what + " (as seen from " + self + ")";
+  fault.what = options_.names[static_cast<size_t>(process)] + " " + what;
+  fault.peer = options_.names[static_cast<size_t>(process)];
   fault.deadline = waited;
   if (!fault_) fault_ = fault;
   tell_ = true;
@@ -303,7 +308,7 @@ void Exchange::send(int process, Body body, Pieces pieces, std::shared_ptr<const
   const bool check = options_.checksums && !pieces.empty();
   write_header({options_.key, options_.self, check ? checksum_of(pieces) : 0, std::move(body)}, header_);
   const uint64_t tag = next_++;
-  sending_.emplace(tag, std::move(keep));
+  sending_.emplace(tag, Sending{process, std::move(keep)});
   peer.told = clock_.now();
   network_->send(process, header_, std::move(pieces), tag);
 }
@@ -313,14 +318,28 @@ void Exchange::send(int process, Body body, Pieces pieces, std::shared_ptr<const
 void Exchange::look_at_links() {
   if (!connected_) return;
   const double now = clock_.now();
+  // When it could not look for long, this process was stopped itself: silence before that does not count.
+  const bool late = now - std::exchange(looked_, now) > options_.patience_s / 2;
+  // Beats wait behind bytes that are under way.
+  const double patience = options_.patience_s + static_cast<double>(arriving_bytes_) / kLeastBytesPerSecond;
   for (size_t p = 0; p < peers_.size(); ++p) {
     Peer& peer = peers_[p];
     if (!options_.far[p] || peer.broken) continue;
     if (now - peer.told >= options_.beat_s) send(static_cast<int>(p), WireBeat{});
-    if (now - peer.heard >= options_.patience_s) {
+    if (late) peer.heard = now;
+    // A driver may be stopped for as long as its user likes.
+    if (p + 1 < peers_.size() && now - peer.heard >= patience) {
       raise(static_cast<int>(p), "says nothing over the network", now - peer.heard);
     }
   }
+}
+
+void Exchange::fail(const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  Fault fault;
+  fault.what = options_.names[static_cast<size_t>(options_.self)] + " cannot go on with its transfers: " + why;
+  if (!fault_) fault_ = fault;
+  if (on_fault) on_fault(fault);
 }
 
 bool Exchange::progress() {

@@ -7,6 +7,7 @@
 // driver reads and writes, batches and plans.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -39,19 +40,27 @@ struct ExchangeOptions {
   std::vector<bool> far;           // by process: shares no memory with this one
   std::vector<int> process_of;     // by executor
   double beat_s = 0.5;             // how often each far process is told that the link lives
-  double patience_s = 5;           // a link that carries nothing for so long is broken
+  double patience_s = 5;           // a link between workers that carries nothing for so long is broken
   bool checksums = false;          // of all bytes that this process sends
 };
+
+// A link that carries less than this is as good as none, for whoever waits for bytes.
+constexpr double kLeastBytesPerSecond = 10e6;
+
+// Longer than a worker that says nothing is given up after (its beats come every `beat_s`), so that it is named first.
+inline double link_patience(double beat_s) { return std::max(5.0, 10 * beat_s); }
 
 // Several requests that are waited for together.
 class ExchangeJob {
  public:
   bool done() const { return left_ == 0; }
   const std::optional<Fault>& failure() const { return failure_; }
+  bool refused() const { return refused_; }  // it failed because the other process has not got what was asked for
 
  private:
   friend class Exchange;
   int left_ = 0;
+  bool refused_ = false;
   std::optional<Fault> failure_;
 };
 
@@ -101,9 +110,15 @@ class Exchange final : private Network::User {
   // Waits for at most so long.
   bool done(const ExchangeJob& job, double at_most_s) const;
   void abandon(ExchangeJob& job);
+  // Of all jobs, in words: "register 'wte' of worker 1 (node7, process 4711)".
+  std::string open_requests() const;
+  // Ends all that is under way, and all links: memory that jobs used is touched no more. Faults from then on.
+  void disconnect();
   std::optional<Fault> fault() const;
 
   // ---- for the thread ----
+  // It cannot go on.
+  void fail(const std::string& why);
   // True when something happened.
   bool progress();
   // Until something comes, or for about so long.
@@ -146,6 +161,10 @@ class Exchange final : private Network::User {
     uint64_t stored = 0;   // or the request of the other that is answered then
     std::shared_ptr<const Arena> keep;
   };
+  struct Sending {
+    int to;
+    std::shared_ptr<const Arena> keep;
+  };
   struct AwaitedFence {
     ExchangeJob* job;
     uint64_t number;
@@ -170,8 +189,9 @@ class Exchange final : private Network::User {
   void deliver(const WireNote& note);
   void send(int process, Body body, Pieces pieces = {}, std::shared_ptr<const Arena> keep = {});
   void ask(ExchangeJob& job, int process, Request request, WirePlace place, bool is_store);
-  void settle(uint64_t request, const std::string& failure = {});
+  void settle(uint64_t request, const std::string& failure = {}, bool refused = false);
   void finish(ExchangeJob& job, const std::string& failure);
+  bool quiet() const;
   void look_at_fences();
   void look_at_links();
   void raise(int process, const std::string& what, double waited = 0);
@@ -189,11 +209,13 @@ class Exchange final : private Network::User {
   Doorbell* doorbells_ = nullptr;                       // by executor
   std::vector<Peer> peers_;                             // by process
   bool connected_ = false;
-  uint64_t next_ = 1;  // of tags and requests
+  double looked_ = 0;           // at the links
+  int64_t arriving_bytes_ = 0;  // all that are under way to this process
+  uint64_t next_ = 1;           // of tags and requests
   std::map<uint64_t, Request> requests_;
   std::map<uint64_t, Arriving> arriving_;                         // by tag
   std::map<std::tuple<uint16_t, int, int64_t>, uint64_t> pulls_;  // by plan, crossing and version: the tag
-  std::map<uint64_t, std::shared_ptr<const Arena>> sending_;      // by tag, with the memory that is kept until then
+  std::map<uint64_t, Sending> sending_;                           // by tag
   std::vector<AwaitedFence> fences_;
   std::vector<std::byte> header_;             // of the message that is being sent
   std::vector<std::function<void()>> later_;  // what must not happen within the network's own calls

@@ -9,8 +9,14 @@
 #include "actors/engine/exchange.h"
 #include "actors/engine/registers.h"
 #include "runtime/base/check.h"
+#include "runtime/base/text.h"
 
 namespace troupe {
+namespace {
+
+constexpr double kDisconnectSeconds = 0.5;  // for what is under way to be given up
+
+}  // namespace
 
 void Exchange::add(const PlanLife& life, const LoadedPlan* loaded, const Memory& memory, Crossings crossings) {
   std::vector<int64_t> sent(static_cast<size_t>(crossings.count()), -1);
@@ -22,7 +28,9 @@ void Exchange::remove(PlanHandle handle) { plans_.erase(static_cast<uint16_t>(ha
 
 std::variant<Pieces, std::string> Exchange::pieces_at(const WirePlace& place, int asker,
                                                       std::shared_ptr<const Arena>& keep) {
+  const int driver = static_cast<int>(peers_.size()) - 1;
   if (place.reg < 0) {
+    if (options_.self != driver) return std::string("only the driver lends memory");
     try {
       keep = std::make_shared<const Arena>(Arena::open({getpid(), place.file, place.bytes}));
     } catch (const std::exception& error) {
@@ -31,6 +39,7 @@ std::variant<Pieces, std::string> Exchange::pieces_at(const WirePlace& place, in
     if (place.bytes == 0) return Pieces();
     return Pieces{{keep->data(), static_cast<size_t>(place.bytes)}};
   }
+  if (place.reader < 0 && asker != driver) return std::string("only the driver may have all of a register");
   const auto it = plans_.find(place.plan);
   if (it == plans_.end()) return "plan " + std::to_string(place.plan) + " is not loaded";
   const Loaded& loaded = it->second;
@@ -105,13 +114,14 @@ void Exchange::fetch_initial(ExchangeJob& job, PlanHandle handle) {
   }
 }
 
-void Exchange::settle(uint64_t id, const std::string& failure) {
+void Exchange::settle(uint64_t id, const std::string& failure, bool refused) {
   const auto it = requests_.find(id);
   if (it == requests_.end()) return;
   const Request request = std::move(it->second);
   requests_.erase(it);
   const std::string& from = options_.names[static_cast<size_t>(request.process)];
   --request.job->left_;
+  request.job->refused_ |= refused && !request.job->failure_;
   finish(*request.job, failure.empty() ? "" : request.what + " of " + from + ": " + failure);
 }
 
@@ -136,10 +146,16 @@ void Exchange::fence(ExchangeJob& job, uint64_t number) {
   wake();
 }
 
+// Nothing is under way to or from processes that live.
+bool Exchange::quiet() const {
+  const auto lives = [&](int process) { return !peers_[static_cast<size_t>(process)].broken; };
+  return std::none_of(arriving_.begin(), arriving_.end(), [&](const auto& each) { return lives(each.second.from); }) &&
+         std::none_of(sending_.begin(), sending_.end(), [&](const auto& each) { return lives(each.second.to); });
+}
+
 void Exchange::look_at_fences() {
-  const bool quiet = arriving_.empty() && sending_.empty();
+  if (fences_.empty() || !quiet()) return;
   std::erase_if(fences_, [&](const AwaitedFence& fence) {
-    if (!quiet) return false;
     const size_t driver = peers_.size() - 1;  // sends no messages of tasks, so it says no fences
     for (size_t p = 0; p < driver; ++p) {
       if (options_.far[p] && !peers_[p].broken && peers_[p].fence < fence.number) return false;
@@ -165,6 +181,24 @@ void Exchange::abandon(ExchangeJob& job) {
   std::erase_if(requests_, [&](const auto& entry) { return entry.second.job == &job; });
   std::erase_if(fences_, [&](const AwaitedFence& fence) { return fence.job == &job; });
   job.left_ = 0;
+}
+
+std::string Exchange::open_requests() const {
+  const std::lock_guard lock(mutex_);
+  return join(requests_, ", ", [&](const auto& entry) {
+    return entry.second.what + " of " + options_.names[static_cast<size_t>(entry.second.process)];
+  });
+}
+
+void Exchange::disconnect() {
+  const std::lock_guard lock(mutex_);
+  for (size_t p = 0; p < peers_.size(); ++p) {
+    if (!options_.far[p]) continue;
+    peers_[p].broken = true;
+    network_->disconnect(static_cast<int>(p));
+  }
+  const double until = clock_.now() + kDisconnectSeconds;
+  while ((!arriving_.empty() || !sending_.empty()) && clock_.now() < until) network_->progress(*this);
 }
 
 std::optional<Fault> Exchange::fault() const {

@@ -1,5 +1,7 @@
 #include "actors/engine/exchange_thread.h"
 
+#include <exception>
+
 namespace troupe {
 namespace {
 
@@ -18,8 +20,16 @@ ExchangeThread::~ExchangeThread() {
 
 void ExchangeThread::serve(double spin_s) {
   const SteadyClock clock;
+  const auto progress = [this] {
+    try {
+      return exchange_.progress();
+    } catch (const std::exception& error) {
+      exchange_.fail(error.what());
+      return false;
+    }
+  };
   for (double busy = clock.now(); !over_.load();) {
-    if (exchange_.progress()) {
+    if (progress()) {
       busy = clock.now();
     } else if (clock.now() - busy < spin_s) {
       std::this_thread::yield();

@@ -1,5 +1,6 @@
-// Plain threads for an engine: one per executor of this process, and one for its exchange. They sleep on the executors' doorbells, so executors of
-// other processes that share these can wake them. What the shell does with actors, for workers and tools without it.
+// Plain threads for an engine: one per executor of this process, and one for its exchange. They sleep on the executors'
+// doorbells, so executors of other processes that share these can wake them. What the shell does with actors, for workers and
+// tools without it.
 #pragma once
 
 #include <atomic>

@@ -25,7 +25,10 @@ Engine& Worker::started() {
   return *engine_;
 }
 
+Worker::~Worker() { exchange_.reset(); }  // before the memory that it writes
+
 void Worker::carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request) {
+  if (engine_ != nullptr) throw PlanError("this worker has been welcomed before");
   workers_ = welcome.workers;
   EngineOptions options;
   options.executors = 0;
@@ -60,6 +63,7 @@ void Worker::link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t 
   options.self = welcome.index;
   options.key = welcome.key;
   options.names = welcome.names;
+  options.patience_s = link_patience(welcome.beat_s);
   bool any = false;
   for (size_t p = 0; p < welcome.near.size(); ++p) {
     const bool self = static_cast<int32_t>(p) == welcome.index;
@@ -110,7 +114,7 @@ void Worker::carry_out(const Waiting& waiting, const HandOver& given) {
   if (feed == nullptr) feed = std::make_shared<Feed>();
   feed->drop_before(given.oldest);
   // The driver had dropped it already: all steps that read it are done, so nobody here does.
-  if (far_from_driver_ && waiting.job.failure()) return;
+  if (far_from_driver_ && waiting.job.refused()) return;
   const std::shared_ptr<const Arena> memory = borrow(waiting, given.memory);
   FedBatch batch;
   for (const HandOver::Array& array : given.arrays) {
@@ -193,7 +197,7 @@ bool Worker::step(Waiting& waiting, std::vector<Reply>& replies) {
   const auto arrived = [&] {
     if (exchange_ == nullptr) return true;
     if (!exchange_->done(waiting.job)) return false;
-    const bool may_lack = std::holds_alternative<HandOver>(waiting.command);
+    const bool may_lack = std::holds_alternative<HandOver>(waiting.command) && waiting.job.refused();
     if (waiting.job.failure() && !may_lack) throw FaultError(*waiting.job.failure());
     return true;
   };

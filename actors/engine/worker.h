@@ -25,6 +25,8 @@ class Worker {
   Worker(const KernelTable& kernels, const Clock& clock, MakeNetwork make_network = nullptr)
       : kernels_(kernels), clock_(clock), make_network_(std::move(make_network)) {}
 
+  ~Worker();
+
   // What there is to say to this command: its answer, unless that comes later. A mistake or a failure is an answer too.
   std::vector<Reply> on(uint64_t request, const Command& command);
   // To be called when something has changed (see `set_changed`): late answers, steps that are done, a fault.

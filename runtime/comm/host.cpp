@@ -7,10 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <random>
+#include <utility>
+
+#include "runtime/base/error.h"
 
 namespace troupe {
 namespace {
@@ -54,26 +59,37 @@ std::string device_with(const sockaddr_storage& address) {
   return {};
 }
 
+[[noreturn]] void fail(const std::string& host, const std::string& why) {
+  Fault fault;
+  fault.what = "no network device leads to " + host + ": " + why;
+  throw FaultError(std::move(fault));
+}
+
 }  // namespace
 
 std::string host_identity() {
   std::string boot;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  if (boot.empty()) boot = std::to_string(std::random_device()());  // then it shares with nobody
   return boot + " " + link_of("/proc/self/ns/pid") + " " + link_of("/proc/self/ns/net");
 }
 
 std::string network_devices(const std::string& host, uint16_t port) {
   addrinfo hints{};
+  hints.ai_family = AF_INET;  // as control messages go
   hints.ai_socktype = SOCK_DGRAM;
   addrinfo* found = nullptr;
-  if (getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return {};
+  if (const int error = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); error != 0) {
+    fail(host, gai_strerror(error));
+  }
   const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, freeaddrinfo);
   sockaddr_storage own{};
-  if (!own_address(*found, own)) return {};
+  if (!own_address(*found, own)) fail(host, std::strerror(errno));
   std::string devices = device_with(own);
+  if (devices.empty()) fail(host, "the route's address is on no device");
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/sys/class/infiniband", error)) {
-    if (!devices.empty()) devices += "," + entry.path().filename().string() + ":1";
+    devices += "," + entry.path().filename().string() + ":1";
   }
   return devices;
 }

@@ -11,7 +11,7 @@ namespace troupe {
 std::string host_identity();
 
 // The network devices by which this process reaches an address, as UCX names them ("eth0,mlx5_0:1"): the one of the
-// route, and those of RDMA. Empty when there is no route.
+// route, and those of RDMA. FaultError when there is no route.
 std::string network_devices(const std::string& host, uint16_t port);
 
 }  // namespace troupe

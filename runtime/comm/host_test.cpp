@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runtime/base/error.h"
+
 namespace troupe {
 namespace {
 
@@ -21,7 +23,7 @@ TEST(Host, IdentityIsSharedByProcessesOfOneHost) {
 
 TEST(Host, KnowsTheDeviceOfARoute) {
   EXPECT_TRUE(network_devices("127.0.0.1", 1).starts_with("lo")) << network_devices("127.0.0.1", 1);
-  EXPECT_EQ(network_devices("nosuch.invalid", 1), "");
+  EXPECT_THROW(network_devices("nosuch.invalid", 1), FaultError);
 }
 
 }  // namespace

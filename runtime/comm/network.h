@@ -41,6 +41,9 @@ class Network {
   virtual std::string address() const = 0;
   // A peer is known by a number that the caller chooses. FaultError when the address is none.
   virtual void connect(int peer, const std::string& address) = 0;
+  // Nothing more goes to this peer or comes from it: transfers end, those of bytes to this process incomplete. Not from
+  // within `progress`.
+  virtual void disconnect(int peer) = 0;
   // Header and bytes, in any pieces; these stay as they are until `User::sent`. Does not wait.
   virtual void send(int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) = 0;
   // Carries on. True when something happened.

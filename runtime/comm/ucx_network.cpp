@@ -49,7 +49,14 @@ struct UcxNetwork::State {
   std::vector<std::pair<int, ucs_status_t>> failures;  // to be told
   std::vector<Transfer*> done;                         // sends, to be told
   std::set<Transfer*> under_way;
-  User* user = nullptr;  // within `progress`
+  std::vector<void*> closing;  // peers, until the end
+  User* user = nullptr;        // within `progress`
+
+  ~State() {
+    if (worker != nullptr) ucx.worker_destroy(worker);
+    if (context != nullptr) ucx.cleanup(context);
+    for (Transfer* transfer : under_way) delete transfer;
+  }
 
   void check(ucs_status_t status, const std::string& what) const {
     if (status == UCS_OK) return;
@@ -167,27 +174,30 @@ UcxNetwork::UcxNetwork(const std::string& devices) : state_(std::make_unique<Sta
   state.check(ucx.worker_get_efd(state.worker, &state.file), "UCX cannot wait");
 }
 
+void UcxNetwork::disconnect(int peer) {
+  State& state = *state_;
+  const auto it = state.peers.find(peer);
+  if (it == state.peers.end()) return;
+  ucp_request_param_t param{};
+  param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+  param.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  void* request = state.ucx.ep_close(it->second, &param);
+  if (UCS_PTR_IS_PTR(request)) state.closing.push_back(request);
+  state.numbers.erase(it->second);
+  state.peers.erase(it);
+}
+
 UcxNetwork::~UcxNetwork() {
   State& state = *state_;
   state.user = nullptr;
-  std::vector<void*> closing;
-  for (const auto& [peer, endpoint] : state.peers) {
-    ucp_request_param_t param{};
-    param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
-    param.flags = UCP_EP_CLOSE_FLAG_FORCE;
-    void* request = state.ucx.ep_close(endpoint, &param);
-    if (UCS_PTR_IS_PTR(request)) closing.push_back(request);
-  }
+  while (!state.peers.empty()) disconnect(state.peers.begin()->first);
   const SteadyClock clock;
   const double until = clock.now() + kCloseSeconds;
   const auto open = [&](void* request) { return state.ucx.request_check_status(request) == UCS_INPROGRESS; };
-  for (void* request : closing) {
+  for (void* request : state.closing) {
     while (open(request) && clock.now() < until) state.ucx.worker_progress(state.worker);
     state.ucx.request_free(request);
   }
-  if (state.worker != nullptr) state.ucx.worker_destroy(state.worker);
-  if (state.context != nullptr) state.ucx.cleanup(state.context);
-  while (!state.under_way.empty()) state.drop(*state.under_way.begin());
 }
 
 std::string UcxNetwork::address() const {
@@ -241,7 +251,9 @@ bool UcxNetwork::progress(User& user) {
   return something;
 }
 
-bool UcxNetwork::arm() { return state_->ucx.worker_arm(state_->worker) == UCS_OK; }
+bool UcxNetwork::arm() {
+  return state_->done.empty() && state_->failures.empty() && state_->ucx.worker_arm(state_->worker) == UCS_OK;
+}
 
 int UcxNetwork::file() const { return state_->file; }
 

@@ -20,6 +20,7 @@ class UcxNetwork final : public Network {
 
   std::string address() const override;
   void connect(int peer, const std::string& address) override;
+  void disconnect(int peer) override;
   void send(int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) override;
   bool progress(User& user) override;
   bool arm() override;

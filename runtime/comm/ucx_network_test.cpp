@@ -148,6 +148,17 @@ TEST_F(UcxNetworkTest, TellsOfAPeerThatIsGone) {
   ASSERT_TRUE(until([&] { return here_.done.size() == 2; }));
 }
 
+TEST_F(UcxNetworkTest, EndsWhatIsUnderWayToAPeerThatIsDisconnected) {
+  std::vector<std::byte> bytes(64 << 20);
+  near_.send(1, text("large"), {bytes}, 1);
+  ASSERT_TRUE(until([&] { return !there_.arrivals.empty(); }));
+  near_.disconnect(1);
+  ASSERT_TRUE(until([&] { return here_.done.size() == 1; }));
+  far_->disconnect(0);
+  ASSERT_TRUE(until([&] { return there_.arrivals[0].over; }));
+  near_.disconnect(1);  // harmless
+}
+
 TEST_F(UcxNetworkTest, WakesASleeper) {
   near_.send(1, text("connect"), {}, 1);
   ASSERT_TRUE(until([&] { return !there_.arrivals.empty() && !here_.done.empty(); }));

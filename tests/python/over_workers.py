@@ -86,10 +86,24 @@ def main() -> None:
             strike("checkpoint")
     given = {"x": random.integers(0, VOCAB, (BATCH, SEQ)).astype(np.int32)}
     given["y"] = given["x"]
-    print("fed", np.float32(step(given).loss).tobytes().hex())
+
+    def feed() -> None:
+        print("fed", np.float32(step(given).loss).tobytes().hex())
+
+    def evaluate() -> None:
+        print("evaluated", np.float32(tr.evaluate(model, data, loss=step.loss).loss).tobytes().hex())
+
+    feed()
     print(len(workers()), "workers", file=sys.stderr)
     strike("evaluate")
-    print("evaluated", np.float32(tr.evaluate(model, data, loss=step.loss).loss).tobytes().hex())
+    evaluate()
+    kept = {name: value.copy() for name, value in model.state_dict().items()}
+    for _ in range(2):  # each sees the weights of the moment
+        feed()
+        evaluate()
+    model.load_state_dict(kept)
+    evaluate()
+    feed()
     print("generated", list(tr.generate(model, given["x"][0, :4], 5, seed=1)))
     try:
         step({"x": given["x"] + VOCAB, "y": given["y"]})
