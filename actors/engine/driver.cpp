@@ -142,9 +142,19 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
     lanes_ = lanes;
     if (grown) lane_memory_ = std::move(lane_memory);
     if (!was_held) resume();
-    if (!sources.empty()) set_sources(handle, std::move(sources));
   } catch (...) {
     forget(handle);  // its number is not used again
+    throw;
+  }
+  if (sources.empty()) return handle;
+  try {
+    set_sources(handle, std::move(sources));
+  } catch (...) {
+    try {
+      unload(handle);
+    } catch (const std::exception&) {
+      forget(handle);  // the workers are past it too
+    }
     throw;
   }
   return handle;

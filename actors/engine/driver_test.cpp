@@ -57,6 +57,7 @@ class Rig final : public Courier {
     }
     for (; !said_.empty(); said_.pop_front()) crew.on(said_.front().first, said_.front().second, clock_.now());
   }
+  Engine& engine(int worker) { return *members_[static_cast<size_t>(worker)]->worker.engine(); }
 
  private:
   struct Member {
@@ -115,6 +116,24 @@ TEST(Driver, PlansOverSeveralWorkersComputeWhatTheInterpreterDoes) {
     }
     driver.shutdown();
   }
+}
+
+TEST(Driver, APlanWhoseSourcesNoOtherProcessCanReadIsUnloadedEverywhere) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  const SampleGraph graph = graphs().front();
+  Rig rig(kernels, clock, {{static_cast<int32_t>(graph.plan.devices.size()), 1}});
+  Driver driver(rig, {1, kToken, 5}, clock);
+  ASSERT_TRUE(driver.gather(5, 5));
+  const auto plan = std::make_shared<const Plan>(graph.plan);
+  EXPECT_THROW(driver.load(plan, {{"mine", std::make_shared<SampleSource>(1)}}), PlanError);
+  EXPECT_THROW(driver.plan(PlanHandle(0)), PlanError);
+  EXPECT_THROW(rig.engine(0).plan(PlanHandle(0)), PlanError);
+  const PlanHandle again = driver.load(plan, {});
+  driver.start(again, 0, 2);
+  while (!driver.wait_for(1, 10)) {
+  }
+  driver.shutdown();
 }
 
 // Another machine's.
