@@ -168,8 +168,8 @@ auto inspect(Inspector& f, GetTime&) {
   return f(caf::meta::type_name("GetTime"));
 }
 template <class Inspector>
-auto inspect(Inspector& f, GetStall&) {
-  return f(caf::meta::type_name("GetStall"));
+auto inspect(Inspector& f, GetStall& x) {
+  return f(caf::meta::type_name("GetStall"), x.quiet_s);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Leave&) {

@@ -165,7 +165,9 @@ struct GetObserved {
   int32_t handle = 0;
 };
 struct GetTime {};
-struct GetStall {};
+struct GetStall {
+  double quiet_s = 0;  // how long no task of the run has fired
+};
 struct Leave {};
 
 using Command = std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,

@@ -299,7 +299,7 @@ void Driver::wait_for_the_gone() {
 
 // What the workers say about where they stand, as far as they answer in time.
 void Driver::ask_for_stalls() {
-  tell(crew_.ask(), GetStall{});
+  tell(crew_.ask(), GetStall{clock_.now() - seen_at_});
   for (const double until = clock_.now() + kReportPatience; !crew_.settled() && clock_.now() < until;) look(kLook);
 }
 

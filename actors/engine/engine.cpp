@@ -389,7 +389,7 @@ Observations Engine::observations(PlanHandle handle) {
   return all;
 }
 
-Engine::StallReport Engine::stall() {
+Engine::StallReport Engine::stall(std::optional<double> quiet_s) {
   StallReport report;
   Fault& fault = report.fault;
   fault.what = "no plan runs";
@@ -400,7 +400,7 @@ Engine::StallReport Engine::stall() {
     const TaskId runs = executor(e).running().second;
     if (!pause.has(e) || runs.valid()) busy[static_cast<size_t>(e - own_.first)] = runs;
   }
-  const Stall stall = describe_stall(*current_, busy, clock_.now() - seen_at_);
+  const Stall stall = describe_stall(*current_, busy, quiet_s.value_or(clock_.now() - seen_at_));
   fault.what = stall.text;
   report.elsewhere = stall.elsewhere;
   if (stall.chain.empty()) return report;

@@ -122,7 +122,8 @@ class Engine {
     Fault fault;
     bool elsewhere = false;  // the one who should have fired is in another process
   };
-  StallReport stall();
+  // `quiet_s`: for how long nothing has fired, where someone else has watched that.
+  StallReport stall(std::optional<double> quiet_s = {});
 
   // For whoever provides the threads, or the simulation.
   int executors() const { return options_.executors; }  // of the run

@@ -163,8 +163,8 @@ void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
                    replies.push_back(ObservedPart{request, started().observations(PlanHandle(get.handle))});
                  },
                  [&](const GetTime&) { replies.push_back(TimeIs{request, clock_.now()}); },
-                 [&](const GetStall&) {
-                   const Engine::StallReport report = started().stall();
+                 [&](const GetStall& get) {
+                   const Engine::StallReport report = started().stall(get.quiet_s);
                    replies.push_back(StallPart{request, report.fault, report.elsewhere});
                  },
                  [&](const Leave&) {},
