@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from troupe import launcher
-from troupe.launcher import hosts
+from troupe.launcher import hosts, slurm
 from troupe.launcher.processes import say
 from troupe.launcher.settings import Settings
 
@@ -20,22 +20,23 @@ from troupe.launcher.settings import Settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `troupe launch`; where torchrun has the same, by the same name."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.usage = "%(prog)s (-n N | --hosts FILE) [OPTION ...] [--] (SCRIPT | -m MODULE) [ARGUMENT ...]"
+    parser.usage = "%(prog)s (-n N | --hosts FILE | --slurm) [OPTION ...] [--] (SCRIPT | -m MODULE) [ARGUMENT ...]"
     parser.description = _DESCRIPTION
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-n", "--nproc-per-node", type=int, metavar="N", help="so many workers on this host")
     where.add_argument("--hosts", metavar="FILE", help="a worker on each host of this file, started by ssh")
+    where.add_argument("--slurm", action="store_true", help="a worker on each node of this job of Slurm's, by srun")
     parser.add_argument(
         "--devices",
-        default="cpu=1",
         metavar="KIND=COUNT",
-        help="of each worker, where the host file says nothing else (default: cpu=1)",
+        help="of each worker, where the host file says nothing else (default: cpu=1; with --slurm, cpu= as many CPUs as "
+        "the job asked for on the node: its tasks times --cpus-per-task)",
     )
     parser.add_argument(
         "--listen",
         metavar="ADDRESS[:PORT]",
-        help="where the driver listens for workers (default: any free port of 127.0.0.1; with --hosts, of the address "
-        "of this host from which the first host is reached)",
+        help="where the driver listens for workers (default: any free port of 127.0.0.1; with --hosts or --slurm, of the "
+        "address of this host from which the first other host is reached)",
     )
     parser.add_argument("--python", default=sys.executable, metavar="PATH", help="on the hosts (default: %(default)s)")
     parser.add_argument("--ssh", default="ssh", metavar="COMMAND", help="with its options, as in 'ssh -F cluster.conf'")
@@ -54,7 +55,12 @@ A host file has a host a line, with what it offers:
 
 The workers are started by ssh, which must not have to ask for anything, in this directory and with this Python, so both
 are the same on every host. They end with the script or with this command, however these end. A host without a worker
-after 30 s is an error that names it."""
+after 30 s is an error that names it.
+
+With --slurm the hosts are the nodes of the job whose script this command is in (sbatch), or of the allocation around it
+(salloc), and one srun starts a worker on each:
+
+    sbatch --nodes=4 --ntasks-per-node=8 --wrap 'troupe launch --slurm -- train.py --mesh dp=32'"""
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -71,18 +77,25 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     if arguments.nproc_per_node is not None and arguments.nproc_per_node < 1:
         raise ValueError(f"-n is {arguments.nproc_per_node}; at least 1 worker is needed")
     try:
-        devices = hosts.devices_of(arguments.devices)
+        devices = None if arguments.devices is None else hosts.devices_of(arguments.devices)
     except ValueError as error:
         raise ValueError(f"--devices {error}") from None
     if arguments.timeout is not None and not 0 < arguments.timeout < math.inf:
         raise ValueError(f"--timeout is {arguments.timeout:g}; it must be a number of seconds above 0")
+    if arguments.slurm:
+        found, addresses = slurm.nodes(devices)
+        listen = arguments.listen or hosts.address_towards(list(addresses), addresses.__getitem__)
+        python = arguments.python
+        return Settings(0, devices or "cpu=1", arguments.timeout, command, found, [], python, listen, slurm=True)
+    devices = devices or "cpu=1"
     if arguments.hosts is None:
         return Settings(arguments.nproc_per_node, devices, arguments.timeout, command, listen=arguments.listen)
     ssh = shlex.split(arguments.ssh)
     if not ssh or shutil.which(ssh[0]) is None:
         raise ValueError(f"--ssh '{arguments.ssh}': there is no such command")
     found = hosts.read(arguments.hosts, devices)
-    listen = arguments.listen or hosts.address_towards([host.name for host in found], ssh)
+    names = [host.name for host in found]
+    listen = arguments.listen or hosts.address_towards(names, lambda name: hosts.ssh_target(name, ssh))
     return Settings(0, devices, arguments.timeout, command, found, ssh, arguments.python, listen)
 
 

@@ -107,6 +107,7 @@ class Launched:
         ignored=(),
         hosts=(),
         listen=None,
+        slurm=False,
         **waits,
     ):
         (folder / "driving.py").write_text(DRIVING)
@@ -116,7 +117,7 @@ class Launched:
         self.folder = folder
         ssh = [sys.executable, str(folder / "ssh.py")]
         command = [str(folder / "train.py")]
-        settings = Settings(workers, devices, timeout, command, list(hosts), ssh, listen=listen)
+        settings = Settings(workers, devices, timeout, command, list(hosts), ssh, listen=listen, slurm=slurm)
         options = {
             "settings": settings.as_json(),
             "worker": [str(folder / "worker.py")],

@@ -22,7 +22,7 @@ def test_the_command_for_a_host(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path / "a folder")
     settings = Settings(0, "cpu=1", None, ["train.py"], [NODE1, NODE2], ["ssh", "-F", "conf"], "/opt/my python")
     first, second = starts(settings, ["-m", "troupe", "worker"], "10.0.0.1:4000")
-    assert (first.name, first.remote, first.command[:4]) == ("node1", True, ["ssh", "-F", "conf", "-T"])
+    assert (first.name, first.hosts, first.command[:4]) == ("node1", ("node1",), ["ssh", "-F", "conf", "-T"])
     assert "BatchMode=yes" in first.command and "-p" not in first.command and "-l" not in first.command
     *options, end, host, line = second.command
     assert options[-4:] == ["-p", "2222", "-l", "ada"] and (end, host) == ("--", "node2")
@@ -139,7 +139,7 @@ def test_a_worker_ends_with_the_stdin_of_its_supervisor():
 def test_a_supervisor_without_a_token_says_so():
     process = supervised("print('it runs')")
     out, error = process.communicate(timeout=DEADLINE_S)
-    assert (process.returncode, out) == (2, "")
+    assert (process.returncode, out) == (2, "troupe worker: started\n")
     assert error == "troupe worker: the token of the run did not come on stdin (--token-stdin)\n"
 
 

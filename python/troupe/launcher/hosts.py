@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .settings import Host
 
@@ -79,18 +79,18 @@ def _number(key: str, text: str, most: int) -> int:
     return int(text)
 
 
-def address_towards(names: Sequence[str], ssh: Sequence[str]) -> str:
-    """The address of this host from which the first of them, other than itself, is reached. ValueError names a host
-    that is not found."""
+def address_towards(names: Sequence[str], target: Callable[[str], str]) -> str:
+    """The address of this host from which the first of them, other than itself, is reached; `target` is a host's name
+    or address in the network. ValueError names a host that is not found."""
     source = ""
     for name in names:
-        source = _source(name, _target(name, ssh))
+        source = _source(name, target(name))
         if not source.startswith("127."):
             break
     return source
 
 
-def _target(name: str, ssh: Sequence[str]) -> str:
+def ssh_target(name: str, ssh: Sequence[str]) -> str:
     """What ssh connects to under this name, which may be an alias in its configuration."""
     shown = subprocess.run([*ssh, "-G", "--", name], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     found = re.search(r"^hostname (\S+)$", shown.stdout, re.MULTILINE)

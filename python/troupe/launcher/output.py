@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import subprocess
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .remote import STARTED
+from .starts import Start
 
 
 class Output:
-    """Of a worker: `started` once it has said so, `closed` once it writes no more, its last line of stderr."""
+    """Of a command that starts workers: `missing` are the hosts whose worker has not said yet that it runs, `closed` is
+    set once nothing more is written."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        self.started, self.closed = threading.Event(), threading.Event()
-        self.last = ""
-        self.pipes = {process.stdout: _Lines(name, 1, self._heard), process.stderr: _Lines(name, 2, self._said)}
+    def __init__(self, how: Start, process: subprocess.Popen[bytes]) -> None:
+        self.missing, self.closed = list(how.hosts), threading.Event()
+        self._how = how
+        self._said: dict[str, str] = {}  # by host, or by the name of the command
+        self.pipes = {process.stdout: _Lines(1, self._of_stdout), process.stderr: _Lines(2, self._of_stderr)}
 
-    def _heard(self, line: bytes) -> bool:
-        if line != STARTED.encode() or self.started.is_set():
-            return True
-        self.started.set()
-        return False
+    def why(self) -> str:
+        """What the missing hosts or else the command said of it: the last line of stderr, srun's own first error."""
+        said = [self._said[name] for name in (*self.missing, self._how.name) if name in self._said]
+        return said[0] if said else "it said nothing"
 
-    def _said(self, line: bytes) -> bool:
-        self.last = line.decode(errors="replace").strip() or self.last
-        return True
+    def _of_stdout(self, line: bytes) -> bytes:
+        name, text = self._split(line)
+        if text == STARTED.encode() and name in self.missing:
+            self.missing.remove(name)
+            return b""
+        return _prefixed(name, text)
+
+    def _of_stderr(self, line: bytes) -> bytes:
+        name, text = self._split(line)
+        said = text.decode(errors="replace").strip()
+        if said and not (self._how.labelled and self._follows_error(name, said)):
+            self._said[name] = said
+        return _prefixed(name, text)
+
+    def _follows_error(self, name: str, said: str) -> bool:
+        """Whether it only tells how srun ends the tasks after the error that it named first."""
+        return said.startswith("slurmstepd") or (name == self._how.name and "error:" in self._said.get(name, ""))
+
+    def _split(self, line: bytes) -> tuple[str, bytes]:
+        """Whose line it is, and the line itself."""
+        found = re.fullmatch(rb" *(\d+): (.*)", line) if self._how.labelled else None
+        if found and int(found[1]) < len(self._how.hosts):
+            return self._how.hosts[int(found[1])], found[2]
+        return self._how.name, line
+
+
+def _prefixed(name: str, line: bytes) -> bytes:
+    return f"[{name}] ".encode() + line + b"\n"
 
 
 def forward(outputs: Iterable[Output]) -> None:
@@ -49,10 +77,10 @@ def forward(outputs: Iterable[Output]) -> None:
 
 
 class _Lines:
-    """Writes lines with a prefix to a file descriptor, where `pass_on` says so."""
+    """Writes to a file descriptor what `written` makes of each line."""
 
-    def __init__(self, name: str, to: int, pass_on) -> None:
-        self._prefix, self._to, self._pass_on = f"[{name}] ".encode(), to, pass_on
+    def __init__(self, to: int, written: Callable[[bytes], bytes]) -> None:
+        self._to, self._written = to, written
         self._begun = b""
 
     def add(self, read: bytes) -> None:
@@ -60,7 +88,7 @@ class _Lines:
         *lines, self._begun = (self._begun + read).split(b"\n")
         if not read and self._begun:
             lines.append(self._begun)
-        text = b"".join(self._prefix + line + b"\n" for line in lines if self._pass_on(line))
+        text = b"".join(map(self._written, lines))
         try:
             while text:
                 text = text[os.write(self._to, text) :]

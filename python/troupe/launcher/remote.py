@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from .processes import start
 
 STARTED = "troupe worker: started"
-"""The line of stdout that tells the launcher."""
+"""The line of stdout that tells the launcher that this host is reached and has this Python and this package."""
 
 
 def supervise(command: Sequence[str]) -> int:
@@ -20,13 +20,13 @@ def supervise(command: Sequence[str]) -> int:
     stdin then stays open as long as the launcher lives: it ends with the connection, whatever ended that, and the
     worker is killed with it, also one that is stopped.
     """
-    token = _line()
+    print(STARTED, flush=True)
+    token = _line()  # srun sends its stdin only when it has reached all nodes
     if not token:
         print("troupe worker: the token of the run did not come on stdin (--token-stdin)", file=sys.stderr)
         return 2
     options = {"TROUPE_TOKEN": token, "PYTHONUNBUFFERED": "1"}
     worker = start([sys.executable, *command], options, stdin=subprocess.DEVNULL)
-    print(STARTED, flush=True)
     ended = os.pidfd_open(worker.pid)
     poll = select.poll()
     poll.register(0, select.POLLIN)

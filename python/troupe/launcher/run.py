@@ -134,7 +134,7 @@ class _Run:
     def _starve(self, worker: Worker) -> None:
         """Makes the driver end, which will not get this worker; it then cannot have ended well."""
         self._starved = True
-        self._terminate_by(time.monotonic(), f"the script cannot have its worker on {worker.name}")
+        self._terminate_by(time.monotonic(), f"the script cannot have its worker on {worker.missing}")
 
     def _report_killed(self) -> None:
         """Says which workers were killed, while none has got a signal from here: perhaps why the driver ended."""

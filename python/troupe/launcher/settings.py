@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True)
 class Host:
-    """A host that has one worker, and how ssh gets there; None leaves that to ssh's own configuration."""
+    """A host that has one worker, and how ssh gets there; None leaves that to ssh's own configuration, or to Slurm."""
 
     name: str
     devices: str  # KIND=COUNT
@@ -22,7 +22,8 @@ class Settings:
     """What to run: `command` is what follows the interpreter, `timeout` the seconds that the driver may take.
 
     Either so many workers on this host with `devices`, KIND=COUNT, each, or one on each of `hosts`, where the command
-    `ssh` starts the interpreter `python`. `listen` is what the driver finds as TROUPE_LISTEN.
+    `ssh` starts the interpreter `python`, or srun does: with `slurm`, when the hosts are the nodes of the allocation in
+    their order. `listen` is what the driver finds as TROUPE_LISTEN.
     """
 
     workers: int
@@ -33,6 +34,7 @@ class Settings:
     ssh: list[str] = field(default_factory=lambda: ["ssh"])
     python: str = sys.executable
     listen: str | None = None
+    slurm: bool = False
 
     def as_json(self) -> str:
         """For another process."""

@@ -1,4 +1,4 @@
-"""The commands that start a run's workers, on this host and on others."""
+"""The commands that start a run's workers, on this host, and by ssh or srun on others."""
 
 from __future__ import annotations
 
@@ -18,19 +18,34 @@ _SSH_OPTIONS = ("BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "
 )
 
 
+# One task on each node, which has all that the job has there; the steps of the job that run already may use it too. A
+# run needs all of its workers: when one fails, srun ends the others.
+_SRUN_OPTIONS = ("--ntasks-per-node=1", "--distribution=block", "--cpu-bind=none", "--mpi=none", "--overlap") + (
+    "--label",
+    "--kill-on-bad-exit=1",
+)
+
+
 @dataclass(frozen=True)
 class Start:
-    """How a worker is started. One on another host reads the token from its stdin, which is then kept open; it says
-    when it has begun; and its command's exit status is the worker's, 128 + the signal, or ssh's own 255."""
+    """How a worker is started, or with srun all of them.
+
+    Those on other `hosts` read the token from the command's stdin, which is then kept open; each says when it has
+    begun. ssh's exit status is the worker's, 128 + the signal, or its own 255. srun is `labelled`: it writes the number
+    of the host before each line of its worker's.
+    """
 
     name: str
     command: list[str]
-    remote: bool = False
+    hosts: tuple[str, ...] = ()
+    labelled: bool = False
 
 
 def starts(settings: Settings, worker: Sequence[str], address: str) -> list[Start]:
     """One for each worker; `worker` is what follows the interpreter, `address` where the driver listens."""
     worker = [*worker, "--join", address]
+    if settings.slurm:
+        return [_over_srun(settings, worker)]
     if settings.hosts:
         return [_over_ssh(settings, worker, host) for host in settings.hosts]
     here = [sys.executable, *worker, "--devices", settings.devices]
@@ -45,4 +60,14 @@ def _over_ssh(settings: Settings, worker: Sequence[str], host: Host) -> Start:
         options += ["-l", host.user]
     there = [settings.python, *worker, "--devices", host.devices, "--host", host.name, "--token-stdin"]
     line = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(there)}"
-    return Start(host.name, [*settings.ssh, "-T", *options, "--", host.name, line], remote=True)
+    return Start(host.name, [*settings.ssh, "-T", *options, "--", host.name, line], (host.name,))
+
+
+def _over_srun(settings: Settings, worker: Sequence[str]) -> Start:
+    count = len(settings.hosts)
+    # Task I is on the I-th node, and offers the I-th of the arguments that follow.
+    there = shlex.join([settings.python, *worker])
+    line = f'shift $SLURM_PROCID; exec {there} --devices "$1" --host "$SLURMD_NODENAME" --token-stdin'
+    command = ["srun", f"--nodes={count}", f"--ntasks={count}", *_SRUN_OPTIONS, "sh", "-c", line, "sh"]
+    command += [host.devices for host in settings.hosts]
+    return Start("srun", command, tuple(host.name for host in settings.hosts), labelled=True)

@@ -1,4 +1,5 @@
-"""A worker as its launcher sees it: a child, which is the worker itself or the command that reaches its host."""
+"""A worker as its launcher sees it: a child, which is the worker itself or the command that reaches its host, or with
+srun the hosts of all."""
 
 from __future__ import annotations
 
@@ -24,10 +25,10 @@ class Worker:
         self.name = how.name
         self.process = start(
             how.command,
-            {"PYTHONUNBUFFERED": "1"} | ({} if how.remote else {"TROUPE_TOKEN": token}),
+            {"PYTHONUNBUFFERED": "1"} | ({} if how.hosts else {"TROUPE_TOKEN": token}),
             mask,
             bufsize=0,
-            stdin=subprocess.PIPE if how.remote else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if how.hosts else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the driver, which then tells its workers what to do
@@ -35,40 +36,41 @@ class Worker:
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # it has ended already; its status says why
                 os.write(self.process.stdin.fileno(), token.encode() + b"\n")
-        self.output = Output(self.name, self.process)
+        self.output = Output(how, self.process)
 
     @property
-    def missing(self) -> bool:
-        """Whether it has not said yet that it runs; one of this host runs as soon as it is made."""
-        return self._how.remote and not self.output.started.is_set()
+    def missing(self) -> str:
+        """The hosts on which it has not said yet that it runs; one of this host runs as soon as it is made."""
+        return ", ".join(self.output.missing)
 
     def failure(self) -> str | None:
         """What became of one that has ended as it should not; None while it runs, or when it ended well."""
         status = self.process.poll()
         if status is None:
             return None
-        if not self._how.remote:
+        if not self._how.hosts:
             return f"{self.name} (pid {self.process.pid}) {ended(status)}" if status else None
         self.output.closed.wait(_LAST_WORDS_S)
+        why = self.output.why()
         if self.missing:
-            return f"{self.name}: no worker was started: {self._last()} ({self._tried()} {ended(status)})"
+            return f"{self.missing}: no worker was started: {why} ({self._tried()} {ended(status)})"
+        program = self._how.command[0]
+        if self._how.labelled:
+            return f"a worker failed: {why} ({program} {ended(status)})" if status else None
         if status == _SSH_FAILED or status < 0:
-            program = self._how.command[0]
-            return f"{self.name}: the connection to its worker broke: {self._last()} ({program} {ended(status)})"
+            return f"{self.name}: the connection to its worker broke: {why} ({program} {ended(status)})"
         return f"{self.name}: its worker {ended(128 - status if status > 128 else status)}" if status else None
 
     def late(self, seconds: float) -> str:
         """What to say of one that is still missing after so long."""
-        return f"{self.name}: no worker has started within {seconds:g} s: {self._last()} (tried {self._tried()})"
+        return f"{self.missing}: no worker has started within {seconds:g} s: {self.output.why()} (tried {self._tried()})"
 
     @property
     def killed(self) -> bool:
-        """Whether it has ended by a signal."""
+        """Whether it has ended by a signal. srun, which ends the others when one has failed, tells of the first."""
         status = self.process.poll()
-        return status is not None and (status < 0 or (self._how.remote and 128 < status < _SSH_FAILED))
+        over_ssh = self._how.hosts and not self._how.labelled
+        return status is not None and (status < 0 or (bool(over_ssh) and 128 < status < _SSH_FAILED))
 
     def _tried(self) -> str:
         return f"`{shlex.join(self._how.command)}`"
-
-    def _last(self) -> str:
-        return self.output.last or "it said nothing"
