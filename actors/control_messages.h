@@ -85,7 +85,8 @@ auto inspect(Inspector& f, Beat& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Welcome& x) {
-  return f(caf::meta::type_name("Welcome"), x.index, x.beat_s, x.workers, x.doorbells, x.names, x.near, x.key);
+  return f(caf::meta::type_name("Welcome"), x.index, x.beat_s, x.workers, x.doorbells, x.names, x.near, x.key,
+           x.checksums);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Connect& x) {

@@ -96,6 +96,7 @@ struct Welcome {
   std::vector<std::string> names;    // of the processes: workers, then the driver
   std::vector<uint8_t> near;         // by process: shares memory with the driver, which is the last
   uint64_t key = 0;                  // of messages between processes that share none
+  bool checksums = false;            // of the bytes between them
 };
 // The addresses of all processes that share no memory with others.
 struct Connect {

@@ -1,6 +1,7 @@
 // How a run begins: workers join, and learn what they have of it.
 
 #include <algorithm>
+#include <cstdlib>
 #include <random>
 #include <utility>
 
@@ -57,6 +58,7 @@ void Driver::welcome() {
   welcome.workers = crew_.shares();
   welcome.doorbells = doorbells_.file();
   ExchangeOptions options;
+  options.checksums = welcome.checksums = std::getenv("TROUPE_CHECKSUMS") != nullptr;
   options.patience_s = link_patience(welcome.beat_s);
   options.self = crew_.size();
   std::random_device random;

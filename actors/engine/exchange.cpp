@@ -121,6 +121,9 @@ std::optional<Network::User::Into> Exchange::take(const WireHeader& header, cons
   Loaded* loaded = find_live(message);
   if (loaded == nullptr) return std::nullopt;
   const Plan& plan = loaded->life->plan();
+  const bool own_word = note.executor >= 0 && static_cast<size_t>(note.executor) < options_.process_of.size() &&
+                        options_.process_of[static_cast<size_t>(note.executor)] == header.from;
+  if (!own_word) return raise(header.from, "speaks for an executor that is not its own"), std::nullopt;
   const bool known = loaded->loaded != nullptr && message.task >= 0 &&
                      static_cast<size_t>(message.task) < plan.tasks.size() && message.reg >= 0 &&
                      static_cast<size_t>(message.reg) < plan.registers.size() &&
@@ -140,7 +143,7 @@ std::optional<Network::User::Into> Exchange::take(const WireHeader& header, cons
   }
   const bool right = number >= 0 && pull == pulls_.end() && message.slot >= 0 &&
                      static_cast<size_t>(message.slot) < plan.reg(reg).slots.size() &&
-                     bytes == loaded->crossings.at(number).bytes && loaded->crossings.at(number).to == options_.self;
+                     bytes == loaded->crossings.at(number).bytes && loaded->crossings.at(number).from == header.from;
   if (!right) return raise(header.from, "sent bytes that nobody here reads"), std::nullopt;
   const Registers registers(*loaded->memory, *loaded->life);
   Arriving arriving;
@@ -168,9 +171,7 @@ void Exchange::deliver(const WireNote& note) {
   const int to = loaded->loaded->executor_of(loaded->life->plan().task(TaskId(message.task)).stream);
   const auto lane = incoming_.find({note.executor, to});
   if (lane == incoming_.end() || lane->second.full()) {
-    const bool known = note.executor >= 0 && static_cast<size_t>(note.executor) < options_.process_of.size();
-    raise(known ? options_.process_of[static_cast<size_t>(note.executor)] : options_.self,
-          "sent more messages than its credits allow");
+    raise(options_.process_of[static_cast<size_t>(note.executor)], "sent more messages than its credits allow");
     return;
   }
   lane->second.stage(message);
@@ -188,6 +189,10 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
   }
   Peer& peer = peers_[static_cast<size_t>(header->from)];
   peer.heard = clock_.now();
+  const auto asked = [&](uint64_t request) {
+    const auto it = requests_.find(request);
+    return it != requests_.end() && it->second.process == header->from;
+  };
   return std::visit(Overloaded{
                         [&](const WireNote& note) { return take(*header, note, size); },
                         [&](const WireFetched& fetched) { return take(*header, fetched, size); },
@@ -197,11 +202,11 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
                           return std::nullopt;
                         },
                         [&](const WireStored& stored) -> std::optional<Into> {
-                          settle(stored.request);
+                          if (asked(stored.request)) settle(stored.request);
                           return std::nullopt;
                         },
                         [&](const WireRefused& refused) -> std::optional<Into> {
-                          settle(refused.request, refused.why, true);
+                          if (asked(refused.request)) settle(refused.request, refused.why, true);
                           return std::nullopt;
                         },
                         [&](const WireFence& fence) -> std::optional<Into> {
@@ -251,32 +256,42 @@ std::optional<Network::User::Into> Exchange::take(const WireHeader& header, cons
 void Exchange::received(uint64_t tag, bool complete) {
   const auto it = arriving_.find(tag);
   if (it == arriving_.end()) return;
-  const Arriving arriving = std::move(it->second);
-  arriving_.erase(it);
-  arriving_bytes_ -= size_of(arriving.pieces);
-  peers_[static_cast<size_t>(arriving.from)].heard = clock_.now();
+  arriving_bytes_ -= size_of(it->second.pieces);
+  peers_[static_cast<size_t>(it->second.from)].heard = clock_.now();
   std::string failure;
   if (!complete) failure = "did not arrive whole";
-  if (complete && arriving.checksum != 0 && checksum_of(arriving.pieces) != arriving.checksum) {
+  if (complete && it->second.checksum != 0 && checksum_of(it->second.pieces) != it->second.checksum) {
     failure = "arrived with bytes that do not have their checksum";
   }
+  if (it->second.crossing >= 0) return arrived_version(it->second, failure);
+  const Arriving arriving = std::move(it->second);
+  arriving_.erase(it);
   if (arriving.fetched != 0) return settle(arriving.fetched, failure);
-  if (arriving.stored != 0) {
-    later_.push_back([this, arriving, failure] {
-      if (failure.empty()) return send(arriving.from, WireStored{arriving.stored});
-      send(arriving.from, WireRefused{arriving.stored, failure});
-    });
-    return;
-  }
-  const Message& message = arriving.notes.front().message;
-  pulls_.erase({message.plan, arriving.crossing, message.version});
+  later_.push_back([this, arriving, failure] {
+    if (failure.empty()) return send(arriving.from, WireStored{arriving.stored});
+    send(arriving.from, WireRefused{arriving.stored, failure});
+  });
+}
+
+// Versions of a crossing are told in order, also where their bytes come in another.
+void Exchange::arrived_version(Arriving& arriving, const std::string& failure) {
+  const Message message = arriving.notes.front().message;
+  arriving.here = true;
   if (!failure.empty()) {
+    arriving.notes.clear();
     if (const Loaded* loaded = find_live(message)) {
       raise(arriving.from, "register '" + loaded->life->plan().reg(RegisterId(message.reg)).name + "' " + failure);
     }
-    return;
   }
-  for (const WireNote& note : arriving.notes) deliver(note);
+  const int crossing = arriving.crossing;
+  auto next = pulls_.lower_bound({message.plan, crossing, INT64_MIN});
+  while (next != pulls_.end() && std::get<0>(next->first) == message.plan && std::get<1>(next->first) == crossing) {
+    const auto first = arriving_.find(next->second);
+    if (!first->second.here) return;
+    for (const WireNote& note : first->second.notes) deliver(note);
+    arriving_.erase(first);
+    next = pulls_.erase(next);
+  }
 }
 
 void Exchange::sent(uint64_t tag) { sending_.erase(tag); }

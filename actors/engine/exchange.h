@@ -157,6 +157,7 @@ class Exchange final : private Network::User {
     Pieces pieces;
     std::vector<WireNote> notes;  // to be delivered then: of one crossing and version
     int crossing = -1;
+    bool here = false;     // waits for versions of the crossing before it
     uint64_t fetched = 0;  // or the request that is done then
     uint64_t stored = 0;   // or the request of the other that is answered then
     std::shared_ptr<const Arena> keep;
@@ -180,6 +181,7 @@ class Exchange final : private Network::User {
   std::optional<Into> take(const WireHeader& header, const WireFetched& fetched, int64_t bytes);
   std::optional<Into> take(const WireHeader& header, const WireStore& store, int64_t bytes);
   Into expect(Arriving arriving);
+  void arrived_version(Arriving& arriving, const std::string& failure);
   void serve(int from, const WirePlace& place);
   // Null for a message of an older life, which is dropped.
   Loaded* find_live(const Message& message);

@@ -63,6 +63,7 @@ void Worker::link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t 
   options.self = welcome.index;
   options.key = welcome.key;
   options.names = welcome.names;
+  options.checksums = welcome.checksums;
   options.patience_s = link_patience(welcome.beat_s);
   bool any = false;
   for (size_t p = 0; p < welcome.near.size(); ++p) {
