@@ -141,12 +141,16 @@ else
 fi
 end
 
-# Builds the folders that need no CAF with a sanitizer, and runs their tests, or those of some folders.
-sanitize() { # <name> <sanitizers> [folder]...
+# Builds the folders that need no CAF with a sanitizer, and runs their tests, or those of some folders, or of those the
+# tests whose names begin so.
+sanitize() { # <name> <sanitizers> [folder[:name]]...
   begin "$1 sanitizer"
-  local tree="$ROOT/build-$1" status folder targets=() which="."
-  for folder in "${@:3}"; do targets+=("${folder//\//_}_test"); done
-  if [ $# -gt 2 ]; then which="^($(printf '%s\n' "${@:3}" | paste -sd '|')): "; fi
+  local tree="$ROOT/build-$1" status folder name targets=() which="."
+  for folder in "${@:3}"; do
+    name="${folder%%:*}"
+    targets+=("${name//\//_}_test")
+  done
+  if [ $# -gt 2 ]; then which="^($(printf '%s\n' "${@:3}" | sed 's/:/: /; t; s/$/: /' | paste -sd '|'))"; fi
   # The thread sanitizer of g++ 12 aborts where address space layout is random over 32 bits; setarch -R turns that off.
   local run=(timeout -k 10 1500)
   if setarch -R true 2>/dev/null; then run+=(setarch -R); fi
@@ -171,7 +175,7 @@ if [ "$fast" -eq 1 ]; then
   skip "thread sanitizer (--fast)"
 else
   sanitize address address,undefined
-  # The other folders are pure functions: no test of theirs starts a thread.
-  sanitize thread thread actors/engine tests/walk planner ops/cpu
+  # All else are pure functions: no test of theirs starts a thread.
+  sanitize thread thread actors/engine tests/walk planner:Emit ops/cpu:Gemm
 fi
 finish
