@@ -12,6 +12,7 @@ from conftest import ROOT
 # kept the interpreter lock, nobody would, and the worker would be given up as silent.
 SCRIPT = """
 import os, signal, sys, threading, time
+from pathlib import Path
 sys.path.insert(0, "tests/python")
 import numpy as np
 from over_workers import workers
@@ -39,10 +40,18 @@ def count_and_continue():
     os.kill(worker, signal.SIGCONT)
 
 
+def stop():
+    os.kill(worker, signal.SIGSTOP)  # a little later all of its threads have stopped
+    running = True
+    while running:
+        states = [stat.read_text().rsplit(")", 1)[1].split()[0] for stat in Path(f"/proc/{worker}/task").glob("*/stat")]
+        running = any(state != "T" for state in states)
+
+
 worker = workers()[-1]
 for name, call in calls.items():
     counted = []
-    os.kill(worker, signal.SIGSTOP)
+    stop()
     thread = threading.Thread(target=count_and_continue)
     thread.start()
     call()
