@@ -175,7 +175,7 @@ if [ "$fast" -eq 1 ]; then
   skip "thread sanitizer (--fast)"
 else
   sanitize address address,undefined
-  # All else are pure functions: no test of theirs starts a thread.
-  sanitize thread thread actors/engine tests/walk planner:Emit ops/cpu:Gemm
+  # Of runs of whole plans a part, and of pure functions those tests that start threads.
+  sanitize thread thread actors/engine "tests/walk:(Walk|Gpt|Experts|Zero)" planner:Emit ops/cpu:Gemm
 fi
 finish
