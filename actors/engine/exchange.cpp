@@ -10,16 +10,10 @@
 
 #include "actors/engine/registers.h"
 #include "runtime/base/check.h"
+#include "runtime/base/overloaded.h"
 
 namespace troupe {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 int64_t size_of(const Pieces& pieces) {
   int64_t bytes = 0;

@@ -4,17 +4,11 @@
 #include <utility>
 
 #include "runtime/base/check.h"
+#include "runtime/base/overloaded.h"
 #include "runtime/plan/read.h"
 
 namespace troupe {
 namespace {
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 std::span<const std::byte> bytes_of(const Arena& arena) { return {arena.data(), static_cast<size_t>(arena.bytes())}; }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,17 @@ def trace():
     opened = Trace(nn.Module())
     with opened.recording():
         yield opened
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a script, and gives its path."""
+
+    def write(text: str) -> str:
+        (tmp_path / "script.py").write_text(textwrap.dedent(text))
+        return str(tmp_path / "script.py")
+
+    return write
 
 
 @pytest.fixture

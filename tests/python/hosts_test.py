@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -39,17 +38,6 @@ def network(tmp_path_factory):
     made = Network(tmp_path_factory.mktemp("hosts"))
     yield made
     made.close()
-
-
-@pytest.fixture
-def script(tmp_path):
-    """Writes a script, and gives its path."""
-
-    def write(text: str) -> str:
-        (tmp_path / "script.py").write_text(textwrap.dedent(text))
-        return str(tmp_path / "script.py")
-
-    return write
 
 
 def ended(process) -> tuple[int, str, str]:
@@ -271,6 +259,31 @@ for i in range(4):
     print(float(step(batch).loss).hex())
 print("weights", np.asarray(model.weight).tobytes().hex()[:4000])
 """
+
+
+# Fewer rows and columns than hosts, so that a host has none of them.
+EMPTY_PARTS = """
+import numpy as np
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 2))
+loss = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])
+step = tr.TrainStep(model, loss, tr.optim.AdamW(model.parameters(), lr=0.01), mesh=tr.mesh("cpu", dp=3),
+                    recipe=tr.recipes.zero(3), batch_shards=4)
+for i in range(3):
+    random = np.random.default_rng(i)
+    print(float(step({"x": random.normal(size=(4, 2)).astype(np.float32), "y": random.integers(0, 2, 4)}).loss).hex())
+print("weights", [value.tobytes().hex() for value in model.state_dict().values()])
+"""
+
+
+def test_a_host_may_have_an_empty_part(network, script):
+    path = script(EMPTY_PARTS)
+    alone = trained(network.on("head", sys.executable, path))
+    assert trained(network.launch("--", path)) == alone
+    network.assert_empty()
 
 
 def test_a_training_over_a_slow_link_has_the_bits_of_one_process(slow_network, script):

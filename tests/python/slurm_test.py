@@ -7,7 +7,6 @@ import re
 import shlex
 import signal
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -38,17 +37,6 @@ def slurm(tmp_path_factory):
     made = Slurm(tmp_path_factory.mktemp("slurm"))
     yield made
     made.close()
-
-
-@pytest.fixture
-def script(tmp_path):
-    """Writes a script, and gives its path."""
-
-    def write(text: str) -> str:
-        (tmp_path / "script.py").write_text(textwrap.dedent(text))
-        return str(tmp_path / "script.py")
-
-    return write
 
 
 def ended(process) -> tuple[int, str, str]:
