@@ -48,7 +48,10 @@ struct Descs {
 };
 
 // The same operand in whatever form oneDNN computes fastest on.
-memory::desc any(const memory::desc& desc) { return {desc.dims(), desc.data_type(), memory::format_tag::any}; }
+memory::desc any(const memory::desc& desc, memory::data_type type) {
+  return {desc.dims(), type, memory::format_tag::any};
+}
+memory::desc any(const memory::desc& desc) { return any(desc, desc.data_type()); }
 
 // A pass of one form, made once per thread. Operands that oneDNN wants in another form are reordered in scratch.
 class Convolution {
@@ -60,8 +63,10 @@ class Convolution {
     const auto direct = dnnl::algorithm::convolution_direct;
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    const dnnl::convolution_forward::desc forward(dnnl::prop_kind::forward_training, direct, any(plain.x), any(plain.w),
-                                                  plain.bias, any(plain.y), stride, dilation, padding, padding);
+    // Of one dtype, also where it is only the hint of a pass whose gradient is float32: else some CPUs have no such forward pass.
+    const dnnl::convolution_forward::desc forward(dnnl::prop_kind::forward_training, direct, any(plain.x),
+                                                  any(plain.w, plain.x.data_type()), plain.bias, any(plain.y), stride,
+                                                  dilation, padding, padding);
     const dnnl::convolution_forward::primitive_desc made(forward, attr, onednn_engine());
     switch (form.pass) {
       case ConvPass::forward:
