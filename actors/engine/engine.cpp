@@ -78,7 +78,7 @@ Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& c
     memory_ = Memory(Memory::Kind::own, [this, self](const std::string& d) { return options_.process_of(d) != self; });
   }
   for (int i = own_.first; i < own_.first + own_.count; ++i) {
-    executors_.push_back(std::make_unique<Executor>(i, shared_, clock_, options_.spin_s, doorbells));
+    executors_.push_back(std::make_unique<Executor>(i, shared_, clock_, options_.spin_s, doorbells, options_.exchange));
   }
   shared_.changed = options_.changed;
   connect();

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "actors/engine/registers.h"
@@ -14,6 +14,8 @@
 
 namespace troupe {
 namespace {
+
+constexpr double kAssistedSeconds = 20e-6;
 
 int64_t size_of(const Pieces& pieces) {
   int64_t bytes = 0;
@@ -77,6 +79,7 @@ bool Exchange::drain() {
       something = true;
     }
   }
+  for (size_t p = 0; p < peers_.size() && something; ++p) send_notes(static_cast<int>(p));
   return something;
 }
 
@@ -101,13 +104,34 @@ void Exchange::post(const FarLane& lane, const Message& message) {
           pieces_of(loaded.crossings.at(number).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
     }
   }
-  send(process, WireNote{message, lane.from}, std::move(pieces));
+  Peer& peer = peers_[static_cast<size_t>(process)];
+  const bool full = peer.notes.notes.size() == kMostNotes || (!pieces.empty() && !peer.pieces.empty());
+  if (full) send_notes(process);
+  if (!pieces.empty()) {
+    peer.notes.bytes_of = static_cast<uint8_t>(peer.notes.notes.size());
+    peer.pieces = std::move(pieces);
+  }
+  peer.notes.notes.push_back({message, lane.from});
+}
+
+void Exchange::send_notes(int process) {
+  Peer& peer = peers_[static_cast<size_t>(process)];
+  if (!peer.notes.notes.empty()) send(process, std::exchange(peer.notes, {}), std::exchange(peer.pieces, {}));
 }
 
 Exchange::Loaded* Exchange::find_live(const Message& message) {
   const auto it = plans_.find(message.plan);
   if (it == plans_.end() || it->second.life->fresh || it->second.life->epoch != message.epoch) return nullptr;
   return &it->second;
+}
+
+std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireNotes& notes, int64_t bytes) {
+  std::optional<Into> into;
+  for (size_t n = 0; n < notes.notes.size(); ++n) {
+    const bool bears = n == notes.bytes_of && bytes > 0;
+    if (auto found = take(header, notes.notes[n], bears ? bytes : 0)) into = std::move(found);
+  }
+  return into;
 }
 
 std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireNote& note, int64_t bytes) {
@@ -188,7 +212,7 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
     return it != requests_.end() && it->second.process == header->from;
   };
   return std::visit(Overloaded{
-                        [&](const WireNote& note) { return take(*header, note, size); },
+                        [&](const WireNotes& notes) { return take(*header, notes, size); },
                         [&](const WireFetched& fetched) { return take(*header, fetched, size); },
                         [&](const WireStore& store) { return take(*header, store, size); },
                         [&](const WireFetch& fetch) -> std::optional<Into> {
@@ -344,27 +368,46 @@ void Exchange::look_at_links() {
 }
 
 void Exchange::fail(const std::string& why) {
-  const std::lock_guard lock(mutex_);
   Fault fault;
   fault.what = options_.names[static_cast<size_t>(options_.self)] + " cannot go on with its transfers: " + why;
   if (!fault_) fault_ = fault;
   if (on_fault) on_fault(fault);
 }
 
-bool Exchange::progress() {
-  bool tell = false;
+bool Exchange::carry_on(std::unique_lock<std::mutex> lock) {
   bool something = false;
-  {
-    const std::lock_guard lock(mutex_);
+  try {
     something = drain();
     something |= network_->progress(*this);
     for (const auto& each : std::exchange(later_, {})) each();
     look_at_fences();
     look_at_links();
-    tell = std::exchange(tell_, false);
+  } catch (const std::exception& error) {
+    fail(error.what());
   }
+  const bool tell = std::exchange(tell_, false);
+  lock.unlock();
   if (tell && changed) changed();
   return something;
+}
+
+bool Exchange::progress() { return carry_on(std::unique_lock(mutex_)); }
+
+bool Exchange::assist() {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return false;
+  carry_on(std::move(lock));
+  assisted_.store(clock_.now(), std::memory_order_relaxed);
+  return true;
+}
+
+bool Exchange::is_assisted() const {
+  return clock_.now() - assisted_.load(std::memory_order_relaxed) < kAssistedSeconds;
+}
+
+void Exchange::hand_back() {
+  assisted_.store(-1, std::memory_order_relaxed);
+  if (rests_.exchange(false)) wake();
 }
 
 void Exchange::wake() {
@@ -372,20 +415,23 @@ void Exchange::wake() {
   if (write(wakes_, &one, sizeof(one)) < 0) return;  // it is full: awake in any case
 }
 
-void Exchange::sleep(double at_most_s) {
+void Exchange::sleep(double at_most_s, bool network) {
   bell_.sleeps();
+  rests_.store(!network);
   bool work = false;
   {
     const std::lock_guard lock(mutex_);
     for (const FarLane& far : outgoing_) work |= !far.lane.empty();
-    work |= !network_->arm();
+    if (network) work |= !network_->arm();
   }
   if (!work) {
-    pollfd files[] = {{network_->file(), POLLIN, 0}, {wakes_, POLLIN, 0}};
-    poll(files, 2, static_cast<int>(at_most_s * 1000));
+    pollfd files[] = {{wakes_, POLLIN, 0}, {network_->file(), POLLIN, 0}};
+    const timespec time = {static_cast<time_t>(at_most_s), static_cast<long>(std::fmod(at_most_s, 1) * 1e9)};
+    ppoll(files, network ? 2 : 1, &time, nullptr);
     uint64_t rung = 0;
     if (read(wakes_, &rung, sizeof(rung)) < 0) rung = 0;  // nobody rang
   }
+  rests_.store(false);
   bell_.is_awake();
 }
 

@@ -116,13 +116,20 @@ class Exchange final : private Network::User {
   void disconnect();
   std::optional<Fault> fault() const;
 
+  // ---- for executors of this process, so that a short wait needs no other thread ----
+  // By one that has nothing to do: carries on in the thread's place; meanwhile that looks up only now and then. False when
+  // it is at it itself.
+  bool assist();
+  // By one that assists no longer.
+  void hand_back();
+
   // ---- for the thread ----
-  // It cannot go on.
-  void fail(const std::string& why);
-  // True when something happened.
+  // True when something happened. What goes wrong here is a fault.
   bool progress();
-  // Until something comes, or for about so long.
-  void sleep(double at_most_s);
+  // An executor has assisted a moment ago, and will again unless a kernel keeps it.
+  bool is_assisted() const;
+  // Until something comes, or for about so long; without `network` only what comes from executors counts.
+  void sleep(double at_most_s, bool network = true);
 
  private:
   struct Loaded {
@@ -150,6 +157,8 @@ class Exchange final : private Network::User {
     double told = 0;  // when something was last sent
     bool broken = false;
     uint64_t fence = 0;  // the last of its fences
+    WireNotes notes;     // to be sent in one message, with the bytes of one of them
+    Pieces pieces;
   };
   struct Arriving {  // bytes under way to this process
     int from = 0;
@@ -177,6 +186,7 @@ class Exchange final : private Network::User {
   void sent(uint64_t tag) override;
   void failed(int peer, const std::string& why) override;
 
+  std::optional<Into> take(const WireHeader& header, const WireNotes& notes, int64_t bytes);
   std::optional<Into> take(const WireHeader& header, const WireNote& note, int64_t bytes);
   std::optional<Into> take(const WireHeader& header, const WireFetched& fetched, int64_t bytes);
   std::optional<Into> take(const WireHeader& header, const WireStore& store, int64_t bytes);
@@ -188,12 +198,15 @@ class Exchange final : private Network::User {
   // The bytes that a place names; what is wrong with it otherwise.
   std::variant<Pieces, std::string> pieces_at(const WirePlace& place, int asker, std::shared_ptr<const Arena>& keep);
   void post(const FarLane& lane, const Message& message);
+  void send_notes(int process);
   void deliver(const WireNote& note);
   void send(int process, Body body, Pieces pieces = {}, std::shared_ptr<const Arena> keep = {});
   void ask(ExchangeJob& job, int process, Request request, WirePlace place, bool is_store);
   void settle(uint64_t request, const std::string& failure = {}, bool refused = false);
   void finish(ExchangeJob& job, const std::string& failure);
   bool quiet() const;
+  bool carry_on(std::unique_lock<std::mutex> lock);
+  void fail(const std::string& why);
   void look_at_fences();
   void look_at_links();
   void raise(int process, const std::string& what, double waited = 0);
@@ -204,7 +217,9 @@ class Exchange final : private Network::User {
   mutable std::mutex mutex_;
   mutable std::condition_variable finished_;  // a job
   Doorbell bell_;
-  int wakes_ = -1;  // an eventfd
+  int wakes_ = -1;                    // an eventfd
+  std::atomic<double> assisted_{-1};  // when an executor last did
+  std::atomic<bool> rests_{false};    // the thread, because it is assisted
   std::map<uint16_t, Loaded> plans_;
   std::vector<FarLane> outgoing_;
   std::map<std::pair<int, int>, LaneSender> incoming_;  // by (from elsewhere, own executor)

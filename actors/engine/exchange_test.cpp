@@ -283,6 +283,9 @@ struct Strange {
     message.slot = static_cast<int32_t>(version % 2);
     return {message, 1};
   }
+  void say(const WireNote& note, size_t size, uint64_t key = Hosts::kKey, int from = 1) {
+    say(WireNotes{{note}, 0}, size, key, from);
+  }
   void say(decltype(WireHeader::body) body, size_t size = 0, uint64_t key = Hosts::kKey, int from = 1) {
     std::vector<std::byte> header;
     write_header({key, from, 0, std::move(body)}, header);
@@ -364,6 +367,21 @@ TEST(Exchange, ANoteThatCannotBeIsAFault) {
   expect(unread, [](Message&, int32_t&) {}, 56);
   expect(unread, [](Message& m, int32_t&) { m.kind = MessageKind::freed; });
   expect("no such port", [](Message& m, int32_t&) { m.kind = MessageKind::freed; }, 0);
+}
+
+TEST(Exchange, BytesBelongToOneOfSeveralNotes) {
+  for (const uint8_t of : {0, 1, 2}) {
+    Strange other;
+    other.hosts.go(1);
+    WireNote stale = other.ready(0);
+    stale.message.epoch -= 1;
+    WireNotes notes{{stale, stale, stale}, of};
+    notes.notes[of] = other.ready(0);
+    other.say(notes, 64);
+    EXPECT_EQ(other.fault(), "");
+    EXPECT_TRUE(other.hosts.reached());
+    EXPECT_EQ(other.hosts.bytes(0, other.made)[63], std::byte{7});
+  }
 }
 
 TEST(Exchange, MoreMessagesThanCreditsAreAFault) {

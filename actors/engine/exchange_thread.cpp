@@ -1,11 +1,10 @@
 #include "actors/engine/exchange_thread.h"
 
-#include <exception>
-
 namespace troupe {
 namespace {
 
-constexpr double kNap = 0.1;  // links are looked at as often
+constexpr double kNap = 0.1;      // links are looked at as often
+constexpr double kRest = 100e-6;  // while executors assist; a kernel may have begun meanwhile
 
 }  // namespace
 
@@ -20,20 +19,14 @@ ExchangeThread::~ExchangeThread() {
 
 void ExchangeThread::serve(double spin_s) {
   const SteadyClock clock;
-  const auto progress = [this] {
-    try {
-      return exchange_.progress();
-    } catch (const std::exception& error) {
-      exchange_.fail(error.what());
-      return false;
-    }
-  };
   for (double busy = clock.now(); !over_.load();) {
-    if (progress()) {
-      busy = clock.now();
-    } else if (clock.now() - busy < spin_s) {
+    const bool something = exchange_.progress();
+    if (something) busy = clock.now();
+    if (exchange_.is_assisted()) {
+      exchange_.sleep(kRest, false);
+    } else if (!something && clock.now() - busy < spin_s) {
       std::this_thread::yield();
-    } else {
+    } else if (!something) {
       exchange_.sleep(kNap);
       busy = clock.now();
     }

@@ -1,4 +1,5 @@
-// The thread of an exchange: it looks for work, for a short time without any in vain, then sleeps.
+// The thread of an exchange: it looks for work, for a short time without any in vain, then sleeps. It keeps out of the way of an
+// executor that waits and looks itself.
 #pragma once
 
 #include <atomic>

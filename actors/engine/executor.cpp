@@ -5,6 +5,8 @@
 #include <thread>
 #include <utility>
 
+#include "actors/engine/exchange.h"
+
 namespace troupe {
 namespace {
 
@@ -26,8 +28,14 @@ void relax() {
 
 }  // namespace
 
-Executor::Executor(int index, Shared& shared, const Clock& clock, double spin_s, std::vector<Doorbell*> doorbells)
-    : index_(index), shared_(shared), clock_(clock), spin_s_(spin_s), doorbells_(std::move(doorbells)) {}
+Executor::Executor(int index, Shared& shared, const Clock& clock, double spin_s, std::vector<Doorbell*> doorbells,
+                   Exchange* exchange)
+    : index_(index),
+      shared_(shared),
+      clock_(clock),
+      spin_s_(spin_s),
+      doorbells_(std::move(doorbells)),
+      exchange_(exchange) {}
 
 void Executor::set_lanes(const std::vector<Lane>& incoming, const std::vector<Lane>& outgoing) {
   inbox_.clear();
@@ -73,6 +81,7 @@ Executor::Outcome Executor::run(double at_most_s) {
   Outcome outcome = Outcome::again;
   try {
     outcome = run_until(clock_.now() + at_most_s);
+    ring_exchange();
   } catch (const std::exception& error) {
     fail(error.what());
   } catch (...) {
@@ -90,6 +99,7 @@ Executor::Outcome Executor::run_until(double deadline_s) {
     }
     poll();
     if (StreamLoop* stream = next()) {
+      ring_exchange();  // what could be sent without it while waiting is not
       begin(*stream);
       if (!compute(*stream)) [[unlikely]]
         continue;
@@ -108,6 +118,7 @@ bool Executor::spin() {
   do {
     for (int i = 0; i < kSpinsPerLook; ++i) {
       if (poll() || shared_.held()) return true;
+      if (exchange_ != nullptr && exchange_->assist()) far_mail_ = -1;
       relax();
     }
     std::this_thread::yield();  // where more threads than cores want to run, waiting without it is far dearer
@@ -120,6 +131,7 @@ bool Executor::may_sleep() {
   bool mail = kicked_.load(std::memory_order_seq_cst);
   for (const LaneReceiver& lane : inbox_) mail |= !lane.empty();
   if (mail) doorbell().is_awake();
+  if (!mail && exchange_ != nullptr) exchange_->hand_back();
   return !mail;
 }
 
@@ -269,9 +281,21 @@ void Executor::send(const StreamLoop& from, MessageKind kind, const Route& route
 void Executor::flush() {
   for (size_t to : staged_) {
     outgoing_[to].publish();
-    if (shared_.bell && doorbells_[to]->rouse()) shared_.bell(static_cast<int>(to));
+    if (exchange_ != nullptr && exchange_->is_far(static_cast<int>(to))) {
+      far_mail_ = static_cast<int>(to);
+    } else {
+      ring(to);
+    }
   }
   staged_.clear();
+}
+
+void Executor::ring(size_t executor) {
+  if (shared_.bell && doorbells_[executor]->rouse()) shared_.bell(static_cast<int>(executor));
+}
+
+void Executor::ring_exchange() {
+  if (far_mail_ >= 0) ring(static_cast<size_t>(std::exchange(far_mail_, -1)));
 }
 
 void Executor::deliver(const Message& message) {

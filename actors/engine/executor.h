@@ -21,6 +21,8 @@
 
 namespace troupe {
 
+class Exchange;
+
 class Executor {
  public:
   enum class Outcome {
@@ -28,8 +30,10 @@ class Executor {
     sleep,  // nothing to do: the bell rings when there is
   };
 
-  // All of these outlive the executor. There is a doorbell of each executor of the run, this one's among them.
-  Executor(int index, Shared& shared, const Clock& clock, double spin_s, std::vector<Doorbell*> doorbells);
+  // All of these outlive the executor. There is a doorbell of each executor of the run, this one's among them; those of
+  // executors that share no memory with this process are the bell of its exchange.
+  Executor(int index, Shared& shared, const Clock& clock, double spin_s, std::vector<Doorbell*> doorbells,
+           Exchange* exchange = nullptr);
 
   // Runs firings for about so long. By one thread at a time. Failures and exceptions become faults.
   Outcome run(double at_most_s);
@@ -66,6 +70,8 @@ class Executor {
   void post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void flush();
+  void ring(size_t executor);
+  void ring_exchange();
   Doorbell& doorbell() { return *doorbells_[static_cast<size_t>(index_)]; }
   void end_step(StreamLoop& stream);
   void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg, int64_t version);
@@ -84,7 +90,9 @@ class Executor {
   std::vector<LaneReceiver> inbox_;
   std::vector<LaneSender> outgoing_;  // by executor
   std::vector<size_t> staged_;        // executors with mail that is not yet published
-  std::string failure_;               // of the kernel that runs
+  Exchange* const exchange_;
+  int far_mail_ = -1;    // an executor with mail for which the exchange has not been rung
+  std::string failure_;  // of the kernel that runs
   const StreamLoop* current_ = nullptr;
   uint64_t fired_ = 0;
 

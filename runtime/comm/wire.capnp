@@ -11,7 +11,7 @@ struct Header {
   from @1 :Int32;  # the process that says it: a worker's index, or the number of workers for the driver
   checksum @2 :UInt64;  # of the bytes behind the header; 0: not computed
   union {
-    note @3 :Note;
+    notes @3 :Notes;
     fetch @4 :Place;
     fetched @5 :UInt64;  # the request; the bytes follow
     store @6 :Place;  # the bytes follow
@@ -20,6 +20,12 @@ struct Header {
     beat @9 :Void;  # the link lives
     fence @10 :UInt64;  # of this number; whoever says it has nothing more under way
   }
+}
+
+# Messages between task actors, at least one.
+struct Notes {
+  list @0 :List(Note);
+  bytesOf @1 :UInt8;  # the one that bytes behind the header belong to
 }
 
 # A message between task actors (runtime/comm/message.h).

@@ -48,12 +48,18 @@ void put(wire::Note::Builder to, const WireNote& note) {
 std::optional<WireHeader> body_of(wire::Header::Reader from) {
   WireHeader header{from.getKey(), from.getFrom(), from.getChecksum(), WireBeat{}};
   switch (from.which()) {
-    case wire::Header::NOTE: {
-      const auto note = from.getNote();
-      if (note.getKind() > static_cast<uint8_t>(MessageKind::freed)) return std::nullopt;
-      header.body = WireNote{{note.getVersion(), note.getEpoch(), note.getTask(), note.getPort(), note.getRegister(),
-                              note.getSlot(), note.getPlan(), static_cast<MessageKind>(note.getKind())},
-                             note.getExecutor()};
+    case wire::Header::NOTES: {
+      const auto list = from.getNotes().getList();
+      if (list.size() > kMostNotes || from.getNotes().getBytesOf() >= list.size()) return std::nullopt;
+      WireNotes body;
+      body.bytes_of = from.getNotes().getBytesOf();
+      for (const auto note : list) {
+        if (note.getKind() > static_cast<uint8_t>(MessageKind::freed)) return std::nullopt;
+        body.notes.push_back({{note.getVersion(), note.getEpoch(), note.getTask(), note.getPort(), note.getRegister(),
+                               note.getSlot(), note.getPlan(), static_cast<MessageKind>(note.getKind())},
+                              note.getExecutor()});
+      }
+      header.body = std::move(body);
       return header;
     }
     case wire::Header::FETCH:
@@ -92,7 +98,12 @@ void write_header(const WireHeader& header, std::vector<std::byte>& into) {
   std::visit(
       [&](const auto& body) {
         using T = std::decay_t<decltype(body)>;
-        if constexpr (std::is_same_v<T, WireNote>) put(to.initNote(), body);
+        if constexpr (std::is_same_v<T, WireNotes>) {
+          auto notes = to.initNotes();
+          notes.setBytesOf(body.bytes_of);
+          auto list = notes.initList(static_cast<unsigned>(body.notes.size()));
+          for (unsigned i = 0; i < list.size(); ++i) put(list[i], body.notes[i]);
+        }
         if constexpr (std::is_same_v<T, WireFetch>) put(to.initFetch(), body.place);
         if constexpr (std::is_same_v<T, WireFetched>) to.setFetched(body.request);
         if constexpr (std::is_same_v<T, WireStore>) put(to.initStore(), body.place);

@@ -25,11 +25,16 @@ struct WirePlace {
   bool operator==(const WirePlace&) const = default;
 };
 
-// A `ready` whose bytes follow, or any other message of a task actor.
+// A message of a task actor.
 struct WireNote {
   Message message;
   int32_t executor = -1;  // that sends it
   bool operator==(const WireNote&) const = default;
+};
+struct WireNotes {
+  std::vector<WireNote> notes;  // 1 to kMostNotes
+  uint8_t bytes_of = 0;         // the one that bytes behind the header belong to
+  bool operator==(const WireNotes&) const = default;
 };
 struct WireFetch {
   WirePlace place;
@@ -64,12 +69,13 @@ struct WireHeader {
   uint64_t key = 0;       // of the run
   int32_t from = 0;       // the process that says it
   uint64_t checksum = 0;  // of the bytes behind the header; 0: not computed
-  std::variant<WireNote, WireFetch, WireFetched, WireStore, WireStored, WireRefused, WireBeat, WireFence> body;
+  std::variant<WireNotes, WireFetch, WireFetched, WireStore, WireStored, WireRefused, WireBeat, WireFence> body;
   bool operator==(const WireHeader&) const = default;
 };
 
 // More bytes than this are no header.
 constexpr size_t kMostHeaderBytes = 2048;
+constexpr size_t kMostNotes = 32;
 
 // Appends nothing: `into` holds the bytes of this header alone. A long text of a refusal is cut.
 void write_header(const WireHeader& header, std::vector<std::byte>& into);
