@@ -175,12 +175,13 @@ class EmitStage {
     made.device = choices_.device_at(position);
     made.dtype = value.type.dtype;
     made.shape = reg.shapes[c];
-    if (reg.sliced) {
-      const int64_t elements = value.layout->local_shape(value.type.shape, choices_.in_stage(position)).elements();
+    int64_t within = 0;
+    if (reg.sliced()) {
       const ClassTask& producer = graph_.tasks[static_cast<size_t>(reg.producer)];
-      const Group group = group_of(choices_, position, program_.node(producer.node).boxing->axis);
-      made.offset = {part_of(elements, static_cast<int64_t>(group.positions.size()), group.rank).offset};
-      made.logical = {elements};
+      const Part slice = slice_at(value, choices_, position, program_.node(producer.node).boxing->axis);
+      made.offset = {slice.offset};
+      made.logical = {value.layout->local_shape(value.type.shape, choices_.in_stage(position)).elements()};
+      if (reg.in_whole && slice.size > 0) within = slice.offset * size_of(value.type.dtype);
     } else {
       const PieceBox box = piece_box(value, choices_, position);
       made.offset = box.box.offset;
@@ -189,8 +190,8 @@ class EmitStage {
     made.bytes = reg.bytes[c];
     made.arena = reg.arena;
     const bool variable = reg.arena == ArenaKind::variables;
-    const int64_t first =
-        variable ? reg.variable_offsets[static_cast<size_t>(position)] : begin(position, reg.arena) + reg.offsets[c];
+    const int64_t first = variable ? reg.variable_offsets[static_cast<size_t>(position)]
+                                   : begin(position, reg.arena) + reg.offsets[c] + within;
     for (int slot = 0; slot < reg.slots; ++slot) made.slots.push_back(first + slot * aligned(reg.bytes[c]));
     made.slot_count = reg.slots;
     made.every = reg.accumulates ? rounds_ : 1;

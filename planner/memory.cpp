@@ -66,6 +66,13 @@ class MemoryStage {
     for (size_t r = 0; r < graph_.registers.size(); ++r) {
       if (graph_.registers[r].arena == ArenaKind::workspace) plan_.buffer_of[r] = static_cast<int>(r);
     }
+    // A slice of a sum may lie where the whole sum will.
+    for (size_t r = 0; r < graph_.registers.size(); ++r) {
+      ClassRegister& slice = graph_.registers[r];
+      if (!slice.sliced()) continue;
+      slice.in_whole = may_be_shared(slice) && may_be_shared(graph_.registers[static_cast<size_t>(slice.whole)]);
+      if (slice.in_whole) plan_.buffer_of[r] = slice.whole;
+    }
     for (size_t t = 0; t < graph_.tasks.size(); ++t) {
       const ClassTask& task = graph_.tasks[t];
       const ProgramNode& node = program_.node(task.node);

@@ -6,6 +6,7 @@
 
 #include "planner/compile.h"
 #include "planner/test_models.h"
+#include "runtime/base/align.h"
 #include "runtime/base/random.h"
 
 namespace troupe {
@@ -118,6 +119,33 @@ TEST(Memory, AnOutputTakesOverAnInputThatNobodyReadsLater) {
   EXPECT_NE(offset_of(plan, "b.exp"), offset_of(plan, "c.exp"));  // b is read again
   EXPECT_EQ(plan.devices.front().arena_bytes[static_cast<int>(ArenaKind::workspace)], 512);
   EXPECT_EQ(plan.promise.peak, std::vector<int64_t>{512});
+}
+
+TEST(Memory, ASliceOfASumLiesWhereItBelongsInTheWhole) {
+  Graph graph;
+  graph.set_role(Role::update);
+  const ValueId a = graph.variable("a", DType::f32, {203, 33});  // 6,699 elements: slices differ, by whole cache lines
+  const ValueId b = graph.variable("b", DType::f32, {33, 33});
+  graph.pin({a, "tp", S(1), {}, ""});
+  graph.pin({b, "tp", S(0), {}, ""});
+  const ValueId y = graph.add("matmul", {a, b}, {}, "y").front();
+  graph.pin({y, "tp", B, {}, ""});
+  graph.output("y", y);
+  const Plan plan = compile(graph, choices_on({{"tp", 4}}), Profile()).plan;
+  std::map<std::pair<std::string, int64_t>, PlanRegister> at;
+  for (const PlanRegister& reg : plan.registers) at[{reg.name, reg.device.value}] = reg;
+  int64_t end = 0;
+  for (int64_t d = 0; d < 4; ++d) {
+    const PlanRegister& slice = at.at({"y.matmul@1.slice", d});
+    const PlanRegister& whole = at.at({"y.matmul@1", d});
+    EXPECT_EQ(slice.slots.front(), whole.slots.front() + 4 * slice.offset[0]);
+    EXPECT_EQ(slice.offset[0], end);
+    EXPECT_EQ(slice.offset[0] % 16, 0);
+    end += slice.shape[0];
+  }
+  EXPECT_EQ(end, 203 * 33);
+  // The parts that are added, and the sum.
+  EXPECT_LE(plan.devices.front().arena_bytes[static_cast<int>(ArenaKind::workspace)], 2 * aligned(4 * 203 * 33) + 1024);
 }
 
 TEST(Memory, TooLittleIsRefusedWithThePeakAndItsTensors) {

@@ -118,7 +118,8 @@ class PullStage {
 
   Part member_part(const Group& group, int rank) const {
     const int64_t elements = step_.from.local_shape(shape_, local_).elements();
-    return part_of(elements, static_cast<int64_t>(group.positions.size()), rank);
+    const DType dtype = program_.value(input_.value).type.dtype;
+    return slice_of(elements, dtype, static_cast<int64_t>(group.positions.size()), rank);
   }
 
   static Dims minus(const Dims& a, const Dims& b) {

@@ -23,8 +23,10 @@ std::vector<Occupant> occupants_of(const TaskGraph& graph, const MemoryPlan& mem
   for (size_t r = 0; r < graph.registers.size(); ++r) {
     const ClassRegister& reg = graph.registers[r];
     if (memory.buffer_of[r] < 0 || reg.bytes[c] == 0) continue;
-    list.push_back({static_cast<int>(r), reg.producer, memory.lifetimes[r], reg.offsets[c],
-                    reg.offsets[c] + reg.slots * aligned(reg.bytes[c])});
+    // A slice that lies in its whole counts as all of that: which part it is differs among devices of a class.
+    const ClassRegister& lies = reg.in_whole ? graph.registers[static_cast<size_t>(reg.whole)] : reg;
+    list.push_back({static_cast<int>(r), reg.producer, memory.lifetimes[r], lies.offsets[c],
+                    lies.offsets[c] + lies.slots * aligned(lies.bytes[c])});
   }
   for (size_t t = 0; t < graph.tasks.size(); ++t) {
     const ClassTask& task = graph.tasks[t];
@@ -68,7 +70,8 @@ using Occupants = std::vector<const Occupant*>;
 
 class Guards {
  public:
-  Guards(int position, std::map<std::pair<TaskAt, TaskAt>, int>& edges) : position_(position), edges_(edges) {}
+  Guards(const TaskGraph& graph, int position, std::map<std::pair<TaskAt, TaskAt>, int>& edges)
+      : graph_(graph), position_(position), edges_(edges) {}
 
   // Guards each byte's next writer among these. It comes later this time round, or else one round or step later, where
   // the walk ends with the held register's own time: it waits for its own readers.
@@ -78,25 +81,24 @@ class Guards {
                                         [](int first, const Occupant* other) { return first < other->life.first; });
     for (auto it = later; it != among.end() && !uncovered.empty(); ++it) {
       // Taken over in place while both live: the taker is the one that comes later.
-      if ((*it)->writer > held.writer) add(uncovered, **it, 0, readers);
+      if ((*it)->writer > held.writer && !leaves(held, **it)) add(uncovered, **it, 0, readers);
     }
     for (auto it = among.begin(); it != later && !uncovered.empty(); ++it) {
-      if (*it != &held) add(uncovered, **it, 1, readers);
+      if (*it != &held && !leaves(held, **it)) add(uncovered, **it, 1, readers);
     }
   }
 
   // Among those of the same turn alone. Bytes that none of them writes again have been read when the turn ends.
-  void guard_turn(const TaskGraph& graph, const Occupant& held, const Occupants& among,
-                  const std::vector<TaskAt>& readers) {
-    const auto turn = [&](int task) { return graph.tasks[static_cast<size_t>(task)].turn; };
+  void guard_turn(const Occupant& held, const Occupants& among, const std::vector<TaskAt>& readers) {
+    const auto turn = [&](int task) { return graph_.tasks[static_cast<size_t>(task)].turn; };
     Uncovered uncovered(held.begin, held.end);
     for (const Occupant* other : among) {
-      if (other->writer <= held.writer || turn(other->writer) != turn(held.writer)) continue;
+      if (other->writer <= held.writer || turn(other->writer) != turn(held.writer) || leaves(held, *other)) continue;
       add(uncovered, *other, 0, readers);
     }
     if (uncovered.empty()) return;
     int last = held.writer;
-    for (int next = last; next >= 0; next = computes_after(graph, next)) last = next;
+    for (int next = last; next >= 0; next = computes_after(graph_, next)) last = next;
     for (const TaskAt& reader : readers) add_edge(reader, {last, position_}, 0);
   }
 
@@ -117,6 +119,13 @@ class Guards {
     if (!added) it->second = std::min(it->second, tokens);
   }
 
+  // Whoever completes the whole around a slice leaves the slice as it is.
+  bool leaves(const Occupant& held, const Occupant& other) const {
+    const ClassRegister& reg = graph_.registers[static_cast<size_t>(held.reg)];
+    return reg.in_whole && reg.whole == other.reg;
+  }
+
+  const TaskGraph& graph_;
   int position_;
   std::map<std::pair<TaskAt, TaskAt>, int>& edges_;
 };
@@ -142,7 +151,7 @@ std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& mem
       all.push_back(&occupant);
       of_segment[segment(occupant)].push_back(&occupant);
     }
-    Guards guards(static_cast<int>(position), edges);
+    Guards guards(graph, static_cast<int>(position), edges);
     for (const Occupant& held : occupants) {
       if (held.reg < 0) continue;
       const auto& by_position = remote_readers[static_cast<size_t>(held.reg)];
@@ -156,7 +165,7 @@ std::vector<ReuseEdge> reuse_edges(const TaskGraph& graph, const MemoryPlan& mem
       }
       const ClassRegister& reg = graph.registers[static_cast<size_t>(held.reg)];
       if (graph.turns.size() > 1 && !reg.accumulates && !spans_turns(graph, reg)) {
-        guards.guard_turn(graph, held, of_segment[static_cast<size_t>(Segment::piece)], readers);
+        guards.guard_turn(held, of_segment[static_cast<size_t>(Segment::piece)], readers);
         continue;
       }
       guards.guard(held, of_segment[static_cast<size_t>(Segment::piece)], readers);

@@ -250,7 +250,7 @@ class ShardStage {
     if (step.kind == BoxingKind::all_reduce && !one_hop(step, type.shape, type.dtype)) {
       const int first = add_task(id, Operands::sliced, here.path + ".slice", "pull", {input});
       const int slice = add_register(here.path + ".slice", value, first);
-      graph_.registers[static_cast<size_t>(slice)].sliced = true;
+      graph_.registers[static_cast<size_t>(slice)].whole = slice + 1;
       graph_.tasks.back().outputs.push_back(slice);
       task = add_task(id, Operands::joined, here.path, "pull", {slice});
     } else {
@@ -264,10 +264,9 @@ class ShardStage {
   Shape shape_at(const ClassRegister& reg, int position) const {
     const ProgramValue& value = program_.value(reg.value);
     const Shape local = value.layout->local_shape(value.type.shape, choices_.in_stage(position));
-    if (!reg.sliced) return local;
+    if (!reg.sliced()) return local;
     const ProgramNode& producer = node(graph_.tasks[static_cast<size_t>(reg.producer)].node);
-    const Group group = group_of(choices_, position, producer.boxing->axis);
-    return {part_of(local.elements(), static_cast<int64_t>(group.positions.size()), group.rank).size};
+    return {slice_at(value, choices_, position, producer.boxing->axis).size};
   }
 
   void find_classes() {

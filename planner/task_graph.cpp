@@ -128,4 +128,10 @@ Group group_of(const Choices& choices, int position, int axis) {
   return group;
 }
 
+Part slice_at(const ProgramValue& value, const Choices& choices, int position, int axis) {
+  const int local = choices.in_stage(position);
+  const int64_t elements = value.layout->local_shape(value.type.shape, local).elements();
+  return slice_of(elements, value.type.dtype, choices.mesh.axis(axis).size, choices.mesh.coordinate(local, axis));
+}
+
 }  // namespace troupe

@@ -36,9 +36,10 @@ enum class Operands : uint8_t {
 // One register on every device of a stage.
 struct ClassRegister {
   std::string name;
-  ValueId value;             // what it holds (a slice of it: see `sliced`)
+  ValueId value;             // what it holds (a slice of it: see `whole`)
   int stage = 0;             // on whose devices it lies
-  bool sliced = false;       // holds this device's even slice of the flat tensor of its group
+  int whole = -1;            // holds this device's slice of the flat tensor of its group, which this register will hold
+  bool in_whole = false;     // and lies where it belongs there
   int producer = -1;         // index of the task; -1: a variable nobody updates
   std::vector<int> readers;  // indices of tasks that read it on the same device
   std::vector<int> pullers;  // indices of tasks that may read it from any device, also of another stage
@@ -51,6 +52,8 @@ struct ClassRegister {
   std::vector<int64_t> offsets;  // of the first slot; the others follow, aligned. Variables: see below
   // By position: variables alone, since plans that share them may divide devices into other classes.
   std::vector<int64_t> variable_offsets;
+
+  bool sliced() const { return whole >= 0; }
 };
 
 struct ClassTask {
@@ -117,5 +120,8 @@ struct Group {
   int rank = 0;
 };
 Group group_of(const Choices& choices, int position, int axis);
+
+// A device's slice of the flat tensor of its group while an all-reduce along `axis` is half done, in elements.
+Part slice_at(const ProgramValue& value, const Choices& choices, int position, int axis);
 
 }  // namespace troupe

@@ -75,7 +75,7 @@ RegisterId PlanBuilder::constant(DeviceId device, const Register& reg) {
 
 void PlanBuilder::read(TaskId reader, RegisterId reg, int32_t every) { at(reader).inputs.push_back({reg, every}); }
 
-void PlanBuilder::share_bytes(RegisterId a, RegisterId b) { shared_.emplace_back(a, b); }
+void PlanBuilder::share_bytes(RegisterId a, RegisterId b, int64_t offset) { shared_.push_back({a, b, offset}); }
 
 void PlanBuilder::segment(StreamId stream, int32_t repeat, std::vector<TaskId> tasks) {
   plan_.streams[stream.index()].segments.push_back({repeat, std::move(tasks)});
@@ -101,7 +101,7 @@ Plan PlanBuilder::finish() {
     PlanRegister& reg = plan_.registers[r];
     const RegisterId id(static_cast<int64_t>(r));
     const bool lies_elsewhere =
-        std::any_of(shared_.begin(), shared_.end(), [&](const auto& pair) { return pair.second == id; });
+        std::any_of(shared_.begin(), shared_.end(), [&](const Within& each) { return each.part == id; });
     reg.slots.resize(reg.device.valid() ? static_cast<size_t>(reg.slot_count) : 0);
     if (lies_elsewhere || reg.is_control()) continue;
     int64_t& end = plan_.devices[reg.device.index()].arena_bytes[static_cast<int>(reg.arena)];
@@ -110,7 +110,7 @@ Plan PlanBuilder::finish() {
       end += aligned(std::max<int64_t>(reg.bytes, 1));
     }
   }
-  for (const auto& [a, b] : shared_) at(b).slots = at(a).slots;
+  for (const Within& each : shared_) at(each.part).slots = {at(each.whole).slots.front() + each.offset};
   for (PlanTask& task : plan_.tasks) {
     if (task.scratch_bytes == 0) continue;
     int64_t& end = plan_.devices[task.device.index()].arena_bytes[static_cast<int>(ArenaKind::workspace)];

@@ -33,7 +33,8 @@ class PlanBuilder {
   // One that no task writes.
   RegisterId constant(DeviceId device, const Register& reg);
   void read(TaskId reader, RegisterId reg, int32_t every = 1);
-  void share_bytes(RegisterId a, RegisterId b);  // one slot each
+  // One slot each: b lies so many bytes behind the beginning of a.
+  void share_bytes(RegisterId a, RegisterId b, int64_t offset = 0);
   void segment(StreamId stream, int32_t repeat, std::vector<TaskId> tasks);
   void variable(const std::string& name, RegisterId reg);
   void fetched(const std::string& name, RegisterId reg);
@@ -48,7 +49,12 @@ class PlanBuilder {
   RegisterId add(DeviceId device, TaskId producer, const Register& reg);
 
   Plan plan_;
-  std::vector<std::pair<RegisterId, RegisterId>> shared_;  // the second lies where the first does
+  struct Within {
+    RegisterId whole;
+    RegisterId part;
+    int64_t offset;
+  };
+  std::vector<Within> shared_;
 };
 
 }  // namespace troupe

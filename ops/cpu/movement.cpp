@@ -1,6 +1,7 @@
 #include "ops/cpu/movement.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <type_traits>
@@ -144,6 +145,26 @@ void copy_strided(void* dst, const void* src, const int64_t* src_strides, const 
   int64_t dst_strides[kMaxDims];
   contiguous_strides(dst_strides, shape, ndim);
   copy_loop(dst, src, dst_strides, src_strides, shape, ndim, elem_size);
+}
+
+void copy_part(void* dst, const void* src, int64_t bytes, int64_t whole) {
+  auto* to = static_cast<std::byte*>(dst);
+  const auto* from = static_cast<const std::byte*>(src);
+  if (whole >= kStreamedBytes) {
+    constexpr int64_t line = sizeof(Vec<float>);
+    const auto past = static_cast<int64_t>(reinterpret_cast<uintptr_t>(to) % line);
+    const int64_t head = std::min(bytes, past == 0 ? 0 : line - past);
+    std::memcpy(to, from, static_cast<size_t>(head));
+    const int64_t end = head + (bytes - head) / line * line;
+    for (int64_t at = head; at < end; at += line) {
+      stream(reinterpret_cast<float*>(to + at), load(reinterpret_cast<const float*>(from + at)));
+    }
+    stream_fence();
+    to += end;
+    from += end;
+    bytes -= end;
+  }
+  std::memcpy(to, from, static_cast<size_t>(bytes));
 }
 
 void copy_box(void* dst, const int64_t* dst_shape, const int64_t* dst_offset, const void* src, const int64_t* src_shape,

@@ -19,6 +19,9 @@ void permute(void* dst, const void* src, const int64_t* shape, const int* perm, 
 void copy_strided(void* dst, const void* src, const int64_t* src_strides, const int64_t* shape, int ndim,
                   int64_t elem_size);
 
+// Bytes that make up a part of a buffer of `whole` bytes: a large buffer is written past the caches.
+void copy_part(void* dst, const void* src, int64_t bytes, int64_t whole);
+
 // The box of `extent` at src_offset in a row-major src of src_shape goes to dst_offset in a row-major dst of
 // dst_shape. Slices, concatenations and splits are calls of this.
 void copy_box(void* dst, const int64_t* dst_shape, const int64_t* dst_offset, const void* src, const int64_t* src_shape,

@@ -45,6 +45,20 @@ void check_permute(const std::vector<int64_t>& shape, const std::vector<int>& pe
   EXPECT_TRUE(dst == expected);
 }
 
+TEST(CopyPart, CopiesItsBytesAloneAtAnyAlignment) {
+  const auto from = counted<uint16_t>(5000);
+  for (const int64_t whole : {int64_t{1}, int64_t{1} << 30}) {
+    for (const int64_t bytes : {0, 1, 63, 64, 65, 127, 1000, 4096}) {
+      for (const size_t shift : {0, 1, 8, 63, 64}) {
+        std::vector<std::byte> to(6000, std::byte{7}), expected = to;
+        std::memcpy(expected.data() + shift, from.data(), static_cast<size_t>(bytes));
+        copy_part(to.data() + shift, from.data(), bytes, whole);
+        EXPECT_EQ(to, expected) << whole << " " << bytes << " " << shift;
+      }
+    }
+  }
+}
+
 TEST(Permute, AllElementSizesAndOrders) {
   const std::vector<std::pair<std::vector<int64_t>, std::vector<int>>> cases = {
       {{37, 50}, {1, 0}},

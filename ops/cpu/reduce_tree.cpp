@@ -15,6 +15,7 @@ template <typename T, typename F>
 void run_program(F combine, T* out, const T* const* inputs, const int* program, int64_t program_len, int64_t lo,
                  int64_t hi) {
   T partial[kTreeDepth][kBlock];
+  const bool streamed = can_stream(out + lo, hi - lo);
   for (int64_t begin = lo; begin < hi; begin += kBlock) {
     const int64_t count = std::min(kBlock, hi - begin);
     // Inputs are pushed as pointers; only results of combining take a buffer, the one of their place on the
@@ -29,12 +30,18 @@ void run_program(F combine, T* out, const T* const* inputs, const int* program, 
       }
       assert(depth >= 2);
       --depth;
-      T* to = i + 1 == program_len ? out + begin : partial[depth - 1];
-      map(count, to, combine, stack[depth - 1], stack[depth]);
+      const bool last = i + 1 == program_len;
+      T* to = last ? out + begin : partial[depth - 1];
+      if (last && streamed) {
+        map_streamed(count, to, combine, stack[depth - 1], stack[depth]);
+      } else {
+        map(count, to, combine, stack[depth - 1], stack[depth]);
+      }
       stack[depth - 1] = to;
     }
     if (depth == 1 && stack[0] != out + begin) std::copy(stack[0], stack[0] + count, out + begin);
   }
+  if (streamed) stream_fence();
 }
 
 int64_t write_tree(int* program, int64_t first, int64_t n) {

@@ -55,6 +55,31 @@ TYPED_TEST(ReduceTree, FollowsTheProgramInTheRange) {
   }
 }
 
+// Large outputs are written past the caches: the same bits as in parts, at any alignment.
+TYPED_TEST(ReduceTree, LargeOutputsHaveTheSameBits) {
+  using T = TypeParam;
+  const int64_t size = (int64_t{9} << 20) / static_cast<int64_t>(sizeof(T)) + 5;
+  std::vector<std::vector<T>> inputs;
+  for (uint32_t i = 0; i < 3; ++i) inputs.push_back(random_values<T>(size, i));
+  const T* pointers[] = {inputs[0].data(), inputs[1].data(), inputs[2].data()};
+  const std::vector<int> program = {0, 1, -1, 2, -1};
+  const size_t line = 64 / sizeof(T);
+  for (const size_t shift : {0, 1}) {
+    std::vector<T> room(static_cast<size_t>(size) + 2 * line, T(-7));
+    std::vector<T> parts = room;
+    const auto begin = [&](std::vector<T>& of) {
+      const size_t past = reinterpret_cast<uintptr_t>(of.data()) % 64 / sizeof(T);
+      return of.data() + (line - past) + shift;
+    };
+    sum_tree(begin(room), pointers, 3, program.data(), 5, 0, size);
+    for (int64_t lo = 0; lo < size; lo += 100'003) {
+      sum_tree(begin(parts), pointers, 3, program.data(), 5, lo, std::min(size, lo + 100'003));
+    }
+    EXPECT_EQ(std::memcmp(begin(room), begin(parts), static_cast<size_t>(size) * sizeof(T)), 0);
+    EXPECT_EQ(begin(room)[size], T(-7));
+  }
+}
+
 TYPED_TEST(ReduceTree, AnInputMayBeTheOutput) {
   using T = TypeParam;
   const int64_t size = 1000;

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __AVX512F__
+#ifdef __AVX__
 #include <immintrin.h>
 #endif
 
@@ -98,6 +98,35 @@ inline void store_part(double* to, Vec<double> v, int64_t count) {
 #endif
 }
 
+// An output of so many bytes has left the caches when it is read. Where it is written past them, its lines are not read
+// before.
+inline constexpr int64_t kStreamedBytes = int64_t{8} << 20;
+
+// Past the caches, to an address that is a multiple of 64. Other threads see it after `stream_fence`.
+template <typename T>
+inline void stream(T* to, Vec<T> v) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(v));
+#elif defined(__AVX__)
+  __m256i halves[2];
+  std::memcpy(halves, &v, sizeof(v));
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), halves[0]);
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(to) + 1, halves[1]);
+#else
+  store(to, v);
+#endif
+}
+inline void stream_fence() {
+#ifdef __AVX__
+  _mm_sfence();
+#endif
+}
+template <typename T>
+inline bool can_stream(const T* to, int64_t elements) {
+  return elements * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes &&
+         reinterpret_cast<uintptr_t>(to) % sizeof(Vec<T>) == 0;
+}
+
 // out[i] = f(in0[i], in1[i], ...), with f on vectors. `out` may be one of the inputs.
 template <typename T, typename F, typename... In>
 inline void map(int64_t n, T* out, F f, const In*... in) {
@@ -109,6 +138,14 @@ inline void map(int64_t n, T* out, F f, const In*... in) {
     store(out + i + kLanes<T>, second);
   }
   for (; i + kLanes<T> <= n; i += kLanes<T>) store(out + i, f(load(in + i)...));
+  if (i < n) store_part(out + i, f(load_part(in + i, n - i)...), n - i);
+}
+
+// The same past the caches: see `stream`.
+template <typename T, typename F, typename... In>
+inline void map_streamed(int64_t n, T* out, F f, const In*... in) {
+  int64_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) stream(out + i, f(load(in + i)...));
   if (i < n) store_part(out + i, f(load_part(in + i, n - i)...), n - i);
 }
 

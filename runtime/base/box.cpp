@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/base/align.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
@@ -34,6 +35,13 @@ Part part_of(int64_t size, int64_t n, int64_t index) {
   const int64_t base = size / n;
   const int64_t longer = size % n;
   return {index * base + std::min(index, longer), base + (index < longer ? 1 : 0)};
+}
+
+Part slice_of(int64_t elements, DType dtype, int64_t n, int64_t index) {
+  const int64_t per_line = kArenaAlignment / size_of(dtype);
+  const Part lines = part_of((elements + per_line - 1) / per_line, n, index);
+  const int64_t begin = std::min(lines.offset * per_line, elements);
+  return {begin, std::min((lines.offset + lines.size) * per_line, elements) - begin};
 }
 
 }  // namespace troupe

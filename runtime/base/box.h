@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "runtime/base/dtype.h"
 #include "runtime/base/shape.h"
 
 namespace troupe {
@@ -31,5 +32,9 @@ struct Part {
   bool operator==(const Part&) const = default;
 };
 Part part_of(int64_t size, int64_t n, int64_t index);
+
+// The same for the elements of a buffer, cut between cache lines alone: so a part may be a register of its own where the whole
+// is one.
+Part slice_of(int64_t elements, DType dtype, int64_t n, int64_t index);
 
 }  // namespace troupe

@@ -22,7 +22,9 @@
 #include "actors/listener.h"
 #include "actors/worker_process.h"
 #include "ops/pull.h"
+#include "planner/boxing_price.h"
 #include "runtime/base/clock.h"
+#include "sbp/boxing_step.h"
 
 namespace troupe {
 namespace {
@@ -114,39 +116,53 @@ PullRegion region(int64_t first, int64_t size) {
   return made;
 }
 
-// As the planner composes it: each device adds its part of all, then all parts are joined.
+// What a device adds of everyone's partial sums.
+void add_sum(Devices& on, TaskId task, const std::vector<RegisterId>& partial, const Part& part) {
+  PullRegion all = region(0, part.size);
+  for (size_t from = 0; from < partial.size(); ++from) {
+    on.builder.read(task, partial[from]);
+    all.sources.push_back({static_cast<int>(from), 0, Dims{part.offset}});
+    all.program.push_back(static_cast<int>(from));
+    if (from > 0) all.program.push_back(-1);
+  }
+  on.builder.at(task).attrs = pull_attrs({all}, true, false, 0);
+  on.builder.at(task).scratch_bytes = pull_scratch_bytes({all}, DType::f32);
+}
+
+bool is_one_hop(int count, int64_t elements) {
+  const Layout partial(Mesh({{"dp", count}}), {P});
+  return one_hop(*step_on_axis(partial, 0, B), {elements}, DType::f32);
+}
+
+// As the planner composes it: each device adds all; or its slice of all, and the slices are joined around its own.
 Plan reduce(int count, int64_t elements) {
   Devices on(count);
   std::vector<RegisterId> partial;
-  std::vector<RegisterId> parts;
   for (int d = 0; d < count; ++d) {
     const TaskId task = on.builder.task(on.streams[d], "partial", "nothing");
     partial.push_back(on.builder.output(task, floats("partial", elements, 1)));
   }
-  const auto part_at = [&](int d) { return part_of(elements, count, d); };
+  const bool one = is_one_hop(count, elements);
+  std::vector<RegisterId> slices;
+  const auto slice_at = [&](int d) { return slice_of(elements, DType::f32, count, d); };
   for (int d = 0; d < count; ++d) {
-    const TaskId task = on.builder.task(on.streams[d], "slice", "pull");
-    PullRegion all = region(0, part_at(d).size);
-    for (int from = 0; from < count; ++from) {
-      on.builder.read(task, partial[from]);
-      all.sources.push_back({from, 0, Dims{part_at(d).offset}});
-      all.program.push_back(from);
-      if (from > 0) all.program.push_back(-1);
-    }
-    on.builder.at(task).attrs = pull_attrs({all}, true, false, 0);
-    on.builder.at(task).scratch_bytes = pull_scratch_bytes({all}, DType::f32);
-    parts.push_back(on.builder.output(task, floats("part", part_at(d).size, 1)));
+    const Part part = one ? Part{0, elements} : slice_at(d);
+    const TaskId task = on.builder.task(on.streams[d], "add", "pull");
+    add_sum(on, task, partial, part);
+    slices.push_back(on.builder.output(task, floats("slice", part.size, 1)));
   }
-  for (int d = 0; d < count; ++d) {
+  for (int d = 0; d < count && !one; ++d) {
     const TaskId task = on.builder.task(on.streams[d], "join", "pull");
     std::vector<PullRegion> regions;
     for (int from = 0; from < count; ++from) {
-      on.builder.read(task, parts[from]);
-      regions.push_back(region(part_at(from).offset, part_at(from).size));
+      on.builder.read(task, slices[from]);
+      regions.push_back(region(slice_at(from).offset, slice_at(from).size));
       regions.back().sources.push_back({from, 0, Dims{0}});
     }
     on.builder.at(task).attrs = pull_attrs(regions, true, false, 0);
-    on.builder.output(task, floats("sum", elements, 1));
+    const RegisterId sum = on.builder.output(task, floats("sum", elements, 1));
+    const int64_t offset = slice_at(d).size == 0 ? 0 : slice_at(d).offset;
+    on.builder.share_bytes(sum, slices[d], offset * size_of(DType::f32));
   }
   return on.builder.finish();
 }

@@ -5,7 +5,8 @@
 
 "near": workers share memory, as those of one host do; "far": as if each were a host of its own, over the loopback device.
 All-reduces of both sides alternate; a ratio is that of two blocks next to each other in time. Prints the median of each
-and its spread, what workers use of a core while nothing moves, and everything as JSON in the last line.
+and its spread, what workers use of a core while nothing moves, and everything as JSON in the last line. The memory bound of
+an all-reduce is what one core copies per second.
 """
 
 import argparse
@@ -20,7 +21,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 LIMIT_S = 120
 SIZES = [4, 4096, 65536, 1 << 20, 16 << 20, 256 << 20]
-REDUCED = [4, 4096, 65536, 1 << 20, 16 << 20]
 
 
 class Asked:
@@ -93,17 +93,21 @@ def main() -> None:
                 found[kind][size]["bytes_per_s"] = flow
                 print(f"{kind} {size} B: one way {words(flow, 1e-9, 'GB/s')}")
         peer = Asked(options.peer_python, str(HERE / "peer_all_reduce.py"), str(options.processes))
-        for size in REDUCED:
+        for size in SIZES:
             pairs = [(ours.ask(f"reduce {size}"), peer.ask(str(size))) for _ in range(options.rounds)]
             reduced = {
                 "troupe_s": spread([a for a, _ in pairs]),
                 "gloo_s": spread([b for _, b in pairs]),
                 "gloo_over_troupe": spread([b / a for a, b in pairs]),
             }
+            # At best every process reads the terms of its share and writes the share for all: each byte once in, once out.
+            bound_s = size * max(1, options.processes / os.cpu_count()) / found["copy_bytes_per_s"]
+            reduced["of_memory_bound"] = bound_s / reduced["troupe_s"]["median"]
             found[kind][f"reduce {size}"] = reduced
             print(
                 f"{kind} all-reduce {size} B: Troupe {words(reduced['troupe_s'], 1e6, 'us')}, "
-                f"gloo {words(reduced['gloo_s'], 1e6, 'us')}, gloo / Troupe {words(reduced['gloo_over_troupe'], 1, 'x')}"
+                f"gloo {words(reduced['gloo_s'], 1e6, 'us')}, gloo / Troupe {words(reduced['gloo_over_troupe'], 1, 'x')}, "
+                f"{reduced['of_memory_bound']:.0%} of the memory bound"
             )
         peer.close()
         ours.close()
