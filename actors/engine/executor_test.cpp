@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "actors/engine/engine.h"
+#include "actors/engine/exchange_hosts.h"
 #include "actors/engine/plan_builder.h"
 #include "actors/engine/sample_graphs.h"
 
@@ -126,6 +127,30 @@ TEST_F(ExecutorTest, ASleepingOneIsRungOnce) {
   EXPECT_EQ(rung, 1);
   EXPECT_EQ(second().run(1e9), Executor::Outcome::sleep);
   EXPECT_EQ(second().firings(), 2u);
+}
+
+// A message to another host: the executor sends it itself when it has nothing to do, and rings the exchange's thread when it
+// has.
+TEST(FarExecutor, SendsWhileItWaitsAndRingsBeforeTheNextKernel) {
+  for (const int32_t slots : {1, 2}) {
+    const KernelTable kernels = sample_kernels();
+    Hosts hosts(kernels, {.seed = 1, .shares = {{1, 1}, {1, 1}}});
+    PlanBuilder builder;
+    const TaskId a = builder.task(builder.stream(builder.device("cpu:0"), "compute"), "a", "mix");
+    const TaskId b = builder.task(builder.stream(builder.device("cpu:1"), "compute"), "b", "mix");
+    builder.read(b, builder.output(a, {.name = "r", .slots = slots}));
+    hosts.load(builder.finish());
+    ASSERT_TRUE(hosts.restart(0)) << hosts.failure();
+    hosts.go(10);
+    Engine& engine = hosts.engine(0);
+    int rung = 0;
+    engine.set_bell([&](int executor) { rung += executor == 1; });
+    hosts.exchange(0).bell().sleeps();
+    EXPECT_EQ(engine.executor(0).run(1e9), Executor::Outcome::sleep);
+    EXPECT_EQ(engine.executor(0).firings(), static_cast<uint64_t>(slots));
+    EXPECT_TRUE(LaneReceiver(engine.lane(0, 1)).empty());
+    EXPECT_EQ(rung, slots - 1);
+  }
 }
 
 }  // namespace
