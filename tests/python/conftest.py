@@ -18,6 +18,12 @@ sys.path.insert(0, str(ROOT / "models" / "gpt"))
 sys.path.append(str(ROOT))  # for models.llama
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    """Every test begins with the seed 0."""
+    tr.manual_seed(0)
+
+
 class MLP(nn.Module):
     """Two layers with a GELU between."""
 
