@@ -18,6 +18,7 @@ constexpr double kBeatsPerHeartbeat = 5;
 
 bool Driver::gather(double at_most_s, double patience_s) {
   if (welcomed_) return true;
+  if (broken_) raise(*broken_);
   const double began = clock_.now();
   if (!gathers_since_) gathers_since_ = began;
   while (!crew_.complete()) {
@@ -31,7 +32,16 @@ bool Driver::gather(double at_most_s, double patience_s) {
     if (clock_.now() - *gathers_since_ >= patience) raise(missing(patience));
     if (left <= 0) return false;
   }
-  welcome();
+  try {
+    welcome();
+  } catch (const FaultError& error) {
+    broken_ = error.fault();  // some workers know of the run, and others do not
+    throw;
+  } catch (const PlanError& error) {
+    broken_ = Fault();
+    broken_->what = error.what();
+    throw;
+  }
   welcomed_ = true;
   return true;
 }

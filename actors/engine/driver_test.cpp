@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
+#include <set>
 
 #include "actors/engine/interpreter.h"
+#include "actors/engine/queue_network.h"
 #include "actors/engine/sample_graphs.h"
 #include "actors/engine/thread_runner.h"
 #include "actors/engine/worker.h"
@@ -25,16 +28,28 @@ class Rig final : public Courier {
       const std::vector<const Clock*>& clocks = {})
       : clock_(clock), shares_(std::move(shares)) {
     for (size_t w = 0; w < shares_.size(); ++w) {
-      members_.push_back(std::make_unique<Member>(kernels, clocks.empty() ? clock : *clocks[w]));
+      members_.push_back(
+          std::make_unique<Member>(kernels, clocks.empty() ? clock : *clocks[w], [this] { return networks_.make(); }));
     }
   }
+  std::unique_ptr<Network> make_network() const override { return networks_.make(); }
+
+  std::set<int> far;   // workers that share no memory with the others
+  // What a worker says, and is told, on the way.
+  std::function<void(int worker, Reply&)> says = [](int, Reply&) {};
+  std::function<void(int worker, Command&)> is_told = [](int, Command&) {};
   ~Rig() override {
     for (auto& member : members_) member->threads.reset();
   }
 
   void send(int worker, uint64_t request, const Command& command) override {
     Member& member = *members_[static_cast<size_t>(worker)];
-    for (const Reply& reply : member.worker.on(request, command)) said_.push_back({worker, reply});
+    Command told = command;
+    is_told(worker, told);
+    for (Reply& reply : member.worker.on(request, told)) {
+      says(worker, reply);
+      said_.push_back({worker, reply});
+    }
     if (std::holds_alternative<Welcome>(command))
       member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
   }
@@ -45,6 +60,7 @@ class Rig final : public Courier {
       join.host = "here";
       join.process = 100 + static_cast<int32_t>(crew.members().size());
       join.share = share;
+      if (far.contains(static_cast<int>(crew.members().size()))) join.memory = "elsewhere";
       ASSERT_TRUE(std::holds_alternative<int>(crew.on(join, clock_.now())));
     }
     for (const double until = clock_.now() + at_most_s; said_.empty() && clock_.now() < until;) {
@@ -61,11 +77,13 @@ class Rig final : public Courier {
 
  private:
   struct Member {
-    Member(const KernelTable& kernels, const Clock& clock) : worker(kernels, clock) {}
+    Member(const KernelTable& kernels, const Clock& clock, Worker::MakeNetwork make_network)
+        : worker(kernels, clock, std::move(make_network)) {}
     Worker worker;
     std::unique_ptr<ThreadRunner> threads;
   };
   const Clock& clock_;
+  mutable QueueNetworks networks_{1, 0};
   std::vector<WorkerShare> shares_;
   std::vector<std::unique_ptr<Member>> members_;
   std::deque<std::pair<int, Reply>> said_;
@@ -134,6 +152,42 @@ TEST(Driver, APlanWhoseSourcesNoOtherProcessCanReadIsUnloadedEverywhere) {
   while (!driver.wait_for(1, 10)) {
   }
   driver.shutdown();
+}
+
+// What gather throws, the first time and the next.
+std::string not_gathered(Rig& rig, const Clock& clock) {
+  Driver driver(rig, {2, kToken, 5}, clock);
+  std::string first;
+  std::string second;
+  for (std::string* text : {&first, &second}) {
+    try {
+      driver.gather(5, 5);
+    } catch (const FaultError& error) {
+      *text = error.fault().what;
+    }
+  }
+  EXPECT_EQ(first, second);
+  return first;
+}
+
+TEST(Driver, AWorkerWhoseAddressIsNoneIsNamed) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  Rig rig(kernels, clock, {{1, 1}, {1, 1}});
+  rig.far = {1};
+  rig.says = [](int worker, Reply& reply) {
+    if (auto* link = std::get_if<LinkAddress>(&reply); link != nullptr && worker == 1) link->address = "nowhere";
+  };
+  EXPECT_EQ(not_gathered(rig, clock),
+            "the address of worker 1 (here, process 101) cannot be used: no way to another process: 'nowhere' is no "
+            "address");
+  Rig other(kernels, clock, {{1, 1}, {1, 1}});
+  other.far = {1};
+  other.is_told = [](int worker, Command& command) {
+    if (auto* connect = std::get_if<Connect>(&command); connect != nullptr && worker == 0) connect->addresses[1] = "";
+  };
+  EXPECT_EQ(not_gathered(other, clock),
+            "worker 0 (here, process 100): the address of worker 1 (here, process 101) cannot be used: none was told");
 }
 
 // Another machine's.

@@ -47,9 +47,20 @@ Exchange::~Exchange() {
 
 void Exchange::connect(const std::vector<std::string>& addresses) {
   const std::lock_guard lock(mutex_);
+  const auto refuse = [&](size_t process, const std::string& why) {
+    Fault fault;
+    fault.what = "the address of " + options_.names[process] + " cannot be used: " + why;
+    fault.peer = options_.names[process];
+    throw FaultError(std::move(fault));
+  };
   for (size_t p = 0; p < peers_.size(); ++p) {
     if (!options_.far[p]) continue;
-    network_->connect(static_cast<int>(p), addresses.at(p));
+    if (p >= addresses.size() || addresses[p].empty()) refuse(p, "none was told");
+    try {
+      network_->connect(static_cast<int>(p), addresses[p]);
+    } catch (const FaultError& error) {
+      refuse(p, error.fault().what);
+    }
     peers_[p].heard = clock_.now();
   }
   connected_ = true;
@@ -125,56 +136,6 @@ Exchange::Loaded* Exchange::find_live(const Message& message) {
   return &it->second;
 }
 
-std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireNotes& notes, int64_t bytes) {
-  std::optional<Into> into;
-  for (size_t n = 0; n < notes.notes.size(); ++n) {
-    const bool bears = n == notes.bytes_of && bytes > 0;
-    if (auto found = take(header, notes.notes[n], bears ? bytes : 0)) into = std::move(found);
-  }
-  return into;
-}
-
-std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireNote& note, int64_t bytes) {
-  const Message& message = note.message;
-  Loaded* loaded = find_live(message);
-  if (loaded == nullptr) return std::nullopt;
-  const Plan& plan = loaded->life->plan();
-  const bool own_word = note.executor >= 0 && static_cast<size_t>(note.executor) < options_.process_of.size() &&
-                        options_.process_of[static_cast<size_t>(note.executor)] == header.from;
-  if (!own_word) return raise(header.from, "speaks for an executor that is not its own"), std::nullopt;
-  const bool known = loaded->loaded != nullptr && message.task >= 0 &&
-                     static_cast<size_t>(message.task) < plan.tasks.size() && message.reg >= 0 &&
-                     static_cast<size_t>(message.reg) < plan.registers.size() &&
-                     loaded->loaded->is_own(TaskId(message.task));
-  const RegisterId reg(message.reg);
-  const bool has_bytes = known && message.kind == MessageKind::ready && !plan.reg(reg).is_control();
-  const int number = has_bytes ? loaded->crossings.find(TaskId(message.task), reg) : -1;
-  const auto pull = pulls_.find({message.plan, number, message.version});
-  if (bytes == 0) {
-    if (!known) return raise(header.from, "said something of a task that is not here"), std::nullopt;
-    if (number >= 0 && pull != pulls_.end()) {
-      arriving_.at(pull->second).notes.push_back(note);
-    } else {
-      deliver(note);
-    }
-    return std::nullopt;
-  }
-  const bool right = number >= 0 && pull == pulls_.end() && message.slot >= 0 &&
-                     static_cast<size_t>(message.slot) < plan.reg(reg).slots.size() &&
-                     bytes == loaded->crossings.at(number).bytes && loaded->crossings.at(number).from == header.from;
-  if (!right) return raise(header.from, "sent bytes that nobody here reads"), std::nullopt;
-  const Registers registers(*loaded->memory, *loaded->life);
-  Arriving arriving;
-  arriving.from = header.from;
-  arriving.checksum = header.checksum;
-  arriving.pieces =
-      pieces_of(loaded->crossings.at(number).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
-  arriving.notes = {note};
-  arriving.crossing = number;
-  pulls_[{message.plan, number, message.version}] = next_;
-  return expect(std::move(arriving));
-}
-
 Network::User::Into Exchange::expect(Arriving arriving) {
   Into into{arriving.pieces, next_++};
   arriving_bytes_ += size_of(arriving.pieces);
@@ -220,7 +181,9 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
                           return std::nullopt;
                         },
                         [&](const WireStored& stored) -> std::optional<Into> {
-                          if (asked(stored.request)) settle(stored.request);
+                          if (!asked(stored.request)) return std::nullopt;
+                          const bool right = requests_.at(stored.request).is_store;
+                          settle(stored.request, right ? "" : "instead of the bytes it said that it has kept them");
                           return std::nullopt;
                         },
                         [&](const WireRefused& refused) -> std::optional<Into> {
@@ -239,6 +202,10 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
 std::optional<Network::User::Into> Exchange::take(const WireHeader& header, const WireFetched& fetched, int64_t bytes) {
   const auto it = requests_.find(fetched.request);
   if (it == requests_.end() || it->second.process != header.from) return std::nullopt;  // nobody waits for it any more
+  if (it->second.is_store) {
+    settle(fetched.request, "instead of keeping the bytes it sent some");
+    return std::nullopt;
+  }
   if (bytes != size_of(it->second.pieces)) {
     settle(fetched.request,
            "has " + std::to_string(bytes) + " bytes instead of " + std::to_string(size_of(it->second.pieces)));

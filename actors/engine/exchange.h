@@ -71,7 +71,7 @@ class Exchange final : private Network::User {
   ~Exchange() override;
 
   std::string address() const { return network_->address(); }
-  // By process; those of near ones are not used.
+  // By process; those of near ones are not used. FaultError that names the process whose address is none.
   void connect(const std::vector<std::string>& addresses);
   int self() const { return options_.self; }
   bool is_far(int executor) const { return is_far_process(options_.process_of[static_cast<size_t>(executor)]); }
@@ -139,6 +139,8 @@ class Exchange final : private Network::User {
     Crossings crossings;
     uint32_t epoch = 0;         // that `sent` is of
     std::vector<int64_t> sent;  // by crossing: the newest version whose bytes were sent
+    uint32_t told_epoch = 0;    // that `told` is of
+    std::vector<int64_t> told;  // by crossing: the newest version whose bytes come, or have come
   };
   struct FarLane {  // to an executor elsewhere
     LaneReceiver lane;
@@ -151,6 +153,7 @@ class Exchange final : private Network::User {
     Pieces pieces;
     std::string what;
     std::shared_ptr<const Arena> keep;
+    bool is_store = false;
   };
   struct Peer {
     double heard = 0;
@@ -188,6 +191,9 @@ class Exchange final : private Network::User {
 
   std::optional<Into> take(const WireHeader& header, const WireNotes& notes, int64_t bytes);
   std::optional<Into> take(const WireHeader& header, const WireNote& note, int64_t bytes);
+  std::optional<Into> take_bytes(const WireHeader& header, const WireNote& note, Loaded& loaded, int crossing,
+                                 int64_t bytes);
+  int64_t& newest_told(Loaded& loaded, int crossing);
   std::optional<Into> take(const WireHeader& header, const WireFetched& fetched, int64_t bytes);
   std::optional<Into> take(const WireHeader& header, const WireStore& store, int64_t bytes);
   Into expect(Arriving arriving);

@@ -19,9 +19,9 @@ constexpr double kDisconnectSeconds = 0.5;  // for what is under way to be given
 }  // namespace
 
 void Exchange::add(const PlanLife& life, const LoadedPlan* loaded, const Memory& memory, Crossings crossings) {
-  std::vector<int64_t> sent(static_cast<size_t>(crossings.count()), -1);
+  const std::vector<int64_t> none(static_cast<size_t>(crossings.count()), -1);
   plans_.insert_or_assign(static_cast<uint16_t>(life.handle().value),
-                          Loaded{&life, loaded, &memory, std::move(crossings), 0, std::move(sent)});
+                          Loaded{&life, loaded, &memory, std::move(crossings), 0, none, 0, none});
 }
 
 void Exchange::remove(PlanHandle handle) { plans_.erase(static_cast<uint16_t>(handle.value)); }
@@ -69,6 +69,7 @@ void Exchange::ask(ExchangeJob& job, int process, Request request, WirePlace pla
   ++job.left_;
   request.job = &job;
   request.process = process;
+  request.is_store = is_store;
   if (peers_[static_cast<size_t>(process)].broken) {
     --job.left_;
     return finish(job, options_.names[static_cast<size_t>(process)] + " is out of reach");
