@@ -51,7 +51,7 @@ class Cluster final : public Runner {
   void observe(PlanHandle handle, const Observe& what) override { engine_->observe(handle, what); }
   Observations observations(PlanHandle handle) override { return engine_->observations(handle); }
   RunProgress progress() const override { return {engine_->idle_s(), engine_->read()}; }
-  Fault stall() override { return engine_->stall().fault; }
+  Fault stall() override { return engine_->stall(); }
 
  private:
   struct Actors;

@@ -46,8 +46,16 @@ auto inspect(Inspector& f, Reached& x) {
   return f(caf::meta::type_name("Reached"), x.epoch, x.step);
 }
 template <class Inspector>
+auto inspect(Inspector& f, Lack& x) {
+  return f(caf::meta::type_name("Lack"), x.from, x.reg, x.version, x.room);
+}
+template <class Inspector>
+auto inspect(Inspector& f, Standing& x) {
+  return f(caf::meta::type_name("Standing"), x.stream, x.state, x.runs_ahead, x.task, x.step, x.done, x.lacks);
+}
+template <class Inspector>
 auto inspect(Inspector& f, StallPart& x) {
-  return f(caf::meta::type_name("StallPart"), x.request, x.fault, x.elsewhere);
+  return f(caf::meta::type_name("StallPart"), x.request, x.standings);
 }
 template <class Inspector>
 auto inspect(Inspector& f, TaskObservation& x) {
@@ -169,8 +177,8 @@ auto inspect(Inspector& f, GetTime&) {
   return f(caf::meta::type_name("GetTime"));
 }
 template <class Inspector>
-auto inspect(Inspector& f, GetStall& x) {
-  return f(caf::meta::type_name("GetStall"), x.quiet_s);
+auto inspect(Inspector& f, GetStall&) {
+  return f(caf::meta::type_name("GetStall"));
 }
 template <class Inspector>
 auto inspect(Inspector& f, Leave&) {

@@ -23,6 +23,12 @@ namespace troupe {
 namespace {
 
 constexpr char kToken[] = "0123456789abcdef";
+constexpr int64_t kHangsAtStep = 3;
+constexpr std::chrono::seconds kHangs{6};  // far longer than the driver's patience there
+
+void hang(const KernelArgs& args, Stream&) {
+  if (args.firing.step == kHangsAtStep) std::this_thread::sleep_for(kHangs);
+}
 
 // A process that joins with this token and ends with 0 after a run that ended well, 3 when it was refused or left.
 // It is made before this process has threads, and told later where to go.
@@ -37,7 +43,8 @@ class WorkerProcess {
     if (read(address_[0], address, sizeof(address) - 1) <= 0) _exit(4);
     int status = 0;
     try {
-      const KernelTable kernels = sample_kernels();
+      KernelTable kernels = sample_kernels();
+      kernels.add("hang", DeviceKind::cpu, hang);
       WorkerOptions options;
       options.driver = address;
       options.token = token;
@@ -220,11 +227,51 @@ TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
   EXPECT_LT(seconds_until_fault(driver, &fault), 10);
   EXPECT_NE(fault.what.find("process " + std::to_string(second.process()) + ") is gone"), std::string::npos)
       << fault.str();
-  EXPECT_NE(fault.what.find("waits for it"), std::string::npos) << fault.str();
+  EXPECT_NE(fault.what.find("; what waits for it:\n  'a' on cpu:0 of worker 0 ("), std::string::npos) << fault.str();
   EXPECT_FALSE(fault.task.empty()) << fault.str();
   EXPECT_THROW(driver.start(plan, 0, 1), FaultError);
   driver.dismiss();
   EXPECT_EQ(first.ended(), 0);
+}
+
+TEST(Processes, AKernelThatHangsIsNamedWithThoseThatWaitForItInOtherProcesses) {
+  WorkerProcess first(1);
+  WorkerProcess second(1);
+  WorkerProcess third(1);
+  const SteadyClock clock;
+  Listener listener;
+  Driver driver(listener, {3, kToken, 5}, clock);
+  for (WorkerProcess* each : {&first, &second, &third}) each->tell(listener.address());
+  ASSERT_TRUE(driver.gather(20, 20));
+  PlanBuilder builder;
+  RegisterId handed;
+  for (int s = 0; s < 3; ++s) {
+    const std::string number = std::to_string(s);
+    const StreamId stream = builder.stream(builder.device("cpu:" + number), "s");
+    const TaskId task = builder.task(stream, "stage" + number, s == 1 ? "hang" : "mix");
+    builder.at(task).line = {"/home/me/model.py", 41 + s};
+    if (s > 0) builder.read(task, handed);
+    handed = builder.output(task, {.name = "y" + number, .slots = 2});
+  }
+  driver.start(driver.load(std::make_shared<const Plan>(builder.finish()), {}), 0, 1'000'000'000);
+  Fault fault;
+  try {
+    while (!driver.wait_for(1, 1.5)) {
+    }
+    ADD_FAILURE() << "the run went on";
+  } catch (const FaultError& error) {
+    fault = error.fault();
+  }
+  EXPECT_EQ(fault.task, "stage1") << fault.str();
+  EXPECT_EQ(fault.device, "cpu:1");
+  for (const std::string text :
+       {"; the one that should have moved is 'stage1' on cpu:1 of worker 1 (",
+        ") (model.py:42): its kernel has not ended for ", "\n  'stage2' on cpu:2 of worker 2 (",
+        "), step 3, waits for version 3 of register 'y1' from 'stage1' on cpu:1 of "}) {
+    EXPECT_NE(fault.what.find(text), std::string::npos) << text << " is not in " << fault.str();
+  }
+  driver.dismiss();
+  for (WorkerProcess* each : {&first, &second, &third}) EXPECT_EQ(each->ended(), 0);
 }
 
 TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {

@@ -19,13 +19,14 @@
 
 #include "actors/engine/memory.h"
 #include "actors/engine/observe.h"
+#include "actors/engine/standing.h"
 #include "actors/engine/token_source.h"
 #include "runtime/base/error.h"
 
 namespace troupe {
 
 // Raised with every change of what follows; processes of different versions do not work together.
-constexpr int32_t kControlVersion = 2;
+constexpr int32_t kControlVersion = 3;
 
 // What one worker has of a run.
 struct WorkerShare {
@@ -63,11 +64,10 @@ struct Reached {
   int64_t step = 0;
 };
 
-// This worker's part of a stall: who waits for whom, from a task that waits to the one that should have gone on.
+// Where the worker's streams stand in the plan that runs.
 struct StallPart {
   uint64_t request = 0;
-  Fault fault;
-  bool elsewhere = false;  // its chain goes on in another process
+  std::vector<Standing> standings;
 };
 
 struct ObservedPart {
@@ -166,9 +166,7 @@ struct GetObserved {
   int32_t handle = 0;
 };
 struct GetTime {};
-struct GetStall {
-  double quiet_s = 0;  // how long no task of the run has fired
-};
+struct GetStall {};
 struct Leave {};
 
 using Command = std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,

@@ -29,7 +29,7 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
   }
   if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
-  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1});
+  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now});
   return static_cast<int>(members_.size()) - 1;
 }
 
@@ -52,7 +52,7 @@ std::string Crew::name(int worker) const {
 
 uint64_t Crew::ask() {
   failure_.reset();
-  stalls_.clear();
+  standings_.clear();
   observed_.clear();
   times_.clear();
   owing_.clear();
@@ -78,6 +78,7 @@ void Crew::on(int worker, const Reply& reply, double now) {
   if (member.gone) return;
   member.heard = now;
   if (const auto* beat = std::get_if<Beat>(&reply)) {
+    if (beat->firings != member.firings) member.moved = now;
     member.firings = beat->firings;
     member.read = beat->read;
   } else if (const auto* answer = std::get_if<Answer>(&reply)) {
@@ -94,7 +95,8 @@ void Crew::on(int worker, const Reply& reply, double now) {
   } else if (const auto* fault = std::get_if<Fault>(&reply)) {
     if (!fault_) fault_ = named(worker, *fault);
   } else if (const auto* stall = std::get_if<StallPart>(&reply)) {
-    if (stall->request == request_) stalls_.push_back(*stall);
+    if (stall->request != request_) return;
+    standings_.insert(standings_.end(), stall->standings.begin(), stall->standings.end());
   } else if (const auto* seen = std::get_if<ObservedPart>(&reply)) {
     if (seen->request == request_) observed_.push_back({worker, seen->seen});
   } else if (const auto* time = std::get_if<TimeIs>(&reply)) {
@@ -114,7 +116,10 @@ void Crew::leave(int worker, const std::string& why, double waited) {
   fault.what = name(worker) + " " + why;
   fault.device = devices_of(worker);
   fault.deadline = waited;
-  if (!gone_) gone_ = fault;
+  if (!gone_) {
+    gone_ = fault;
+    first_gone_ = worker;
+  }
   fault_ = gone_;  // what else is wrong follows from it
 }
 

@@ -33,6 +33,7 @@ class Crew {
     bool gone = false;
     double joined = 0;  // when
     int64_t read = -1;  // see Beat
+    double moved = 0;   // when its tasks were last heard to have fired
   };
 
   explicit Crew(CrewOptions options) : options_(std::move(options)) {}
@@ -53,7 +54,7 @@ class Crew {
   bool settled() const { return owing_.empty(); }
   // What the last request came to: the first that was not carried out. By value: nothing of it is kept.
   std::optional<Answer> failure() const { return failure_; }
-  const std::vector<StallPart>& stalls() const { return stalls_; }
+  const std::vector<Standing>& standings() const { return standings_; }  // of all that have answered
   struct Observed {
     int worker = 0;
     Observations seen;
@@ -67,6 +68,7 @@ class Crew {
   const std::vector<Time>& times() const { return times_; }
   // Who has not answered: "worker 1 (node7, process 4711), worker 3 (...)".
   std::string owing() const;
+  bool owes(int worker) const { return owing_.contains(worker); }
 
   // The steps before `until` have been begun in this life of a plan.
   void go(uint32_t epoch, int64_t until);
@@ -84,6 +86,7 @@ class Crew {
   // The first failure since the last `forgive`; a member that is gone is one that stays.
   const std::optional<Fault>& fault() const { return fault_; }
   const std::optional<Fault>& gone() const { return gone_; }
+  int first_gone() const { return first_gone_; }  // which member that is
   bool all_gone() const;
   void forgive();
   uint64_t firings() const;
@@ -99,7 +102,7 @@ class Crew {
   uint64_t request_ = 0;
   std::set<int> owing_;
   std::optional<Answer> failure_;
-  std::vector<StallPart> stalls_;
+  std::vector<Standing> standings_;
   std::vector<Observed> observed_;
   std::vector<Time> times_;
   uint32_t epoch_ = 0;
@@ -107,6 +110,7 @@ class Crew {
   std::set<int> behind_;
   std::optional<Fault> fault_;
   std::optional<Fault> gone_;
+  int first_gone_ = -1;
   std::optional<double> ticked_;
 };
 

@@ -14,9 +14,8 @@
 namespace troupe {
 namespace {
 
-constexpr double kReportPatience = 2;  // seconds for workers' reports when something is wrong already
-constexpr int kReports = 3;            // while tasks that could still fire have not yet
-constexpr double kGonePatience = 0.3;  // for the connection of a process to close that others do not reach any more
+constexpr double kFarewellPatience = 2;  // seconds for workers to leave
+constexpr double kGonePatience = 0.3;    // for the connection of a process to close that others do not reach any more
 
 bool writes_variables(const Plan& plan) {
   return std::any_of(plan.registers.begin(), plan.registers.end(),
@@ -260,8 +259,9 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   }
   crew_.go(life.epoch, life.next_step);
   running_ = true;
+  current_ = handle;
   seen_firings_ = crew_.firings();
-  seen_at_ = clock_.now();
+  began_at_ = seen_at_ = clock_.now();
   tell(0, Go{handle.value, life.next_step});
 }
 
@@ -295,40 +295,6 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
 // A host that is gone is missed by the others first: it is the one to name.
 void Driver::wait_for_the_gone() {
   for (const double until = clock_.now() + kGonePatience; !crew_.gone() && clock_.now() < until;) look(kLook);
-}
-
-// What the workers say about where they stand, as far as they answer in time.
-void Driver::ask_for_stalls() {
-  tell(crew_.ask(), GetStall{clock_.now() - seen_at_});
-  for (const double until = clock_.now() + kReportPatience; !crew_.settled() && clock_.now() < until;) look(kLook);
-}
-
-// The report of the worker in which the one is that should have gone on, and what the others say.
-Fault Driver::stall() {
-  ask_for_stalls();
-  std::vector<StallPart> parts = crew_.stalls();
-  std::stable_partition(parts.begin(), parts.end(),
-                        [](const StallPart& part) { return !part.elsewhere && !part.fault.task.empty(); });
-  Fault fault;
-  fault.what = "no task has fired";
-  if (!parts.empty()) fault = parts.front().fault;
-  for (size_t p = 1; p < parts.size(); ++p) fault.what += "\n" + parts[p].fault.what;
-  if (!crew_.settled()) fault.what += "\nno report from " + crew_.owing();
-  return fault;
-}
-
-// Of a worker that is gone: which task of another waits for which of its own.
-void Driver::name_who_waits(Fault& fault) {
-  for (int look_again = kReports; look_again > 0; --look_again) {
-    ask_for_stalls();
-    for (const StallPart& part : crew_.stalls()) {
-      if (!part.elsewhere) continue;
-      fault.task = part.fault.peer;
-      fault.what += "; '" + part.fault.task + "' on " + part.fault.device + " waits for it";
-      return;
-    }
-    look(kLook);
-  }
 }
 
 void Driver::stop() {
@@ -371,7 +337,7 @@ void Driver::shutdown() {
 void Driver::dismiss() {
   tell(0, Leave{});
   dismissed_ = true;
-  for (const double until = clock_.now() + kReportPatience; !crew_.all_gone() && clock_.now() < until;) {
+  for (const double until = clock_.now() + kFarewellPatience; !crew_.all_gone() && clock_.now() < until;) {
     courier_.receive(crew_, kLook);
   }
 }

@@ -12,6 +12,7 @@
 #include "actors/engine/feed_post.h"
 #include "actors/engine/lane_table.h"
 #include "actors/engine/runner.h"
+#include "actors/engine/stall.h"
 #include "runtime/base/clock.h"
 
 namespace troupe {
@@ -103,7 +104,7 @@ class Driver final : public Runner, private FarRegisters {
   int64_t messages(int from, int to) const;
   std::vector<ClockOffset> compare_clocks();
   void wait_for_the_gone();
-  void ask_for_stalls();
+  StallScene ask_where_it_stands();
   void name_who_waits(Fault& fault);
 
   Courier& courier_;
@@ -125,6 +126,8 @@ class Driver final : public Runner, private FarRegisters {
   bool held_ = false;
   bool fenced_ = false;  // since it is held
   bool running_ = false;
+  PlanHandle current_;  // what runs, or ran last
+  double began_at_ = 0;
   bool dismissed_ = false;
   uint64_t seen_firings_ = 0;  // progress as `wait_for` last saw it, and when
   double seen_at_ = 0;

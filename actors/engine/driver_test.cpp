@@ -10,6 +10,7 @@
 #include <set>
 
 #include "actors/engine/interpreter.h"
+#include "actors/engine/plan_builder.h"
 #include "actors/engine/queue_network.h"
 #include "actors/engine/sample_graphs.h"
 #include "actors/engine/thread_runner.h"
@@ -35,6 +36,7 @@ class Rig final : public Courier {
   std::unique_ptr<Network> make_network() const override { return networks_.make(); }
 
   std::set<int> far;   // workers that share no memory with the others
+  std::set<int> idle;  // those whose executors nobody runs
   // What a worker says, and is told, on the way.
   std::function<void(int worker, Reply&)> says = [](int, Reply&) {};
   std::function<void(int worker, Command&)> is_told = [](int, Command&) {};
@@ -50,7 +52,7 @@ class Rig final : public Courier {
       says(worker, reply);
       said_.push_back({worker, reply});
     }
-    if (std::holds_alternative<Welcome>(command))
+    if (std::holds_alternative<Welcome>(command) && !idle.contains(worker))
       member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
   }
   void receive(Crew& crew, double at_most_s) override {
@@ -152,6 +154,35 @@ TEST(Driver, APlanWhoseSourcesNoOtherProcessCanReadIsUnloadedEverywhere) {
   while (!driver.wait_for(1, 10)) {
   }
   driver.shutdown();
+}
+
+TEST(Driver, AWorkerWhoseExecutorsDoNotRunIsNamedWithTheTaskWhoseTurnItIs) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  PlanBuilder builder;
+  const TaskId a = builder.task(builder.stream(builder.device("cpu:0"), "s"), "a", "mix");
+  const TaskId b = builder.task(builder.stream(builder.device("cpu:1"), "s"), "b", "mix");
+  builder.read(b, builder.output(a, {.name = "there", .slots = 2}));
+  Rig rig(kernels, clock, {{1, 1}, {1, 1}});
+  rig.idle = {1};
+  Driver driver(rig, {2, kToken, 5}, clock);
+  ASSERT_TRUE(driver.gather(5, 5));
+  driver.start(driver.load(std::make_shared<const Plan>(builder.finish()), {}), 0, 100);
+  try {
+    while (!driver.wait_for(1, 0.2)) {
+    }
+    ADD_FAILURE() << "nobody runs it";
+  } catch (const FaultError& error) {
+    EXPECT_EQ(error.fault().task, "b");
+    EXPECT_NE(error.fault().what.find("'b' on cpu:1 of worker 1 (here, process 101), step 0: it lacks nothing, but its "
+                                      "executor has not run it for "),
+              std::string::npos)
+        << error.fault().what;
+    EXPECT_NE(error.fault().what.find("\n  'a' on cpu:0 of worker 0 (here, process 100), step 2, waits for room in its "
+                                      "register 'there': version 0 is held by 'b' on cpu:1"),
+              std::string::npos)
+        << error.fault().what;
+  }
 }
 
 // What gather throws, the first time and the next.

@@ -313,7 +313,7 @@ bool Engine::wait_for(double at_most_s, double patience_s) {
       seen_firings_ = fired;
       seen_at_ = clock_.now();
     } else if (clock_.now() - seen_at_ >= patience_s) {
-      Fault fault = stall().fault;
+      Fault fault = stall();
       fault.deadline = patience_s;
       shared_.raise(fault);
       throw FaultError(std::move(fault));
@@ -389,26 +389,33 @@ Observations Engine::observations(PlanHandle handle) {
   return all;
 }
 
-Engine::StallReport Engine::stall(std::optional<double> quiet_s) {
-  StallReport report;
-  Fault& fault = report.fault;
-  fault.what = "no plan runs";
-  if (current_ == nullptr) return report;
+std::vector<Standing> Engine::standings() {
+  if (current_ == nullptr) return {};
   const Pause pause(*this, kStallReportPatience);
-  std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));  // what own ones that do not stop run
+  std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));
   for (int e = own_.first; e < own_.first + own_.count; ++e) {
-    const TaskId runs = executor(e).running().second;
-    if (!pause.has(e) || runs.valid()) busy[static_cast<size_t>(e - own_.first)] = runs;
+    const auto [plan, task] = executor(e).running();
+    const bool of_this = plan == current_->handle().value;
+    if (!pause.has(e) || task.valid()) busy[static_cast<size_t>(e - own_.first)] = of_this ? task : TaskId();
   }
-  const Stall stall = describe_stall(*current_, busy, quiet_s.value_or(clock_.now() - seen_at_));
-  fault.what = stall.text;
-  report.elsewhere = stall.elsewhere;
-  if (stall.chain.empty()) return report;
-  const auto name = [&](TaskId task) { return current_->plan().task(task).name; };
-  fault.task = name(stall.chain.front());
-  fault.device = current_->plan().devices[current_->plan().task(stall.chain.front()).device.index()].name;
-  if (stall.chain.size() > 1) fault.peer = name(stall.chain.back());
-  return report;
+  return troupe::standings(*current_, busy);
+}
+
+Fault Engine::stall() {
+  StallScene scene;
+  if (current_ == nullptr) return explain_stall(scene).fault;
+  const Plan& plan = current_->plan();
+  std::vector<int> process_of(plan.devices.size(), 0);
+  for (size_t s = 0; s < plan.streams.size(); ++s) {
+    if (own_.contains(current_->executor_of(StreamId(static_cast<int64_t>(s))))) continue;
+    process_of[plan.streams[s].device.index()] = 1;
+  }
+  scene.life = current_;
+  scene.quiet_s = clock_.now() - seen_at_;
+  scene.processes = {{"", scene.quiet_s, ""}, {"another process", scene.quiet_s, "was not asked"}};
+  scene.process_of = [&](DeviceId device) { return process_of[device.index()]; };
+  scene.standings = standings();
+  return explain_stall(scene).fault;
 }
 
 }  // namespace troupe

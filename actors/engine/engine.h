@@ -32,6 +32,7 @@
 #include "actors/engine/observe.h"
 #include "actors/engine/placement.h"
 #include "actors/engine/registers.h"
+#include "actors/engine/standing.h"
 #include "runtime/base/clock.h"
 #include "runtime/plan/plan.h"
 
@@ -117,13 +118,11 @@ class Engine {
   void observe(PlanHandle handle, const Observe& what);
   Observations observations(PlanHandle handle);
 
-  // Who waits for whom, and who should have fired. Waits for running kernels for at most a tenth of a second.
-  struct StallReport {
-    Fault fault;
-    bool elsewhere = false;  // the one who should have fired is in another process
-  };
-  // `quiet_s`: for how long nothing has fired, where someone else has watched that.
-  StallReport stall(std::optional<double> quiet_s = {});
+  // Where this process's streams stand in the plan that runs; none when none does. Waits for running kernels for at most a
+  // tenth of a second.
+  std::vector<Standing> standings();
+  // Who waits for whom, and who should have moved, of the streams of this process.
+  Fault stall();
 
   // For whoever provides the threads, or the simulation.
   int executors() const { return options_.executors; }  // of the run

@@ -220,7 +220,7 @@ std::optional<std::string> Simulation::run() {
   if (wrong_) return wrong_;
   if (const std::optional<Fault> failed = fault()) return failed->str();
   for (const auto& process : processes_) {
-    if (process->engine->running()) return process->engine->stall().fault.what;
+    if (process->engine->running()) return process->engine->stall().what;
   }
   return std::nullopt;
 }

@@ -15,6 +15,7 @@ namespace {
 struct Result {
   std::optional<std::string> wrong;
   bool crossed = false;  // the mischief had a message to act on
+  std::string victim;    // that message, as a stall calls it
   int64_t firings = 0;
 };
 
@@ -46,6 +47,11 @@ Result simulate(uint64_t seed, const SampleGraph& graph, Mischief mischief = Mis
     result.wrong = simulation.run();
   }
   result.crossed = simulation.mischief() == Mischief::none;
+  if (const std::optional<Message>& message = simulation.victim()) {
+    const std::string version = "version " + std::to_string(message->version) + " of register '" +
+                                graph.plan.reg(RegisterId(message->reg)).name + "'";
+    result.victim = message->kind == MessageKind::ready ? version : "the word that " + version + " is no longer read";
+  }
   if (!result.wrong && mischief == Mischief::none) {
     simulation.settle();
     const int64_t again = first + 50;
@@ -103,6 +109,18 @@ TEST(Simulation, CatchesAMessageThatIsLost) {
   // The last messages to a task are of no consequence when it does not fire again.
   EXPECT_GT(caught(Mischief::lose, &done), done * 9 / 10);
   EXPECT_GT(done, 100);
+}
+
+TEST(Simulation, AStallIsPutDownToTheMessageThatWasLost) {
+  int stalls = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    const Result result = simulate(seed, sample_graph(seed), Mischief::lose);
+    if (!result.wrong || !result.wrong->starts_with("no task of plan")) continue;  // or a later one is out of order
+    ++stalls;
+    EXPECT_NE(result.wrong->find("; what should have arrived is " + result.victim + ", sent "), std::string::npos)
+        << "seed " << seed << ", " << result.victim << ": " << *result.wrong;
+  }
+  EXPECT_GT(stalls, 50);
 }
 
 TEST(Simulation, CatchesEveryMessageThatArrivesTwice) {

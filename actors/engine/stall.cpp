@@ -1,156 +1,145 @@
 #include "actors/engine/stall.h"
 
-#include <algorithm>
+#include <string>
 
 #include "runtime/base/text.h"
 
 namespace troupe {
 namespace {
 
-// One thing that a task lacks, and the task that has to give it.
-struct Lack {
-  TaskId from;
-  std::string text;
-  bool under_way = false;  // given, but not received
-};
+constexpr size_t kFirstLines = 8;  // of a longer chain, these and the last ones are told
+constexpr size_t kLastLines = 3;
 
-class Inquiry {
+class Report {
  public:
-  Inquiry(const LoadedPlan& plan, const std::vector<std::optional<TaskId>>& busy) : plan_(plan), busy_(busy) {}
+  explicit Report(const StallScene& scene) : scene_(scene) {}
 
-  std::string name(TaskId task) const {
-    const PlanTask& of = plan_.plan().task(task);
-    return "'" + of.name + "' on " + plan_.plan().devices[of.device.index()].name;
-  }
-  bool is_own(TaskId task) const { return plan_.is_own(task); }
-  const StreamLoop& stream_of(TaskId task) const { return *plan_.actor(task).loop; }
-  std::optional<TaskId> busy(const StreamLoop& stream) const {
-    return busy_[static_cast<size_t>(plan_.executor_of(stream.id) - plan_.own().first)];
-  }
-
-  // What keeps the head of this stream, in words; what it lacks, when that is somebody else's.
-  std::string state_of(const StreamLoop& stream, std::vector<Lack>* lacks) const {
-    if (const auto task = busy(stream)) return "its executor runs the kernel of " + name(*task);
-    switch (stream.wait) {
-      case StreamLoop::Wait::limit:
-        return "has done all steps it was told to";
-      case StreamLoop::Wait::source:
-        return "its source '" + plan_.plan().task(stream.head().id()).kernel + "' is not ready for step " +
-               std::to_string(stream.step);
-      case StreamLoop::Wait::none:
-        return "its turn has come, but its executor does not run";
-      case StreamLoop::Wait::head:
-        break;
-    }
-    *lacks = lacks_of(stream.head());
-    if (lacks->empty()) return "lacks nothing, but its executor does not run it";
-    return "waits for " + join(*lacks, "; for ", [](const Lack& lack) { return lack.text; });
+  Stall stall() const {
+    Stall stall;
+    std::string& what = stall.fault.what;
+    what = "no task of plan '" + plan().name + "' has fired for " + seconds_text(scene_.quiet_s);
+    const WaitGraph graph(*scene_.life, scene_.standings, scene_.process_of, scene_.suspect);
+    const Verdict verdict = graph.verdict();
+    stall.end = verdict.end;
+    if (verdict.waits.empty()) return stall;
+    for (const Wait& wait : verdict.waits) stall.chain.push_back(wait.task);
+    const Wait& first = verdict.waits.front();
+    stall.fault.task = plan().task(first.task).name;
+    stall.fault.device = device_of(first.task);
+    if (verdict.end == WaitEnd::link) stall.fault.peer = plan().task(first.lack.from).name;
+    stall.waits = lines(verdict);
+    what += "; " + culprit(verdict);
+    if (verdict.end != WaitEnd::cycle && verdict.waiting > 1)
+      what += "; " + std::to_string(verdict.waiting) + " streams wait for it:";
+    what += stall.waits;
+    return stall;
   }
 
  private:
-  const PlanRegister& reg(int32_t id) const { return plan_.plan().reg(RegisterId(id)); }
-  bool known(TaskId task) const { return is_own(task) && !busy(stream_of(task)); }
-
-  std::vector<Lack> lacks_of(const TaskActor& actor) const {
-    std::vector<Lack> lacks;
-    const Credits& credits = actor.credits();
-    for (size_t i = 0; i < credits.inputs().size(); ++i) {
-      if (!credits.lacks_input(static_cast<int32_t>(i))) continue;
-      const Credits::Input& in = credits.inputs()[i];
-      const Route& route = actor.producers()[i];
-      const TaskId from(route.task);
-      const bool sent = known(from) && written(plan_.actor(from), route.reg) > in.version;
-      lacks.push_back({from,
-                       "version " + std::to_string(in.version) + " of register '" + reg(route.reg).name + "' from " +
-                           name(from) + (sent ? ", which has sent it" : "") + " (" + std::to_string(in.arrived) +
-                           " came so far)",
-                       sent});
-    }
-    for (size_t r = 0; r < credits.readers().size(); ++r) {
-      if (!credits.lacks_reader(static_cast<int32_t>(r))) continue;
-      const Credits::Reader& reader = credits.readers()[r];
-      const Credits::Output& out = credits.outputs()[static_cast<size_t>(reader.output)];
-      const Route& route = actor.readers()[r];
-      const TaskId from(route.task);
-      const bool sent =
-          known(from) && plan_.actor(from).credits().inputs()[static_cast<size_t>(route.port)].version > reader.freed;
-      lacks.push_back({from,
-                       "slot " + std::to_string(out.slot) + " of its register '" + reg(route.reg).name + "': version " +
-                           std::to_string(reader.freed) + " is held by " + name(from) +
-                           (sent ? ", which has sent it back" : ""),
-                       sent});
-    }
-    return lacks;
+  using Wait = WaitGraph::Wait;
+  using Verdict = WaitGraph::Verdict;
+  const Plan& plan() const { return scene_.life->plan(); }
+  const StallProcess& process_of(TaskId task) const {
+    return scene_.processes[static_cast<size_t>(scene_.process_of(plan().task(task).device))];
   }
 
-  static int64_t written(const TaskActor& producer, int32_t id) {
-    const auto registers = producer.output_registers();
-    const auto at = std::find(registers.begin(), registers.end(), id) - registers.begin();
-    return producer.credits().outputs()[static_cast<size_t>(at)].version;
+  std::string quoted(TaskId task) const { return "'" + plan().task(task).name + "'"; }
+  std::string device_of(TaskId task) const { return plan().devices[plan().task(task).device.index()].name; }
+  // "'up' on cpu:1 of worker 1 (node7, process 4711)"
+  std::string place(TaskId task) const {
+    const std::string& process = process_of(task).name;
+    return quoted(task) + " on " + device_of(task) + (process.empty() ? "" : " of " + process);
+  }
+  std::string step(int64_t step) const { return ", step " + std::to_string(step); }
+
+  // "version 3 of register 'y'"
+  std::string version(const Lack& lack) const {
+    return "version " + std::to_string(lack.version) + " of register '" + plan().reg(lack.reg).name + "'";
   }
 
-  const LoadedPlan& plan_;
-  const std::vector<std::optional<TaskId>>& busy_;
+  std::string culprit(const Verdict& verdict) const {
+    const Wait& first = verdict.waits.front();
+    if (verdict.end == WaitEnd::link) return "what should have arrived is " + lost(first);
+    if (verdict.end == WaitEnd::cycle) {
+      return "these wait for each other: " +
+             join(verdict.waits, " -> ", [&](const Wait& wait) { return place(wait.task); }) + " -> " +
+             place(first.task);
+    }
+    const std::string line = plan().task(first.task).line.str();
+    return "the one that should have moved is " + place(first.task) + (line.empty() ? "" : " (" + line + ")") +
+           why(verdict);
+  }
+
+  std::string lines(const Verdict& verdict) const {
+    std::string all;
+    const size_t first = verdict.end == WaitEnd::link || verdict.end == WaitEnd::cycle ? 0 : 1;
+    const size_t count = verdict.waits.size();
+    for (size_t w = first; w < count; ++w) {
+      if (w == first + kFirstLines && count - w > kLastLines) {
+        all += "\n  " + std::to_string(count - w - kLastLines) + " more, and behind them";
+        w = count - kLastLines;
+      }
+      all += "\n  " + line_of(verdict.waits[w]);
+    }
+    return all;
+  }
+
+  // What keeps the one that should have moved.
+  std::string why(const Verdict& verdict) const {
+    const Wait& at = verdict.waits.front();
+    const StallProcess& process = process_of(at.task);
+    const std::string so_long = verdict.waits.size() > 1 ? " for " + seconds_text(process.quiet_s) : "";
+    switch (verdict.end) {
+      case WaitEnd::process:
+        if (process.absent.empty()) return ": its executor is busy with something else";
+        return ": this process " + process.absent;
+      case WaitEnd::kernel:
+        return ": its kernel has not ended" + so_long;
+      case WaitEnd::turn:
+        return step(at.step) + ": it lacks nothing, but its executor has not run it" + so_long;
+      case WaitEnd::source:
+        return step(at.step) + ": its source '" + plan().task(at.task).kernel + "' has had no data" + so_long;
+      case WaitEnd::limit:
+        return step(at.step) + ": it has done all steps that it was told to";
+      case WaitEnd::nothing:
+      case WaitEnd::cycle:
+      case WaitEnd::link:
+        break;
+    }
+    return "";
+  }
+
+  std::string lost(const Wait& wait) const {
+    const std::string so_long = ", sent " + seconds_text(process_of(wait.lack.from).quiet_s) + " ago or earlier by ";
+    const std::string way = place(wait.lack.from) + " to " + place(wait.task);
+    if (wait.lack.room) return "the word that " + version(wait.lack) + " is no longer read" + so_long + way;
+    return version(wait.lack) + so_long + way;
+  }
+
+  // "'b' on cpu:1 of worker 1 (node7, process 4711), step 3, waits for version 3 of register 'y' from 'a' on cpu:0 of ..."
+  std::string line_of(const Wait& wait) const {
+    const Lack& lack = wait.lack;
+    std::string line = place(wait.task) + step(wait.step) + ", waits for ";
+    if (lack.room) {
+      line += "room in its register '" + plan().reg(lack.reg).name + "': version " + std::to_string(lack.version) +
+              " is held by " + place(lack.from);
+    } else {
+      line += version(lack) + " from " + place(lack.from);
+    }
+    if (!wait.behind.valid() || wait.behind == lack.from) return line;
+    const bool before = plan().task(wait.behind).stream == plan().task(lack.from).stream;
+    return line + (before ? " (its turn comes after " : " (its executor runs ") + quoted(wait.behind) + ")";
+  }
+
+  const StallScene& scene_;
 };
 
 }  // namespace
 
-Stall describe_stall(const LoadedPlan& plan, const std::vector<std::optional<TaskId>>& busy, double seconds) {
-  const Inquiry inquiry(plan, busy);
-  std::vector<const StreamLoop*> waiting;
-  for (size_t e = 0; e < busy.size(); ++e) {
-    for (const auto& stream : plan.share(plan.own().first + static_cast<int>(e)).streams) {
-      if (stream->runs_ahead || busy[e] || stream->wait == StreamLoop::Wait::limit) continue;
-      waiting.push_back(stream.get());
-    }
-  }
+Stall explain_stall(const StallScene& scene) {
+  if (scene.life != nullptr) return Report(scene).stall();
   Stall stall;
-  const std::string head = "no task of plan '" + plan.plan().name + "' has fired for " + seconds_text(seconds);
-  std::string culprit;
-  std::string chain;
-  if (!waiting.empty()) {
-    const StreamLoop* at = waiting.front();
-    for (;;) {
-      const TaskId task = at->head().id();
-      const auto met = std::find(stall.chain.begin(), stall.chain.end(), task);
-      if (met != stall.chain.end()) {
-        stall.chain.erase(stall.chain.begin(), met);
-        stall.cycle = true;
-        culprit =
-            "these wait for each other: " + join(stall.chain, " -> ", [&](TaskId of) { return inquiry.name(of); }) +
-            " -> " + inquiry.name(task);
-        break;
-      }
-      const auto running = inquiry.busy(*at);
-      stall.chain.push_back(running ? *running : task);
-      std::vector<Lack> lacks;
-      const std::string state = inquiry.state_of(*at, &lacks);
-      if (lacks.empty() || lacks.front().under_way) {
-        culprit = "the one that should have gone on is " + inquiry.name(running ? *running : task) + ": " + state;
-        break;
-      }
-      const Lack& lack = lacks.front();
-      if (!inquiry.is_own(lack.from)) {
-        stall.chain.push_back(lack.from);
-        stall.elsewhere = true;
-        culprit = inquiry.name(task) + " waits for " + lack.text;
-        break;
-      }
-      at = &inquiry.stream_of(lack.from);
-    }
-  } else {
-    for (size_t e = 0; e < busy.size(); ++e) {
-      if (!busy[e]) continue;
-      culprit += (culprit.empty() ? "" : "; ") + std::string("the kernel of ") + inquiry.name(*busy[e]) + " runs";
-      stall.chain.push_back(*busy[e]);
-    }
-  }
-  stall.text = head + (culprit.empty() ? "" : "; " + culprit);
-  for (const StreamLoop* stream : waiting) {
-    std::vector<Lack> lacks;
-    stall.text += "\n  " + inquiry.name(stream->head().id()) + ", step " + std::to_string(stream->step) + ": " +
-                  inquiry.state_of(*stream, &lacks);
-  }
+  stall.fault.what = "no plan runs";
   return stall;
 }
 

@@ -1,23 +1,43 @@
-// Why nothing moves: who waits for whom, and who should have fired.
+// Why nothing moves: who waits for whom, over all processes of a run, and the one that should have moved.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "actors/engine/loaded_plan.h"
+#include "actors/engine/plan_life.h"
+#include "actors/engine/standing.h"
+#include "actors/engine/wait_graph.h"
+#include "runtime/base/error.h"
 
 namespace troupe {
 
-struct Stall {
-  std::string text;           // lines, the culprit first
-  std::vector<TaskId> chain;  // from a task that waits to the one that should have gone on, or around a cycle
-  bool cycle = false;
-  bool elsewhere = false;  // the chain ends at a task of another process, where it goes on
+struct StallProcess {
+  std::string name;    // "worker 1 (node7, process 4711)"; empty where the run has one process
+  double quiet_s = 0;  // since a task of it has fired last
+  std::string absent;  // why it does not say where it stands, "does not answer"; empty when it does
 };
 
-// `busy[e]`, of the e-th own executor: the task whose kernel runs there, where the executor does not stop; then nothing
-// is known of its other tasks. All other executors stand still while this looks.
-Stall describe_stall(const LoadedPlan& plan, const std::vector<std::optional<TaskId>>& busy, double seconds);
+// What is known when nothing has moved for a while.
+struct StallScene {
+  const PlanLife* life = nullptr;  // of the plan that runs; null when none does
+  double quiet_s = 0;              // in all processes
+  std::vector<StallProcess> processes;
+  std::function<int(DeviceId)> process_of;
+  std::vector<Standing> standings;  // of all that say it
+  std::optional<int> suspect{};     // only who waits for this process matters
+};
+
+struct Stall {
+  WaitEnd end = WaitEnd::nothing;
+  // `what` has a line on who should have moved, then `waits`. Its task is the one that should have moved; for a link, the
+  // one that waits for the message, and `peer` has sent it.
+  Fault fault;
+  std::string waits;          // a line for each that waits, from there on up to the last; each begins with "\n"
+  std::vector<TaskId> chain;  // the same tasks; or those around a cycle
+};
+
+Stall explain_stall(const StallScene& scene);
 
 }  // namespace troupe

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "actors/engine/task_actor.h"
@@ -38,6 +39,12 @@ struct StreamLoop {
   Stream device_stream;
 
   TaskActor& head() const { return **next; }
+  // Firings of this step that are done.
+  int64_t done() const {
+    int64_t count = 0;
+    for (size_t s = 0; s < segment; ++s) count += segments[s].repeat * std::ssize(segments[s].tasks);
+    return count + repeat * std::ssize(segments[segment].tasks) + (next - segments[segment].tasks.data());
+  }
 
   // Until the driver says go.
   void restart(int64_t first_step) {

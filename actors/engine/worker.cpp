@@ -158,10 +158,7 @@ void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
                    replies.push_back(ObservedPart{request, started().observations(PlanHandle(get.handle))});
                  },
                  [&](const GetTime&) { replies.push_back(TimeIs{request, clock_.now()}); },
-                 [&](const GetStall& get) {
-                   const Engine::StallReport report = started().stall(get.quiet_s);
-                   replies.push_back(StallPart{request, report.fault, report.elsewhere});
-                 },
+                 [&](const GetStall&) { replies.push_back(StallPart{request, started().standings()}); },
                  [&](const Leave&) {},
              },
              waiting.command);

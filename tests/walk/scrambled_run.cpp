@@ -123,7 +123,7 @@ std::optional<std::string> ScrambledRun::run() {
     if (!wrong_) begin(event.executor);
   }
   if (wrong_) return wrong_;
-  if (engine_.running()) return engine_.stall().fault.what;
+  if (engine_.running()) return engine_.stall().what;
   return std::nullopt;
 }
 
