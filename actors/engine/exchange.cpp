@@ -61,7 +61,7 @@ void Exchange::connect(const std::vector<std::string>& addresses) {
     } catch (const FaultError& error) {
       refuse(p, error.fault().what);
     }
-    peers_[p].heard = clock_.now();
+    peers_[p].heard = peers_[p].confirmed_at = clock_.now();
   }
   connected_ = true;
 }
@@ -167,6 +167,7 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
     return std::nullopt;
   }
   Peer& peer = peers_[static_cast<size_t>(header->from)];
+  if (!is_due(header->from, header->number)) return std::nullopt;
   peer.heard = clock_.now();
   const auto asked = [&](uint64_t request) {
     const auto it = requests_.find(request);
@@ -194,7 +195,10 @@ std::optional<Network::User::Into> Exchange::arrived(std::span<const std::byte> 
                           peer.fence = std::max(peer.fence, fence.number);
                           return std::nullopt;
                         },
-                        [&](const WireBeat&) -> std::optional<Into> { return std::nullopt; },
+                        [&](const WireBeat& beat) -> std::optional<Into> {
+                          if (beat.heard > std::exchange(peer.confirmed, beat.heard)) peer.confirmed_at = peer.heard;
+                          return std::nullopt;
+                        },
                     },
                     header->body);
 }
@@ -279,7 +283,12 @@ void Exchange::arrived_version(Arriving& arriving, const std::string& failure) {
   }
 }
 
-void Exchange::sent(uint64_t tag) { sending_.erase(tag); }
+void Exchange::sent(uint64_t tag) {
+  const auto it = sending_.find(tag);
+  if (it == sending_.end()) return;
+  sending_bytes_ -= it->second.bytes;
+  sending_.erase(it);
+}
 
 void Exchange::failed(int process, const std::string& why) { raise(process, "is out of reach: " + why); }
 
@@ -306,33 +315,16 @@ void Exchange::send(int process, Body body, Pieces pieces, std::shared_ptr<const
   Peer& peer = peers_[static_cast<size_t>(process)];
   if (peer.broken) return;
   const bool check = options_.checksums && !pieces.empty();
-  write_header({options_.key, options_.self, check ? checksum_of(pieces) : 0, std::move(body)}, header_);
+  const uint64_t checksum = check ? checksum_of(pieces) : 0;
+  write_header({options_.key, options_.self, checksum, ++peer.said, std::move(body)}, header_);
   const uint64_t tag = next_++;
-  sending_.emplace(tag, Sending{process, std::move(keep)});
-  peer.told = clock_.now();
+  const int64_t bytes = size_of(pieces);
+  sending_.emplace(tag, Sending{process, bytes, std::move(keep)});
+  sending_bytes_ += bytes;
   network_->send(process, header_, std::move(pieces), tag);
 }
 
 // ---- the thread ----
-
-void Exchange::look_at_links() {
-  if (!connected_) return;
-  const double now = clock_.now();
-  // When it could not look for long, this process was stopped itself: silence before that does not count.
-  const bool late = now - std::exchange(looked_, now) > options_.patience_s / 2;
-  // Beats wait behind bytes that are under way.
-  const double patience = options_.patience_s + static_cast<double>(arriving_bytes_) / kLeastBytesPerSecond;
-  for (size_t p = 0; p < peers_.size(); ++p) {
-    Peer& peer = peers_[p];
-    if (!options_.far[p] || peer.broken) continue;
-    if (now - peer.told >= options_.beat_s) send(static_cast<int>(p), WireBeat{});
-    if (late) peer.heard = now;
-    // A driver may be stopped for as long as its user likes.
-    if (p + 1 < peers_.size() && now - peer.heard >= patience) {
-      raise(static_cast<int>(p), "says nothing over the network", now - peer.heard);
-    }
-  }
-}
 
 void Exchange::fail(const std::string& why) {
   Fault fault;

@@ -157,7 +157,11 @@ class Exchange final : private Network::User {
   };
   struct Peer {
     double heard = 0;
-    double told = 0;  // when something was last sent
+    double told = 0;          // when a beat was last sent
+    double confirmed_at = 0;  // when more was last known to have come there:
+    uint64_t confirmed = 0;   // messages up to this one
+    uint64_t said = 0;        // the number of the last message to it, and from it
+    uint64_t taken = 0;
     bool broken = false;
     uint64_t fence = 0;  // the last of its fences
     WireNotes notes;     // to be sent in one message, with the bytes of one of them
@@ -176,6 +180,7 @@ class Exchange final : private Network::User {
   };
   struct Sending {
     int to;
+    int64_t bytes;
     std::shared_ptr<const Arena> keep;
   };
   struct AwaitedFence {
@@ -209,11 +214,12 @@ class Exchange final : private Network::User {
   void send(int process, Body body, Pieces pieces = {}, std::shared_ptr<const Arena> keep = {});
   void ask(ExchangeJob& job, int process, Request request, WirePlace place, bool is_store);
   void settle(uint64_t request, const std::string& failure = {}, bool refused = false);
-  void finish(ExchangeJob& job, const std::string& failure);
+  void finish(ExchangeJob& job, const std::string& failure, const std::string& peer = {});
   bool quiet() const;
   bool carry_on(std::unique_lock<std::mutex> lock);
   void fail(const std::string& why);
   void look_at_fences();
+  bool is_due(int process, uint64_t number);
   void look_at_links();
   void raise(int process, const std::string& what, double waited = 0);
 
@@ -234,6 +240,7 @@ class Exchange final : private Network::User {
   bool connected_ = false;
   double looked_ = 0;           // at the links
   int64_t arriving_bytes_ = 0;  // all that are under way to this process
+  int64_t sending_bytes_ = 0;   // and from it
   uint64_t next_ = 1;           // of tags and requests
   std::map<uint64_t, Request> requests_;
   std::map<uint64_t, Arriving> arriving_;                         // by tag

@@ -70,9 +70,13 @@ void Exchange::ask(ExchangeJob& job, int process, Request request, WirePlace pla
   request.job = &job;
   request.process = process;
   request.is_store = is_store;
+  if (const auto plan = plans_.find(place.plan); place.reg >= 0 && plan != plans_.end()) {
+    request.what = "register '" + plan->second.life->plan().reg(RegisterId(place.reg)).name + "'";
+  }
   if (peers_[static_cast<size_t>(process)].broken) {
     --job.left_;
-    return finish(job, options_.names[static_cast<size_t>(process)] + " is out of reach");
+    const std::string& name = options_.names[static_cast<size_t>(process)];
+    return finish(job, name + " is out of reach", name);
   }
   const Pieces pieces = request.pieces;
   requests_.emplace(place.request, std::move(request));
@@ -86,12 +90,12 @@ void Exchange::ask(ExchangeJob& job, int process, Request request, WirePlace pla
 
 void Exchange::fetch(ExchangeJob& job, int process, WirePlace place, Pieces into, std::shared_ptr<const Arena> keep) {
   const std::lock_guard lock(mutex_);
-  ask(job, process, {nullptr, 0, std::move(into), "what was asked for", std::move(keep)}, place, false);
+  ask(job, process, {nullptr, 0, std::move(into), "lent memory", std::move(keep)}, place, false);
 }
 
 void Exchange::store(ExchangeJob& job, int process, WirePlace place, Pieces from) {
   const std::lock_guard lock(mutex_);
-  ask(job, process, {nullptr, 0, std::move(from), "what was to be kept", {}}, place, true);
+  ask(job, process, {nullptr, 0, std::move(from), "lent memory", {}}, place, true);
 }
 
 void Exchange::fetch_initial(ExchangeJob& job, PlanHandle handle) {
@@ -110,7 +114,7 @@ void Exchange::fetch_initial(ExchangeJob& job, PlanHandle handle) {
       place.reader = static_cast<int32_t>(initial.reader.value);
       const Registers registers(*loaded.memory, *loaded.life);
       Pieces into = pieces_of(crossing.runs, registers.bytes(crossing.reg, static_cast<size_t>(slot)).data());
-      ask(job, crossing.from, {nullptr, 0, std::move(into), "register '" + reg.name + "'", {}}, place, false);
+      ask(job, crossing.from, {nullptr, 0, std::move(into), {}, {}}, place, false);
     }
   }
 }
@@ -123,13 +127,14 @@ void Exchange::settle(uint64_t id, const std::string& failure, bool refused) {
   const std::string& from = options_.names[static_cast<size_t>(request.process)];
   --request.job->left_;
   request.job->refused_ |= refused && !request.job->failure_;
-  finish(*request.job, failure.empty() ? "" : request.what + " of " + from + ": " + failure);
+  finish(*request.job, failure.empty() ? "" : request.what + " of " + from + ": " + failure, from);
 }
 
-void Exchange::finish(ExchangeJob& job, const std::string& failure) {
+void Exchange::finish(ExchangeJob& job, const std::string& failure, const std::string& peer) {
   if (!failure.empty() && !job.failure_) {
     job.failure_ = Fault();
     job.failure_->what = failure;
+    job.failure_->peer = peer;
   }
   if (job.left_ > 0) return;
   tell_ = true;

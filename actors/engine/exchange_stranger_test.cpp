@@ -80,12 +80,14 @@ struct Strange {
     message.slot = static_cast<int32_t>(version % 2);
     return {message, 1};
   }
-  void say(const WireNote& note, size_t size = 0, uint64_t key = Hosts::kKey, int from = 1) {
-    say(WireNotes{{note}, 0}, size, key, from);
+  void say(const WireNote& note, size_t size = 0, uint64_t key = Hosts::kKey, int from = 1, uint64_t number = 0) {
+    say(WireNotes{{note}, 0}, size, key, from, number);
   }
-  void say(decltype(WireHeader::body) body, size_t size = 0, uint64_t key = Hosts::kKey, int from = 1) {
+  void say(decltype(WireHeader::body) body, size_t size = 0, uint64_t key = Hosts::kKey, int from = 1,
+           uint64_t number = 0) {
     std::vector<std::byte> header;
-    write_header({key, from, 0, std::move(body)}, header);
+    if (number == 0) number = key == Hosts::kKey && from == 1 ? ++said : 1;
+    write_header({key, from, 0, number, std::move(body)}, header);
     say_bytes(header, size);
   }
   void say_bytes(std::span<const std::byte> header, size_t size) {
@@ -106,6 +108,7 @@ struct Strange {
   RegisterId made;
   TaskId reader;
   Listening listening;
+  uint64_t said = 0;
   std::vector<std::byte> sent = std::vector<std::byte>(64, kSent);
 };
 
@@ -132,6 +135,19 @@ TEST(Exchange, WhatIsNotForThisRunIsDropped) {
   EXPECT_EQ(other.fault(), "");
   EXPECT_TRUE(other.hosts.reached());
   EXPECT_EQ(other.hosts.bytes(0, other.made)[63], std::byte{7});
+}
+
+TEST(Exchange, WhatComesTwiceIsDroppedAndWhatIsMissingNamed) {
+  Strange other;
+  other.hosts.go(2);
+  other.say(other.ready(0), 64);
+  other.say(other.ready(0), 64, Hosts::kKey, 1, other.said);
+  other.say(WireFence{9}, 0, Hosts::kKey, 1, 1);
+  EXPECT_EQ(other.fault(), "");
+  other.say(other.ready(1), 64, Hosts::kKey, 1, other.said + 2);
+  EXPECT_EQ(other.fault(),
+            "worker 1 is out of touch: its message 3 is missing, a later one has come; waited for worker 1");
+  EXPECT_FALSE(other.hosts.reached());
 }
 
 TEST(Exchange, ANoteThatCannotBeIsAFault) {

@@ -44,13 +44,23 @@ class QueueNetworks::Member final : public Network {
 
 std::unique_ptr<Network> QueueNetworks::make() {
   const std::lock_guard lock(mutex_);
-  ends_.emplace_back().file = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  return std::make_unique<Member>(*this, ends_.size() - 1);
+  End& end = ends_.emplace_back();
+  end.number = ends_.size() - 1;
+  end.file = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return std::make_unique<Member>(*this, end.number);
 }
 
-void QueueNetworks::ring(const End& end) const {
+size_t QueueNetworks::count() const {
+  const std::lock_guard lock(mutex_);
+  return ends_.size();
+}
+
+// Something is due there then.
+void QueueNetworks::ring(const End& end, double when) const {
+  if (end.dead) return;
   const uint64_t one = 1;
   CHECK(write(end.file, &one, sizeof(one)) == sizeof(one), end.file);
+  if (due_) due_(end.number, when);
 }
 
 void QueueNetworks::fail(size_t number, bool silently) {
@@ -65,14 +75,46 @@ void QueueNetworks::fail(size_t number, bool silently) {
   end.inbox.clear();
   end.pulls.clear();
   for (End& other : ends_) {
-    if (&other == &end || other.dead) continue;
-    if (!silently) {
-      for (const auto& [peer, is] : other.peers) {
-        if (is == number) other.failed.push_back(peer);
-      }
-    }
+    if (!silently) tell(other.number, number);
     ring(other);
   }
+}
+
+// Peers of this one that it is out of reach.
+void QueueNetworks::tell(size_t who, size_t of) {
+  End& end = ends_[who];
+  for (const auto& [peer, is] : end.peers) {
+    if (is == of && !end.dead) end.failed.push_back(peer);
+  }
+  ring(end);
+}
+
+void QueueNetworks::cut(size_t a, size_t b) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [from, to] : {Link(a, b), Link(b, a)}) {
+    cut_.insert({from, to});
+    end_transfers(from, to);
+    tell(from, to);
+  }
+}
+
+void QueueNetworks::mute(size_t from, size_t to) {
+  const std::lock_guard lock(mutex_);
+  muted_.insert({from, to});
+}
+
+// What is under way is not needed any more, as far as it has not arrived.
+void QueueNetworks::end_transfers(size_t from, size_t to) {
+  std::deque<Packet>& queue = ends_[to].inbox[from];
+  for (const Packet& packet : queue) ends_[from].sent.push_back(packet.tag);
+  queue.clear();
+  for (Pull& pull : ends_[to].pulls) {
+    if (pull.packet.from != from || std::exchange(pull.ended, true) || pull.packet.pieces.empty()) continue;
+    ends_[from].sent.push_back(pull.packet.tag);
+    pull.packet.pieces.clear();  // they may be gone from now on
+  }
+  ring(ends_[from]);
+  ring(ends_[to]);
 }
 
 int64_t QueueNetworks::bytes(size_t from, size_t to) const {
@@ -90,7 +132,10 @@ void QueueNetworks::connect(size_t self, int peer, const std::string& address) {
     throw FaultError(std::move(fault));
   }
   ends_[self].peers[peer] = number;
-  if (ends_[number].dead && !ends_[number].silent) ends_[self].failed.push_back(peer);
+  const bool gone = (ends_[number].dead && !ends_[number].silent) || cut_.contains({self, number});
+  if (!gone) return;
+  ends_[self].failed.push_back(peer);
+  ring(ends_[self]);
 }
 
 // Out of the sender's memory, which may be written again from now on.
@@ -98,23 +143,21 @@ void QueueNetworks::read(Packet& packet) {
   for (const std::span<std::byte> piece : std::exchange(packet.pieces, {})) {
     packet.copy.insert(packet.copy.end(), piece.begin(), piece.end());
   }
-  if (packet.fate == Fate::damage) packet.copy[packet.copy.size() / 2] ^= std::byte{4};
+  if (packet.fate == Fate::damage && packet.bytes > 0) packet.copy[packet.copy.size() / 2] ^= std::byte{4};
   ends_[packet.from].sent.push_back(packet.tag);
-  if (!ends_[packet.from].dead) ring(ends_[packet.from]);
+  ring(ends_[packet.from]);
 }
 
 void QueueNetworks::disconnect(size_t self, int peer) {
   const std::lock_guard lock(mutex_);
-  const size_t other = ends_[self].peers.at(peer);
-  for (const auto& [from, to] : {std::pair(self, other), std::pair(other, self)}) {
-    std::deque<Packet>& queue = ends_[to].inbox[from];
-    for (const Packet& packet : queue) ends_[from].sent.push_back(packet.tag);
-    queue.clear();
-    for (Pull& pull : ends_[to].pulls) {
-      if (pull.packet.from == from) pull.packet.fate = Fate::lose;
-    }
-    if (!ends_[to].dead) ring(ends_[to]);
-  }
+  const auto known = ends_[self].peers.find(peer);
+  if (known == ends_[self].peers.end()) return;
+  const size_t other = known->second;
+  end_transfers(self, other);
+  end_transfers(other, self);
+  if (cut_.contains({self, other})) return;
+  cut_.insert({{self, other}, {other, self}});
+  if (passes(self, other)) tell(other, self);  // as the end of a TCP connection does
 }
 
 void QueueNetworks::send(size_t self, int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) {
@@ -123,22 +166,24 @@ void QueueNetworks::send(size_t self, int peer, std::span<const std::byte> heade
   Packet packet{self, {header.begin(), header.end()}, std::move(pieces), {}, 0, tag, 0, Fate::arrive};
   for (const std::span<std::byte> piece : packet.pieces) packet.bytes += static_cast<int64_t>(piece.size());
   sent_[{self, to}] += packet.bytes;
-  if (ends_[self].dead || ends_[to].dead) {
+  if (fate) packet.fate = fate(self, to, header);
+  if (ends_[self].dead || ends_[to].dead || cut_.contains({self, to}) || packet.fate == Fate::vanish) {
     ends_[self].sent.push_back(tag);
+    ring(ends_[self]);
     return;
   }
-  if (fate && packet.bytes > 0) packet.fate = fate(self, to, header);
-  packet.delay = static_cast<int>(random_.below(delay_ + 1));
-  if (packet.fate == Fate::repeat || packet.bytes == 0 || random_.chance(0.5)) read(packet);
   std::deque<Packet>& queue = ends_[to].inbox[self];
+  packet.due = std::max(soon(ends_[to]), queue.empty() ? 0 : queue.back().due);
+  if (packet.fate == Fate::repeat || packet.bytes == 0 || random_.chance(0.5)) read(packet);
+  ring(ends_[to], packet.due);
   if (packet.fate == Fate::repeat) queue.push_back(packet);
-  queue.push_back(std::move(packet));
-  ring(ends_[to]);
+  const bool first = packet.fate == Fate::overtake && !queue.empty();
+  queue.insert(first ? std::prev(queue.end()) : queue.end(), std::move(packet));
 }
 
 void QueueNetworks::over(Pull& pull, Network::User& user) {
   Packet& packet = pull.packet;
-  const bool whole = packet.fate != Fate::lose && !ends_[packet.from].dead;
+  const bool whole = packet.fate != Fate::lose && !pull.ended && !ends_[packet.from].dead;
   if (!packet.pieces.empty() && !ends_[packet.from].dead) read(packet);
   const std::byte* from = packet.copy.data();
   for (const std::span<std::byte> piece : pull.into.pieces) {
@@ -153,8 +198,9 @@ bool QueueNetworks::progress(size_t self, Network::User& user) {
   const std::lock_guard lock(mutex_);
   End& end = ends_[self];
   bool something = false;
+  ++end.rounds;
   for (auto& [from, packets] : end.inbox) {
-    while (!packets.empty() && --packets.front().delay < 0) {
+    while (passes(from, self) && !packets.empty() && packets.front().due <= time(end)) {
       Packet packet = std::move(packets.front());
       packets.pop_front();
       something = true;
@@ -164,13 +210,16 @@ bool QueueNetworks::progress(size_t self, Network::User& user) {
         if (!packet.pieces.empty()) read(packet);
         continue;
       }
-      packet.delay = static_cast<int>(random_.below(3 * delay_ + 1));
+      packet.due = soon(end) + 2 * random_.uniform() * delay_ + static_cast<double>(packet.bytes) * seconds_per_byte;
+      ring(end, packet.due);
       end.pulls.push_back({std::move(packet), std::move(*into)});
     }
   }
   for (size_t i = 0; i < end.pulls.size();) {
-    const End& sender = ends_[end.pulls[i].packet.from];
-    if (sender.dead ? sender.silent : --end.pulls[i].packet.delay >= 0) {
+    const Pull& first = end.pulls[i];
+    const End& sender = ends_[first.packet.from];
+    const bool stuck = sender.dead ? sender.silent : !passes(sender.number, self) || first.packet.due > time(end);
+    if (stuck && !first.ended) {
       ++i;
       continue;
     }

@@ -10,6 +10,7 @@ struct Header {
   key @0 :UInt64;  # of the run; a message without it is dropped
   from @1 :Int32;  # the process that says it: a worker's index, or the number of workers for the driver
   checksum @2 :UInt64;  # of the bytes behind the header; 0: not computed
+  number @11 :UInt64;  # of what one process says to another, from 1
   union {
     notes @3 :Notes;
     fetch @4 :Place;
@@ -17,7 +18,7 @@ struct Header {
     store @6 :Place;  # the bytes follow
     stored @7 :UInt64;  # the request
     refused @8 :Refused;  # a fetch or a store
-    beat @9 :Void;  # the link lives
+    beat @9 :UInt64;  # the link lives: the number of the last message that has come
     fence @10 :UInt64;  # of this number; whoever says it has nothing more under way
   }
 }

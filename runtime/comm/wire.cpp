@@ -46,7 +46,7 @@ void put(wire::Note::Builder to, const WireNote& note) {
 }
 
 std::optional<WireHeader> body_of(wire::Header::Reader from) {
-  WireHeader header{from.getKey(), from.getFrom(), from.getChecksum(), WireBeat{}};
+  WireHeader header{from.getKey(), from.getFrom(), from.getChecksum(), from.getNumber(), WireBeat{}};
   switch (from.which()) {
     case wire::Header::NOTES: {
       const auto list = from.getNotes().getList();
@@ -78,6 +78,7 @@ std::optional<WireHeader> body_of(wire::Header::Reader from) {
       header.body = WireRefused{from.getRefused().getRequest(), from.getRefused().getWhy().cStr()};
       return header;
     case wire::Header::BEAT:
+      header.body = WireBeat{from.getBeat()};
       return header;
     case wire::Header::FENCE:
       header.body = WireFence{from.getFence()};
@@ -95,6 +96,7 @@ void write_header(const WireHeader& header, std::vector<std::byte>& into) {
   to.setKey(header.key);
   to.setFrom(header.from);
   to.setChecksum(header.checksum);
+  to.setNumber(header.number);
   std::visit(
       [&](const auto& body) {
         using T = std::decay_t<decltype(body)>;
@@ -113,7 +115,7 @@ void write_header(const WireHeader& header, std::vector<std::byte>& into) {
           refused.setRequest(body.request);
           refused.setWhy(body.why.substr(0, kLongestText));
         }
-        if constexpr (std::is_same_v<T, WireBeat>) to.setBeat();
+        if constexpr (std::is_same_v<T, WireBeat>) to.setBeat(body.heard);
         if constexpr (std::is_same_v<T, WireFence>) to.setFence(body.number);
       },
       header.body);

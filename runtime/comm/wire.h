@@ -57,7 +57,8 @@ struct WireRefused {  // a fetch or a store could not be carried out
   std::string why;
   bool operator==(const WireRefused&) const = default;
 };
-struct WireBeat {  // the link lives
+struct WireBeat {      // the link lives, both ways:
+  uint64_t heard = 0;  // the number of the last message from there
   bool operator==(const WireBeat&) const = default;
 };
 struct WireFence {  // whoever says it has nothing more under way
@@ -69,6 +70,7 @@ struct WireHeader {
   uint64_t key = 0;       // of the run
   int32_t from = 0;       // the process that says it
   uint64_t checksum = 0;  // of the bytes behind the header; 0: not computed
+  uint64_t number = 0;    // of what it says to this process, from 1
   std::variant<WireNotes, WireFetch, WireFetched, WireStore, WireStored, WireRefused, WireBeat, WireFence> body;
   bool operator==(const WireHeader&) const = default;
 };

@@ -12,17 +12,17 @@ std::vector<WireHeader> samples() {
   const WirePlace blob{8, 0, -1, 0, -1, 33, int64_t{1} << 40};
   const Message message{int64_t{1} << 50, 9, 12, 3, 41, 1, 65535, MessageKind::freed};
   std::vector<WireHeader> all;
-  all.push_back({1, 0, 0, WireNotes{{{message, 6}}, 0}});
-  all.push_back({1, 0, 0, WireNotes{std::vector(kMostNotes, WireNote{message, 6}), 9}});
-  all.push_back({~uint64_t{0}, 5, 77, WireFetch{place}});
-  all.push_back({2, -1, 0, WireFetch{blob}});
-  all.push_back({3, 1, 1, WireFetched{99}});
-  all.push_back({4, 2, 1, WireStore{place}});
-  all.push_back({5, 3, 0, WireStored{~uint64_t{0}}});
-  all.push_back({6, 3, 0, WireRefused{4, "plan 3 is not loaded"}});
-  all.push_back({7, 3, 0, WireRefused{4, ""}});
-  all.push_back({8, 3, 0, WireBeat{}});
-  all.push_back({9, 3, 0, WireFence{12}});
+  all.push_back({1, 0, 0, 6, WireNotes{{{message, 6}}, 0}});
+  all.push_back({1, 0, 0, 6, WireNotes{std::vector(kMostNotes, WireNote{message, 6}), 9}});
+  all.push_back({~uint64_t{0}, 5, 77, 6, WireFetch{place}});
+  all.push_back({2, -1, 0, 6, WireFetch{blob}});
+  all.push_back({3, 1, 1, 6, WireFetched{99}});
+  all.push_back({4, 2, 1, 6, WireStore{place}});
+  all.push_back({5, 3, 0, 6, WireStored{~uint64_t{0}}});
+  all.push_back({6, 3, 0, 6, WireRefused{4, "plan 3 is not loaded"}});
+  all.push_back({7, 3, 0, 6, WireRefused{4, ""}});
+  all.push_back({8, 3, 0, 6, WireBeat{1 << 20}});
+  all.push_back({9, 3, 0, 6, WireFence{12}});
   return all;
 }
 
@@ -36,7 +36,7 @@ TEST(Wire, GivesBackWhatWasWritten) {
   for (const WireHeader& header : samples()) {
     const std::vector<std::byte> bytes = written(header);
     const auto* notes = std::get_if<WireNotes>(&header.body);
-    EXPECT_LE(bytes.size(), 96 + 40 * (notes == nullptr ? 1 : notes->notes.size())) << header.body.index();
+    EXPECT_LE(bytes.size(), 104 + 40 * (notes == nullptr ? 1 : notes->notes.size())) << header.body.index();
     EXPECT_LE(bytes.size(), kMostHeaderBytes);
     // From an odd address, as it may lie in a packet.
     std::vector<std::byte> shifted(bytes.size() + 1);
@@ -48,7 +48,7 @@ TEST(Wire, GivesBackWhatWasWritten) {
 }
 
 TEST(Wire, CutsALongRefusal) {
-  const auto back = read_header(written({1, 0, 0, WireRefused{2, std::string(100000, 'x')}}));
+  const auto back = read_header(written({1, 0, 0, 1, WireRefused{2, std::string(100000, 'x')}}));
   ASSERT_TRUE(back.has_value());
   const std::string& why = std::get<WireRefused>(back->body).why;
   EXPECT_FALSE(why.empty());
@@ -60,13 +60,13 @@ TEST(Wire, RefusesWhatIsNoHeader) {
   EXPECT_FALSE(read_header(std::vector<std::byte>(7)).has_value());
   EXPECT_FALSE(read_header(std::vector<std::byte>(kMostHeaderBytes + 8)).has_value());
   EXPECT_FALSE(read_header(std::vector<std::byte>(64, std::byte{0xff})).has_value());
-  WireHeader unknown{1, 0, 0, WireNotes{{WireNote{}}, 0}};
+  WireHeader unknown{1, 0, 0, 1, WireNotes{{WireNote{}}, 0}};
   std::get<WireNotes>(unknown.body).notes[0].message.kind = static_cast<MessageKind>(9);
   EXPECT_FALSE(read_header(written(unknown)).has_value());
   for (const size_t count : {size_t{0}, kMostNotes + 1}) {
-    EXPECT_FALSE(read_header(written({1, 0, 0, WireNotes{std::vector<WireNote>(count), 0}})).has_value()) << count;
+    EXPECT_FALSE(read_header(written({1, 0, 0, 1, WireNotes{std::vector<WireNote>(count), 0}})).has_value()) << count;
   }
-  EXPECT_FALSE(read_header(written({1, 0, 0, WireNotes{std::vector<WireNote>(2), 2}})).has_value());
+  EXPECT_FALSE(read_header(written({1, 0, 0, 1, WireNotes{std::vector<WireNote>(2), 2}})).has_value());
 }
 
 // Damaged, cut and invented bytes give a header or none; what is read stays inside them (the address sanitizer looks).
