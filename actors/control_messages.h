@@ -89,7 +89,7 @@ auto inspect(Inspector& f, TimeIs& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Beat& x) {
-  return f(caf::meta::type_name("Beat"), x.firings, x.read);
+  return f(caf::meta::type_name("Beat"), x.firings, x.read, x.missing_s);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Welcome& x) {

@@ -28,7 +28,7 @@ namespace {
 // What has come in from workers, for the driver's thread.
 struct Event {
   caf::actor_addr from;
-  std::optional<Reply> reply;  // none: the connection is closed
+  std::optional<Said> said;  // none: the connection is closed
 };
 class Inbox {
  public:
@@ -56,10 +56,10 @@ caf::behavior listener_actor(caf::event_based_actor* self, Inbox* inbox) {
   self->set_default_handler(caf::drop);  // of a process that is no worker
   return handlers(static_cast<const Reply*>(nullptr), [=](const auto* type) {
     using T = Pointed<decltype(type)>;
-    return [=](const T& reply) {
+    return [=](uint64_t number, const T& reply) {
       if (self->current_sender() == nullptr) return;
       if constexpr (std::is_same_v<T, Join>) self->monitor(caf::actor_cast<caf::actor>(self->current_sender()));
-      inbox->push({caf::actor_cast<caf::actor_addr>(self->current_sender()), Reply(reply)});
+      inbox->push({caf::actor_cast<caf::actor_addr>(self->current_sender()), Said{number, reply}});
     };
   });
 }
@@ -155,14 +155,15 @@ std::string Listener::address() const { return actors_->address; }
 
 std::string Listener::memory() const { return host_identity(); }
 
-std::unique_ptr<Network> Listener::make_network() const {
+std::unique_ptr<Network> Listener::make_network() {
   const std::string host = actors_->address.substr(0, actors_->address.rfind(':'));
   return std::make_unique<UcxNetwork>(network_devices(host, 1));
 }
 
-void Listener::send(int worker, uint64_t request, const Command& command) {
+void Listener::send(int worker, const Order& order) {
   const caf::actor& to = actors_->workers.at(static_cast<size_t>(worker));
-  std::visit([&](const auto& each) { caf::send_as(actors_->listener, to, request, each); }, command);
+  std::visit([&](const auto& each) { caf::send_as(actors_->listener, to, order.number, order.request, each); },
+             order.command);
 }
 
 void Listener::receive(Crew& crew, double at_most_s) {
@@ -171,17 +172,17 @@ void Listener::receive(Crew& crew, double at_most_s) {
     const auto known = std::find(actors_->workers.begin(), actors_->workers.end(), event.from);
     const int worker = static_cast<int>(known - actors_->workers.begin());
     if (known == actors_->workers.end()) {
-      if (!event.reply || !std::holds_alternative<Join>(*event.reply)) continue;
+      if (!event.said || !std::holds_alternative<Join>(event.said->reply)) continue;
       const auto from = caf::actor_cast<caf::actor>(event.from);
       if (from == nullptr) continue;
-      const auto result = crew.on(std::get<Join>(*event.reply), clock.now());
+      const auto result = crew.on(std::get<Join>(event.said->reply), clock.now());
       if (const auto* why = std::get_if<std::string>(&result)) {
-        caf::send_as(actors_->listener, from, uint64_t{0}, Refused{*why});
+        caf::send_as(actors_->listener, from, uint64_t{1}, uint64_t{0}, Refused{*why});
       } else {
         actors_->workers.push_back(from);
       }
-    } else if (event.reply) {
-      crew.on(worker, *event.reply, clock.now());
+    } else if (event.said) {
+      crew.on(worker, *event.said, clock.now());
     } else {
       crew.lost(worker);
     }

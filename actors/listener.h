@@ -19,11 +19,11 @@ class Listener final : public Courier {
   ~Listener() override;
 
   std::string address() const;  // "127.0.0.1:41234"
-  void send(int worker, uint64_t request, const Command& command) override;
+  void send(int worker, const Order& order) override;
   void receive(Crew& crew, double at_most_s) override;
   std::string memory() const override;
   // On the network devices of its address.
-  std::unique_ptr<Network> make_network() const override;
+  std::unique_ptr<Network> make_network() override;
 
  private:
   struct Actors;

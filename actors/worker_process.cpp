@@ -83,17 +83,16 @@ struct Process {
   Join join;
   std::unique_ptr<ThreadRunner> threads;
   caf::actor beat;
-  bool dismissed = false;
   bool lost = false;
-  std::string refused;
 };
 
 // Says that the worker lives, also while the worker itself waits for a kernel.
-caf::behavior beat_actor(caf::event_based_actor* self, caf::actor from, caf::actor driver, const Worker* worker,
+caf::behavior beat_actor(caf::event_based_actor* self, caf::actor from, caf::actor driver, Worker* worker,
                          std::chrono::microseconds every) {
   self->send(self, BeatAtom::value);
   return {[=](BeatAtom) {
-    caf::send_as(from, driver, worker->beat());
+    const Said said = worker->beat();
+    caf::send_as(from, driver, said.number, std::get<Beat>(said.reply));
     self->delayed_send(self, every, BeatAtom::value);
   }};
 }
@@ -111,28 +110,26 @@ caf::behavior worker_actor(caf::event_based_actor* self, caf::actor driver, Proc
     end();
   });
   self->set_default_handler(caf::drop);
-  const auto say = [=](const std::vector<Reply>& replies) {
-    for (const Reply& reply : replies) std::visit([&](const auto& each) { self->send(driver, each); }, reply);
+  const auto say = [=](const std::vector<Said>& replies) {
+    for (const Said& said : replies) {
+      std::visit([&](const auto& each) { self->send(driver, said.number, each); }, said.reply);
+    }
   };
   const auto me = caf::actor_cast<caf::actor_addr>(self);
   worker->set_changed([me] {
     if (const auto there = caf::actor_cast<caf::actor>(me)) caf::anon_send(there, ChangedAtom::value);
   });
-  self->send(driver, process->join);
+  self->send(driver, uint64_t{0}, process->join);
   return handlers(static_cast<const Command*>(nullptr),
                   [=](const auto* type) {
                     using T = Pointed<decltype(type)>;
-                    return [=](uint64_t request, const T& command) {
+                    return [=](uint64_t number, uint64_t request, const T& command) {
                       if (self->current_sender() != caf::actor_cast<caf::strong_actor_ptr>(driver)) return;
-                      if constexpr (std::is_same_v<T, Refused>) process->refused = command.why;
-                      if constexpr (std::is_same_v<T, Leave>) process->dismissed = true;
-                      say(worker->on(request, command));
-                      if constexpr (std::is_same_v<T, Welcome>) {
-                        if (worker->engine() != nullptr) {
-                          process->threads = std::make_unique<ThreadRunner>(*worker->engine());
-                          const auto every = std::chrono::microseconds(static_cast<int64_t>(command.beat_s * 1e6));
-                          process->beat = self->system().spawn(beat_actor, caf::actor(self), driver, worker, every);
-                        }
+                      say(worker->on({number, request, command}));
+                      if (worker->engine() != nullptr && process->threads == nullptr) {  // welcomed
+                        process->threads = std::make_unique<ThreadRunner>(*worker->engine());
+                        const auto every = std::chrono::microseconds(static_cast<int64_t>(worker->beat_s() * 1e6));
+                        process->beat = self->system().spawn(beat_actor, caf::actor(self), driver, worker, every);
                       }
                       if (worker->over()) end();
                     };
@@ -151,7 +148,7 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   const SteadyClock clock;
   const Address driver = parse(options.driver);
   const auto network = [driver] { return std::make_unique<UcxNetwork>(network_devices(driver.host, driver.port)); };
-  Process process{Worker(kernels, clock, network), {}, nullptr, {}, false, false, {}};
+  Process process{Worker(kernels, clock, network), {}, nullptr, {}};
   process.join.token = options.token;
   process.join.host = options.host.empty() ? host_name() : options.host;
   process.join.process = getpid();
@@ -173,8 +170,9 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   }
   process.beat = nullptr;
   worker = nullptr;
-  if (!process.refused.empty()) fail("the driver at " + options.driver + " refuses this worker: " + process.refused);
-  if (!process.lost && !process.dismissed) fail("the worker has ended unasked");
+  const std::string& refused = process.worker.refused();
+  if (!refused.empty()) fail("the driver at " + options.driver + " refuses this worker: " + refused);
+  if (!process.lost && !process.worker.over()) fail("the worker has ended unasked");
   if (process.lost) fail("the driver at " + options.driver + " is gone: its connection was closed");
 }
 

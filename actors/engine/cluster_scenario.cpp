@@ -1,6 +1,8 @@
 #include "actors/engine/cluster_scenario.h"
 
+#include <algorithm>
 #include <iterator>
+#include <stdexcept>
 #include <utility>
 
 #include "actors/engine/sample_graphs.h"
@@ -12,31 +14,16 @@ namespace {
 constexpr char kToken[] = "secret";
 constexpr int kDevices = 5;
 constexpr int64_t kSteps = 30;  // that there are batches for
-constexpr int kUnknownPlan = 7;
 const std::vector<WorkerShare> kShares = {{1, 1}, {2, 1}, {2, 2}};
 
-constexpr const char* kTroubleNames[] = {"Nothing", "Crash",       "Stop",        "StopAndWake", "Nap",
-                                         "Cut",     "KernelFails", "KernelHangs", "MessageLost", "CommandFails"};
-constexpr const char* kPhaseNames[] = {"Join",    "Welcome",  "Load",       "Sources",  "Restart",    "Go",
-                                       "Forward", "Backward", "Collective", "Update",   "Evaluation", "Pause",
-                                       "Observe", "Stop",     "Unload",     "Shutdown", "Dismiss"};
-static_assert(std::size(kPhaseNames) == kPhases);
-
-// What the tasks of a phase are called.
-std::string tasks_of(Phase phase) {
-  if (phase == Phase::kForward) return "forward";
-  if (phase == Phase::kBackward) return "backward";
-  if (phase == Phase::kCollective) return "sum";
-  if (phase == Phase::kUpdate) return "update";
-  return phase == Phase::kEvaluation ? "evaluate" : "";
-}
-
 uint64_t failing_key = 0;  // of the task whose kernel fails next; 0: none
+bool throwing = false;     // it throws instead of saying so
 
 void mix_or_fail(const KernelArgs& args, Stream& stream) {
   static const KernelTable sound = sample_kernels();
   if (failing_key == 0 || args.key != failing_key) return sound.find("mix", DeviceKind::cpu)(args, stream);
   failing_key = 0;
+  if (throwing) throw std::runtime_error("no scratch memory is left");
   *args.failure = "a value is not finite";
 }
 
@@ -53,15 +40,6 @@ ClusterOptions with_token(ClusterOptions options) {
 
 }  // namespace
 
-std::string Cell::name() const {
-  return std::string(kTroubleNames[static_cast<int>(trouble)]) + "During" + kPhaseNames[static_cast<int>(phase)];
-}
-
-bool Cell::is_gone() const {
-  return trouble == Trouble::kCrash || trouble == Trouble::kStop || trouble == Trouble::kStopAndWake ||
-         trouble == Trouble::kCut;
-}
-
 Scenario::Scenario(const Cell& cell, ClusterOptions options)
     : cell_(cell),
       kernels_(fragile_kernels()),
@@ -69,33 +47,44 @@ Scenario::Scenario(const Cell& cell, ClusterOptions options)
       train_plan_(sample_step(kDevices)),
       evaluation_plan_(sample_evaluation(kDevices)),
       feed_(sample_feed(1, kSteps)),
+      weights_(kDevices),
       cluster_(clock_, kernels_, with_token(options)),
       driver_(cluster_, {processes(), kToken, kHeartbeat}, clock_) {
-  failing_key = 0;
-  Random& random = cluster_.random();
-  victim_ = static_cast<int>(random.below(processes()));
-  for (const WorkerShare& share : kShares) cluster_.add_process(share, random.uniform() * 0.1);
-  if (cell.trouble == Trouble::kNone) return;
-  skip_ = tasks_of(cell.phase).empty() ? random.below(commands_before()) * processes() : random.below(12);
-  if (cell.phase == Phase::kJoin) cluster_.events().at(random.uniform() * 0.12, 0, [this] { happen(); });
-  cluster_.sends = [this](int process, Command& command) { on_command(process, command); };
+  fail_kernel(0);
+  for (int p = 0; p < processes(); ++p) {
+    const bool far = cell.hosts && p > 0;
+    cluster_.add_process(kShares[static_cast<size_t>(p)], cluster_.random().uniform() * 0.1, [&](Join& join) {
+      if (far) join.memory = join.host;
+    });
+  }
+  choose_victims();
+  cluster_.networks().fate = [this](size_t from, size_t to, std::span<const std::byte>) { return fate_of(from, to); };
   cluster_.fires = [this](int, const LoadedPlan& plan, const TaskActor& task) {
     return on_firing(plan.plan().task(task.id()));
   };
+  if (cell.trouble == Trouble::kNone) return;
+  if (cell.phase == Phase::kJoin) {
+    cluster_.events().at(cluster_.random().uniform() * 0.12, 0, [this] { happen(); });
+  }
+  cluster_.sends = [this](int process, Command& command) { on_command(process, command); };
+}
+
+void Scenario::fail_kernel(uint64_t key) const {
+  failing_key = key;
+  throwing = cell_.trouble == Trouble::kKernelThrows;
 }
 
 int Scenario::processes() const { return static_cast<int>(kShares.size()); }
 
-std::string Scenario::victim_name() const {
+std::string Scenario::name(int process) const {
+  if (process == ClusterSimulation::kDriver) return "";
   for (int w = 0; w < processes(); ++w) {
-    if (cluster_.process_of_worker(w) != victim_) continue;
-    const std::string victim = std::to_string(victim_);
-    return "worker " + std::to_string(w) + " (host" + victim + ", process 10" + victim + ")";
+    if (cluster_.process_of_worker(w) != process) continue;
+    const std::string number = std::to_string(process);
+    return "worker " + std::to_string(w) + " (host" + number + ", process 10" + number + ")";
   }
   return "";
 }
-
-// ---- the program ----
 
 void Scenario::script() {
   attempt([&] {
@@ -103,25 +92,44 @@ void Scenario::script() {
     }
     train_ = driver_.load(std::make_shared<const Plan>(train_plan_), {});
     driver_.set_sources(train_, sources_of(feed_));
-    const PlanHandle evaluation = driver_.load(std::make_shared<const Plan>(evaluation_plan_), {});
-    afresh(train_, train_plan_, 0);
-    run(train_, 0, 3);
-    afresh(evaluation, evaluation_plan_, 0);
-    run(evaluation, 0, 3);
+    evaluation_ = driver_.load(std::make_shared<const Plan>(evaluation_plan_), {});
+    write_weights();
+    train_afresh(0);
+    train(0, 3);
+    evaluate(0);
     driver_.observe(train_, Observe{.counts = true});
-    run(train_, 3, 3);
+    train(3, 3);
     check_firings(driver_.observations(train_), 3);
-    driver_.start(train_, 6, 1000);
+    check_weights();
+    evaluate(cell_.hosts ? 3 : 0);  // goes on over hosts, and yet has to read the weights again
+    for (int64_t step : {8, 9, 10}) interrupt(step);
+    train_afresh(12);
+    train(12, 1);
+    driver_.start(train_, 13, 1000);
     if (driver_.wait_for(0.3, kPatience)) wrong_ = "more steps than there are batches for";
     driver_.stop();
     begin_again(20);
-    driver_.unload(evaluation);
+    driver_.unload(evaluation_);
+    evaluation_ = driver_.load(std::make_shared<const Plan>(evaluation_plan_), {});
+    evaluate(0);
+    check_weights();
   });
 }
 
 void Scenario::begin_again(int64_t step) {
-  afresh(train_, train_plan_, step);
-  run(train_, step, 3);
+  write_weights();
+  train_afresh(step);
+  train(step, 3);
+}
+
+// A life that is ended where it is; the next one begins at once, and must not meet what was under way.
+void Scenario::interrupt(int64_t step) {
+  updates_ = false;
+  train_afresh(step);
+  driver_.start(train_, step, 1000);
+  driver_.wait_for(0.05 + 0.1 * cluster_.random().uniform(), kPatience);
+  driver_.stop();
+  if (updates_) write_weights();  // nobody knows how far it came
 }
 
 void Scenario::set_sources(uint64_t key) {
@@ -129,10 +137,53 @@ void Scenario::set_sources(uint64_t key) {
   driver_.set_sources(train_, sources_of(feed_));
 }
 
-void Scenario::afresh(PlanHandle handle, const Plan& plan, int64_t step) {
+void Scenario::write_weights() {
+  enter(Phase::kWrite);
+  for (size_t v = 0; v < train_plan_.variables.size(); ++v) {
+    const PlanVariable& variable = train_plan_.variables[v];
+    weights_[v].resize(static_cast<size_t>(train_plan_.reg(variable.parts.front().reg).bytes));
+    for (std::byte& byte : weights_[v]) byte = static_cast<std::byte>(cluster_.random().below(256));
+    driver_.write(train_, variable, weights_[v]);
+  }
+}
+
+void Scenario::check_weights() {
+  enter(Phase::kCheckpoint);
+  for (size_t v = 0; v < train_plan_.variables.size(); ++v) {
+    std::vector<std::byte> found(weights_[v].size());
+    driver_.registers(train_).read(train_plan_.variables[v], found);
+    if (found != weights_[v]) wrong_ = "the driver reads other weights than were computed";
+  }
+}
+
+// What the plan is compared with, in its life from this step on.
+Interpreter& Scenario::expect(PlanHandle handle, const Plan& plan, int64_t step) {
   expected_.push_back(std::make_unique<Interpreter>(plan, sound_kernels_, sources_of(feed_), step));
-  cluster_.simulation().expect(handle, *expected_.back());
-  cluster_.simulation().fill(handle, plan, driver_.registers(handle));
+  Interpreter& made = *expected_.back();
+  for (size_t v = 0; v < plan.variables.size(); ++v) made.set(plan.variables[v].parts.front().reg, 0, weights_[v]);
+  cluster_.simulation().expect(handle, made);
+  return made;
+}
+
+void Scenario::train_afresh(int64_t step) {
+  training_ = &expect(train_, train_plan_, step);
+  life_began_ = step;
+}
+
+void Scenario::train(int64_t first_step, int64_t steps) {
+  run(train_, first_step, steps);
+  const int64_t last = first_step + steps - life_began_ - 1;
+  for (size_t v = 0; v < weights_.size(); ++v) {
+    const TaskId update = train_plan_.reg(train_plan_.variables[v].parts.front().reg).producer;
+    training_->run_until(update, last);
+    const std::span<const std::byte> bytes = training_->after(update, last, 0);
+    weights_[v].assign(bytes.begin(), bytes.end());
+  }
+}
+
+void Scenario::evaluate(int64_t first_step) {
+  expect(evaluation_, evaluation_plan_, first_step);
+  run(evaluation_, first_step, 3);
 }
 
 void Scenario::run(PlanHandle handle, int64_t first_step, int64_t steps) {
@@ -173,101 +224,6 @@ Scenario::End Scenario::end() {
   driver_.shutdown();
   cluster_.events().run_until(dismissed + 5 * kHeartbeat);  // somebody may wake up
   return {shut - began, dismissed - shut};
-}
-
-// ---- what goes wrong ----
-
-int64_t Scenario::commands_before() const {
-  if (cell_.phase == Phase::kRestart) return 3;
-  if (cell_.phase == Phase::kGo || cell_.phase == Phase::kPause) return 4;
-  return cell_.phase == Phase::kObserve || cell_.phase == Phase::kLoad ? 2 : 1;
-}
-
-bool Scenario::is_of_phase(const Command& command) const {
-  switch (cell_.phase) {
-    case Phase::kWelcome:
-      return std::holds_alternative<Welcome>(command);
-    case Phase::kLoad:
-      return std::holds_alternative<LoadPlan>(command);
-    case Phase::kSources:
-      return std::holds_alternative<SetSources>(command);
-    case Phase::kRestart:
-      return std::holds_alternative<Restart>(command);
-    case Phase::kGo:
-      return std::holds_alternative<Go>(command);
-    case Phase::kPause:
-      return std::holds_alternative<Hold>(command);
-    case Phase::kObserve:
-      return std::holds_alternative<SetObserved>(command) || std::holds_alternative<GetObserved>(command);
-    case Phase::kStop:
-      return std::holds_alternative<Stop>(command);
-    case Phase::kUnload:
-      return std::holds_alternative<UnloadPlan>(command);
-    case Phase::kShutdown:
-      return ending_;
-    case Phase::kDismiss:
-      return std::holds_alternative<Leave>(command);
-    default:
-      return false;
-  }
-}
-
-void Scenario::on_command(int process, Command& command) {
-  if (happens_ || !is_of_phase(command) || skip_-- > 0) return;
-  if (cell_.trouble != Trouble::kCommandFails) return soon();
-  if (process != victim_) return;
-  happens_ = true;
-  happened_at_ = clock_.now();
-  spoil(command);
-}
-
-bool Scenario::on_firing(const PlanTask& task) {
-  const std::string tasks = tasks_of(cell_.phase);
-  if (happens_ || tasks.empty() || !task.name.starts_with(tasks) || skip_-- > 0) return true;
-  if (cell_.trouble != Trouble::kKernelHangs && cell_.trouble != Trouble::kKernelFails) {
-    soon();
-    return true;
-  }
-  happens_ = true;
-  happened_at_ = clock_.now();
-  task_ = task.name;
-  if (cell_.trouble == Trouble::kKernelHangs) return false;
-  failing_key = task.key;
-  return true;
-}
-
-void Scenario::soon() {
-  happens_ = true;
-  cluster_.events().at(clock_.now() + cluster_.random().uniform() * 0.02, 0, [this] { happen(); });
-}
-
-void Scenario::happen() {
-  happened_at_ = clock_.now();
-  const double some = cluster_.random().uniform();
-  if (cell_.trouble == Trouble::kCrash) cluster_.crash(victim_);
-  if (cell_.trouble == Trouble::kStop) cluster_.silence(victim_, 1e6);
-  if (cell_.trouble == Trouble::kStopAndWake) cluster_.silence(victim_, kHeartbeat * (1.5 + some));
-  if (cell_.trouble == Trouble::kNap) cluster_.silence(victim_, kHeartbeat * 0.5 * some);
-  if (cell_.trouble == Trouble::kCut) cluster_.cut(victim_);
-  if (cell_.trouble == Trouble::kMessageLost) cluster_.simulation().make(Mischief::lose);
-}
-
-// So that it cannot be carried out: memory or files that are not there, a plan that nobody knows.
-void Scenario::spoil(Command& command) {
-  if (auto* welcome = std::get_if<Welcome>(&command)) welcome->doorbells.file = -1;
-  if (auto* load = std::get_if<LoadPlan>(&command)) {
-    ArenaFile* files[] = {&load->plan, &load->lanes, &load->blocks.front().file};
-    files[cluster_.random().below(std::ssize(files))]->file = -1;
-  }
-  if (auto* sources = std::get_if<SetSources>(&command)) {
-    sources->sources.front().feed = -1;
-    sources->sources.front().rows.paths = {"/a file that is not there"};
-  }
-  if (auto* restart = std::get_if<Restart>(&command)) restart->handle = kUnknownPlan;
-  if (auto* go = std::get_if<Go>(&command)) go->handle = kUnknownPlan;
-  if (auto* observe = std::get_if<SetObserved>(&command)) observe->handle = kUnknownPlan;
-  if (auto* observed = std::get_if<GetObserved>(&command)) observed->handle = kUnknownPlan;
-  if (auto* unload = std::get_if<UnloadPlan>(&command)) unload->handle = kUnknownPlan;
 }
 
 }  // namespace troupe

@@ -1,10 +1,13 @@
-// A program that trains over three simulated processes, and one thing that goes wrong at a random moment of one phase.
+// A program that trains and evaluates over three simulated processes, and one thing that goes wrong at a random moment of
+// one phase.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "actors/engine/cluster_simulation.h"
@@ -14,21 +17,31 @@ namespace troupe {
 
 enum class Trouble {
   kNone,
-  kCrash,        // of a process
-  kStop,         // of one, which closes nothing
-  kStopAndWake,  // it goes on when it has long been given up
-  kNap,          // it goes on in time
-  kCut,          // nothing passes to and from it any more
-  kKernelFails,
-  kKernelHangs,
-  kMessageLost,  // of a task to one of another executor
-  kCommandFails  // in one process alone
+  kCrash,         // of a process
+  kStop,          // of one, which closes nothing
+  kStopAndWake,   // it goes on when it has long been given up
+  kNap,           // it goes on in time
+  kCut,           // nothing passes to and from it any more
+  kLinkCut,       // between two hosts: both are told
+  kLinkSilent,    // nobody is told
+  kLinkOneWay,    // nothing passes in one direction, and nobody is told
+  kKernelFails,   //
+  kKernelThrows,  // a C++ exception
+  kKernelHangs,   //
+  kMessageLost,   // of a task to one of another executor
+  kPacketLost,    // the same between two hosts
+  kControlLost,   // of the driver or to it
+  kRepeat,        // messages of the driver and to it come twice, those between hosts too
+  kOvertake,      // those of the driver and to it are delayed past later ones
+  kLate,          // such of older requests come once more
+  kCommandFails   // in one process alone
 };
 enum class Phase {
   kJoin,
   kWelcome,
   kLoad,
   kSources,
+  kWrite,  // the driver writes variables
   kRestart,
   kGo,
   kForward,
@@ -38,6 +51,7 @@ enum class Phase {
   kEvaluation,
   kPause,
   kObserve,
+  kCheckpoint,  // the driver reads variables
   kStop,
   kUnload,
   kShutdown,
@@ -48,8 +62,12 @@ constexpr int kPhases = static_cast<int>(Phase::kDismiss) + 1;
 struct Cell {
   Trouble trouble = Trouble::kNone;
   Phase phase = Phase::kJoin;
-  std::string name() const;  // "CrashDuringForward"
-  bool is_gone() const;      // the process, for the driver
+  bool hosts = false;        // the second and third process are on hosts of their own, and share no memory
+  std::string name() const;  // "CrashDuringForwardOverHosts"
+  bool is_gone() const;      // a process, for the driver
+  bool is_link() const;      // a link between two hosts no longer carries what it should
+  bool is_kernel() const;
+  bool is_harmless() const;  // it changes nothing
 };
 
 class Scenario {
@@ -61,7 +79,7 @@ class Scenario {
 
   // What the program does, up to what it is told of.
   void script();
-  // A life from another step than where the plan stands.
+  // Other weights, and a life from another step than where the plan stands.
   void begin_again(int64_t step);
   // Other batches.
   void set_sources(uint64_t key);
@@ -82,9 +100,10 @@ class Scenario {
   const std::optional<std::string>& wrong() const { return wrong_ ? wrong_ : cluster_.simulation().wrong(); }
 
   bool happened() const { return happened_at_.has_value(); }
-  int victim() const { return victim_; }             // the process
-  std::string victim_name() const;                   // as the driver calls it; empty when it has not joined
-  const std::string& task() const { return task_; }  // whose kernel it is
+  int victim() const { return victim_; }                     // the process
+  std::string name(int process) const;                       // as the driver calls it; empty when it has not joined
+  const std::pair<int, int>& link() const { return link_; }  // between these processes
+  const std::string& task() const { return task_; }          // whose kernel it is
   int processes() const;
   Driver& driver() { return driver_; }
   ClusterSimulation& cluster() { return cluster_; }
@@ -92,12 +111,23 @@ class Scenario {
 
  private:
   int64_t commands_before() const;
-  void afresh(PlanHandle handle, const Plan& plan, int64_t step);
+  void write_weights();
+  void check_weights();
+  void train_afresh(int64_t step);
+  void train(int64_t first_step, int64_t steps);
+  void evaluate(int64_t first_step);
+  void interrupt(int64_t step);
+  Interpreter& expect(PlanHandle handle, const Plan& plan, int64_t step);
   void run(PlanHandle handle, int64_t first_step, int64_t steps);
   void check_firings(const Observations& seen, int64_t steps);
+  void choose_victims();
+  void enter(Phase phase);
   bool is_of_phase(const Command& command) const;
   void on_command(int process, Command& command);
   bool on_firing(const PlanTask& task);
+  Fate fate_of(size_t from, size_t to);
+  // Of the task with this key, the next time; 0: none.
+  void fail_kernel(uint64_t key) const;
   void soon();
   void happen();
   void spoil(Command& command);
@@ -110,13 +140,21 @@ class Scenario {
   const Plan evaluation_plan_;
   std::shared_ptr<Feed> feed_;
   std::vector<std::unique_ptr<Interpreter>> expected_;
+  std::vector<std::vector<std::byte>> weights_;  // by variable: as they are to be now
+  Interpreter* training_ = nullptr;              // the life of the plan
+  int64_t life_began_ = 0;                       // with this step
   mutable ClusterSimulation cluster_;
   Driver driver_;
   PlanHandle train_;
+  PlanHandle evaluation_;
   int victim_ = 0;
+  std::pair<int, int> link_;
   int64_t skip_ = 0;      // so many such moments pass before
   bool happens_ = false;  // or has happened
   bool ending_ = false;
+  bool updates_ = false;     // variables, since it was last said that none is
+  bool repeats_ = false;     // messages between hosts come twice from now on
+  bool loses_next_ = false;  // of them
   std::optional<double> happened_at_;
   std::optional<std::string> told_;
   std::optional<Fault> fault_;

@@ -1,14 +1,18 @@
-// Every fault in every phase of a run over three processes, over a number of seeds: the driver ends with the
-// interpreter's values, or says in time who is to blame; it never waits for ever, and can always be shut down.
+// Every fault in every phase of a run over three processes, on one host and on three, over a number of seeds: the driver
+// ends with the interpreter's values, or says in time who is to blame; it never waits for ever, and can always be shut
+// down.
 
 #include "actors/engine/cluster_simulation.h"
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <ostream>
 #include <tuple>
 
 #include "actors/engine/cluster_scenario.h"
+#include "actors/engine/plan_builder.h"
+#include "actors/engine/sample_graphs.h"
 
 namespace troupe {
 
@@ -21,8 +25,12 @@ constexpr double kPatience = Scenario::kPatience;
 constexpr double kCommandPatience = 60;  // the driver's, for an answer
 constexpr double kNextPatience = 10;     // the driver's, for the next one to join
 constexpr double kFarewell = 2;          // the driver's, for those who leave
-constexpr double kPrompt = 0.5;          // messages, kernels that run, the driver's looks
+constexpr double kLinkPatience = 7;      // for a link that carries nothing in one direction
+constexpr double kPrompt = 1;            // messages, kernels that run, the driver's looks
 constexpr uint64_t kSeeds = 6;
+constexpr uint64_t kSeedsOverHosts = 3;
+
+uint64_t seeds(const Cell& cell) { return cell.hosts ? kSeedsOverHosts : kSeeds; }
 
 void end(Scenario& run, double patience) {
   const Scenario::End end = run.end();
@@ -32,27 +40,94 @@ void end(Scenario& run, double patience) {
 }
 
 TEST(ClusterSimulation, WithoutFaultsEndsWithTheInterpretersValues) {
-  for (uint64_t seed = 0; seed < 20; ++seed) {
-    Scenario run(Cell(), {.seed = seed});
-    run.script();
-    EXPECT_EQ(run.told(), std::nullopt) << seed;
-    EXPECT_GT(run.cluster().simulation().firings(), 300);
-    end(run, kPrompt);
-    for (int p = 0; p < run.processes(); ++p) EXPECT_TRUE(run.cluster().has_left(p));
+  for (bool hosts : {false, true}) {
+    int64_t crossed = 0;
+    for (uint64_t seed = 0; seed < 20; ++seed) {
+      Scenario run({.hosts = hosts}, {.seed = seed});
+      run.script();
+      EXPECT_EQ(run.told(), std::nullopt) << seed;
+      EXPECT_GT(run.cluster().simulation().firings(), 300);
+      const QueueNetworks& networks = run.cluster().networks();
+      for (size_t from = 0; from < networks.count(); ++from) {
+        for (size_t to = 0; to < networks.count(); ++to) crossed += networks.bytes(from, to);
+      }
+      end(run, kPrompt);
+      for (int p = 0; p < run.processes(); ++p) EXPECT_TRUE(run.cluster().has_left(p));
+    }
+    EXPECT_EQ(crossed > 10'000, hosts) << crossed;
   }
 }
 
 TEST(ClusterSimulation, ReplaysFromItsSeed) {
-  const auto log = [](uint64_t seed) {
-    Scenario run({Trouble::kStopAndWake, Phase::kBackward}, {.seed = seed});
+  const auto log = [](uint64_t seed, bool hosts) {
+    Scenario run({Trouble::kStopAndWake, Phase::kBackward, hosts}, {.seed = seed});
     run.script();
     run.end();
     return std::tuple(run.cluster().events().log(), run.cluster().events().count(), run.told());
   };
   for (uint64_t seed = 0; seed < 4; ++seed) {
-    EXPECT_EQ(log(seed), log(seed));
-    EXPECT_NE(log(seed), log(seed + 1));
+    const bool hosts = seed % 2 == 1;
+    EXPECT_EQ(log(seed, hosts), log(seed, hosts));
+    EXPECT_NE(log(seed, hosts), log(seed + 1, hosts));
   }
+}
+
+// What a fence is for: without it, what a life that has ended had under way is met by the next.
+TEST(ClusterSimulation, AFenceThatDoesNothingShows) {
+  int shown = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Scenario run({.hosts = true}, {.seed = seed, .control_s = 0.001, .network_s = 0.1});
+    run.cluster().sends = [](int, Command& command) {
+      if (std::holds_alternative<Fence>(command)) command = GetTime();
+    };
+    run.script();
+    shown += run.told() || run.wrong();
+    run.end();
+  }
+  EXPECT_GE(shown, 10);
+}
+
+TEST(ClusterSimulation, AFenceKeepsLivesApartHoweverSlowTheNetwork) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Scenario run({.hosts = true}, {.seed = seed, .control_s = 0.001, .network_s = 0.1});
+    run.script();
+    EXPECT_EQ(run.told(), std::nullopt) << seed;
+    end(run, 2 * kPrompt);
+  }
+}
+
+// 20 MB that one host reads of another before the first firing of a plan, where that takes so long.
+std::string restart_over(double seconds) {
+  constexpr int64_t kBytes = 20'000'000;
+  PlanBuilder builder;
+  const TaskId reader = builder.task(builder.stream(builder.device("cpu:0"), "s"), "reader", "mix");
+  builder.read(reader, builder.constant(builder.device("cpu:1"), {.name = "table", .elements = kBytes / 8}));
+  const Plan plan = builder.finish();
+  SimulatedClock clock;
+  const KernelTable kernels = sample_kernels();
+  ClusterSimulation cluster(clock, kernels, {});
+  Driver driver(cluster, {2, "", kHeartbeat}, clock);
+  for (const char* host : {"", "elsewhere"}) {
+    cluster.add_process({1, 1}, 0, [&](Join& join) { join.memory = host; });
+  }
+  cluster.networks().seconds_per_byte = seconds / static_cast<double>(kBytes);
+  try {
+    driver.gather(1, 1);
+    Interpreter expected(plan, kernels, {}, 0);
+    const PlanHandle handle = driver.load(std::make_shared<const Plan>(plan), {});
+    cluster.simulation().expect(handle, expected);
+    driver.start(handle, 0, 1);
+    while (!driver.wait_for(1, 10)) {
+    }
+    return cluster.simulation().wrong().value_or("");
+  } catch (const FaultError& error) {
+    return error.what();
+  }
+}
+
+TEST(ClusterSimulation, TheDeadlineOfACommandGrowsWithTheBytesThatItMoves) {
+  EXPECT_EQ(restart_over(kCommandPatience + 3), "");
+  EXPECT_NE(restart_over(kCommandPatience + 5).find("no answer to 'restart' from worker 0"), std::string::npos);
 }
 
 class Table : public testing::TestWithParam<Cell> {};
@@ -60,49 +135,100 @@ class Table : public testing::TestWithParam<Cell> {};
 // Whether the driver has to be told of it. What comes when everything is over may go unnoticed, and so may a process
 // that only joins late, and a message that nothing waits for before the plan begins again.
 bool must_be_told(const Cell& cell) {
-  if (cell.trouble == Trouble::kNap || cell.trouble == Trouble::kMessageLost) return false;
+  if (cell.is_harmless() || cell.trouble == Trouble::kMessageLost) return false;
   if (cell.trouble == Trouble::kStopAndWake && cell.phase == Phase::kJoin) return false;
-  return cell.phase < Phase::kUnload;
+  return cell.phase <= Phase::kUnload;
 }
 
 // How long it may take, from the moment on.
 double longest(const Cell& cell, const Scenario& run) {
-  if (cell.trouble == Trouble::kMessageLost) return 2 * kPatience;
-  if (cell.trouble == Trouble::kKernelHangs) return kPatience + kCommandPatience + kPrompt;  // it cannot be stopped
-  const bool joined = !run.victim_name().empty();
+  switch (cell.trouble) {
+    case Trouble::kMessageLost:
+      return 2 * kPatience;
+    case Trouble::kControlLost:  // a command that nothing follows
+      return kCommandPatience + 2 * kPrompt;
+    case Trouble::kKernelHangs:  // it cannot be stopped
+      return kPatience + kCommandPatience + kPrompt;
+    case Trouble::kLinkCut:  // until something needs it
+      return 2 * kPrompt;
+    case Trouble::kLinkSilent:
+    case Trouble::kLinkOneWay:
+    case Trouble::kPacketLost:
+      return kLinkPatience;
+    default:
+      break;
+  }
+  const bool joined = !run.name(run.victim()).empty();
   if (cell.phase == Phase::kJoin && !(joined && cell.trouble == Trouble::kCrash)) return kNextPatience + kPrompt;
   const bool silent = cell.is_gone() && cell.trouble != Trouble::kCrash;
   return kPrompt + (silent ? kHeartbeat : 0);
 }
 
+// Whether it is over then: nothing can begin again.
+bool stays_broken(const Cell& cell) {
+  if (cell.trouble == Trouble::kCommandFails) {
+    return cell.phase == Phase::kWelcome || cell.phase == Phase::kLoad || cell.phase == Phase::kObserve ||
+           cell.phase == Phase::kUnload;
+  }
+  return cell.is_gone() || cell.is_link() || cell.trouble == Trouble::kKernelHangs ||
+         cell.trouble == Trouble::kPacketLost || cell.trouble == Trouble::kControlLost;
+}
+
+// Whatever is asked of the driver, it says why the run is over.
+void expect_over(const Cell& cell, Scenario& run) {
+  Driver& driver = run.driver();
+  const PlanHandle plan = run.train();
+  std::vector<std::function<void()>> calls = {[&] { driver.load(std::make_shared<const Plan>(), {}); }};
+  if (cell.phase == Phase::kWelcome) calls.push_back([&] { driver.gather(1, 1); });
+  if (plan.valid()) {
+    calls.push_back([&] { driver.unload(plan); });
+    calls.push_back([&] { driver.set_sources(plan, {}); });
+    calls.push_back([&] { driver.start(plan, 0, 1); });
+    calls.push_back([&] { driver.observe(plan, {}); });
+    calls.push_back([&] { driver.observations(plan); });
+    calls.push_back([&] { driver.write(plan, driver.plan(plan).variables.front(), {}); });
+  }
+  for (const auto& call : calls) {
+    run.attempt(call);
+    EXPECT_NE(run.told().value_or("").find("the run is over: "), std::string::npos) << &call - calls.data();
+  }
+}
+
 void check_names(const Cell& cell, const Scenario& run) {
   const std::string& told = *run.told();
-  if (cell.trouble == Trouble::kKernelHangs || cell.trouble == Trouble::kKernelFails) {
+  const auto names = [&](int process) { return told.find(run.name(process)) != std::string::npos; };
+  if (cell.is_kernel()) {
     ASSERT_TRUE(run.fault().has_value());
     EXPECT_TRUE(run.fault()->task == run.task() || run.fault()->peer == run.task()) << told;
   }
-  if (cell.trouble == Trouble::kKernelFails) {
+  if (cell.trouble == Trouble::kKernelFails || cell.trouble == Trouble::kKernelThrows) {
     EXPECT_NE(told.find("process 10"), std::string::npos) << told;
+    const bool throws = cell.trouble == Trouble::kKernelThrows;
+    EXPECT_NE(told.find(throws ? "no scratch memory is left" : "a value is not finite"), std::string::npos) << told;
   }
-  if (!cell.is_gone() && cell.trouble != Trouble::kCommandFails) return;
-  if (run.victim_name().empty()) {
+  if (cell.is_link() || cell.trouble == Trouble::kPacketLost) {
+    EXPECT_TRUE(names(run.link().first) && names(run.link().second)) << told;  // the driver has the empty name
+    EXPECT_TRUE(run.fault() && run.fault()->device.starts_with("cpu:")) << told;
+  }
+  if (!cell.is_gone() && cell.trouble != Trouble::kCommandFails && cell.trouble != Trouble::kControlLost) return;
+  if (run.name(run.victim()).empty()) {
     EXPECT_NE(told.find("workers have joined"), std::string::npos) << told;
     EXPECT_EQ(told.find("host" + std::to_string(run.victim())), std::string::npos) << told;
   } else {
-    EXPECT_NE(told.find(run.victim_name()), std::string::npos) << told;
+    EXPECT_TRUE(names(run.victim())) << told;
     EXPECT_TRUE(run.fault() || cell.trouble == Trouble::kCommandFails) << told;
-    EXPECT_TRUE(!run.fault() || run.fault()->device.starts_with("cpu:")) << told;
+    EXPECT_TRUE(!run.fault() || !cell.is_gone() || run.fault()->device.starts_with("cpu:")) << told;
   }
 }
 
 TEST_P(Table, IsToldInTimeAndEnds) {
   const Cell cell = GetParam();
   int named = 0;
-  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+  for (uint64_t seed = 0; seed < seeds(cell); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Scenario run(cell, {.seed = mix64(seed, static_cast<uint64_t>(cell.phase))});
     run.script();
-    if (cell.trouble == Trouble::kNap) {
+    if (cell.is_harmless()) {
       EXPECT_EQ(run.told(), std::nullopt);
     }
     if (must_be_told(cell)) {
@@ -113,13 +239,11 @@ TEST_P(Table, IsToldInTimeAndEnds) {
       EXPECT_LE(run.took(), longest(cell, run)) << *run.told();
       check_names(cell, run);
       named += run.fault() && !run.fault()->task.empty() && run.told()->find("waits for") != std::string::npos;
-      run.attempt([&] { cell.is_gone() ? run.driver().start(run.train(), 20, 1) : run.begin_again(4); });
-      const bool fails = cell.trouble == Trouble::kCommandFails;
-      const bool divided = fails && cell.phase == Phase::kSources;  // until all have the same
-      const bool broken = fails && cell.phase == Phase::kLoad;
-      const bool hangs = cell.trouble == Trouble::kKernelHangs;
-      EXPECT_EQ(run.told().has_value(), cell.is_gone() || hangs || divided || broken);
-      if (divided) {
+      const bool divided = cell.trouble == Trouble::kCommandFails && cell.phase == Phase::kSources;
+      run.attempt([&] { run.begin_again(4); });
+      EXPECT_EQ(run.told().has_value(), stays_broken(cell) || divided) << run.told().value_or("");
+      if (cell.trouble == Trouble::kCommandFails && stays_broken(cell)) expect_over(cell, run);
+      if (divided) {  // until all have the same
         run.attempt([&] {
           run.set_sources(2);
           run.begin_again(4);
@@ -127,27 +251,42 @@ TEST_P(Table, IsToldInTimeAndEnds) {
         EXPECT_EQ(run.told(), std::nullopt);
       }
     }
-    end(run, cell.trouble == Trouble::kKernelHangs ? kCommandPatience + kPrompt : kHeartbeat + kPrompt);
+    const bool hangs = cell.trouble == Trouble::kKernelHangs || cell.trouble == Trouble::kControlLost;
+    const bool waits_for_link = cell.is_link() || cell.trouble == Trouble::kPacketLost;
+    end(run, hangs ? kCommandPatience + kPrompt : (waits_for_link ? kLinkPatience : kHeartbeat) + kPrompt);
     EXPECT_TRUE(run.happened());
   }
   // Where a step runs, some task of another process waits for one that is gone, unless it has just ended.
-  if (cell.is_gone() && cell.phase >= Phase::kForward && cell.phase <= Phase::kUpdate) {
+  if ((cell.is_gone() || cell.is_link()) && cell.phase >= Phase::kForward && cell.phase <= Phase::kUpdate) {
     EXPECT_GE(named, 1);
   }
 }
 
+// What can go wrong in which phases: of a run on one host, and over three.
 std::vector<Cell> cells() {
   std::vector<Cell> all;
-  for (Trouble trouble : {Trouble::kCrash, Trouble::kStop, Trouble::kStopAndWake, Trouble::kNap, Trouble::kCut}) {
-    for (int phase = 0; phase < kPhases; ++phase) all.push_back({trouble, static_cast<Phase>(phase)});
-  }
-  for (Trouble trouble : {Trouble::kKernelFails, Trouble::kKernelHangs, Trouble::kMessageLost}) {
-    for (Phase phase : {Phase::kForward, Phase::kBackward, Phase::kCollective, Phase::kUpdate, Phase::kEvaluation}) {
-      all.push_back({trouble, phase});
+  const auto add = [&](std::initializer_list<Trouble> troubles, std::initializer_list<Phase> phases, bool near) {
+    for (bool hosts : {false, true}) {
+      if (!hosts && !near) continue;
+      for (Trouble trouble : troubles) {
+        for (Phase phase : phases) all.push_back({trouble, phase, hosts});
+      }
     }
+  };
+  using enum Phase;
+  using T = Trouble;
+  const auto connected = {kLoad,   kSources,    kWrite, kRestart, kGo,         kForward, kBackward, kCollective,
+                          kUpdate, kEvaluation, kPause, kObserve, kCheckpoint, kStop,    kUnload,   kShutdown};
+  const auto kernels = {kForward, kBackward, kCollective, kUpdate, kEvaluation};
+  const auto ends = {kJoin, kWelcome, kDismiss};
+  for (const auto& phases : {ends, connected}) {
+    add({T::kCrash, T::kStop, T::kStopAndWake, T::kNap, T::kCut, T::kRepeat, T::kOvertake, T::kLate}, phases, true);
   }
-  for (Phase phase : {Phase::kLoad, Phase::kSources, Phase::kRestart, Phase::kGo})
-    all.push_back({Trouble::kCommandFails, phase});
+  add({T::kControlLost}, connected, true);
+  add({T::kLinkCut, T::kLinkSilent, T::kLinkOneWay, T::kPacketLost}, connected, false);
+  add({T::kKernelFails, T::kKernelThrows, T::kKernelHangs, T::kMessageLost}, kernels, true);
+  add({T::kCommandFails}, {kLoad, kSources, kRestart, kGo, kObserve, kUnload}, true);
+  all.push_back({T::kCommandFails, kWelcome});
   return all;
 }
 

@@ -1,5 +1,6 @@
 // What the driver and the workers of a run say to each other. The driver sends a command to all workers and waits until
-// each has answered before it sends one that relies on it; commands of one driver arrive in order.
+// each has answered before it sends one that relies on it. What goes between two of them is numbered in each direction, so
+// that it is heard in the order of sending and once, whatever comes twice or late on the way (in_order.h).
 //
 //   join -> welcome                     a worker offers devices, and learns which part of the run it has
 //   connect                             processes that share no memory connect
@@ -11,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -83,7 +85,8 @@ struct TimeIs {
 
 struct Beat {
   uint64_t firings = 0;
-  int64_t read = -1;  // see RunProgress
+  int64_t read = -1;     // see RunProgress
+  double missing_s = 0;  // how long a command has been missing that was sent before one that is here; 0: none is
 };
 
 // ---- from the driver: each with the number that the answer has ----
@@ -171,6 +174,22 @@ struct Leave {};
 
 using Command = std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
                              Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetTime, GetStall, Leave>;
+// What the driver calls it when it is not answered.
+inline constexpr const char* kCommandNames[] = {
+    "welcome", "refused", "connect", "fence", "load", "unload", "set sources", "hand over", "drop feed", "restart",
+    "go", "hold", "resume", "stop", "set observed", "get observed", "get time", "get stall", "leave"};
+static_assert(std::size(kCommandNames) == std::variant_size_v<Command>);
 using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, TimeIs, Beat>;
+
+// On their way. A worker that joins has no number yet: 0.
+struct Order {
+  uint64_t number = 0;
+  uint64_t request = 0;  // 0: nobody waits for the answer
+  Command command;
+};
+struct Said {
+  uint64_t number = 0;
+  Reply reply;
+};
 
 }  // namespace troupe

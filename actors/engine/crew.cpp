@@ -12,6 +12,8 @@ namespace {
 // Of the heartbeat: a driver that has not looked for longer than this was stopped itself.
 constexpr double kLateTick = 0.5;
 
+constexpr double kMissingPatience = 5;  // seconds for a message that others sent after it have overtaken
+
 // Compares all of it, so that the time says nothing about how much was right.
 bool same(const std::string& a, const std::string& b) {
   unsigned differ = a.size() == b.size() ? 0 : 1;
@@ -29,7 +31,7 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
   }
   if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
-  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now});
+  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now, {}});
   return static_cast<int>(members_.size()) - 1;
 }
 
@@ -73,14 +75,27 @@ void Crew::go(uint32_t epoch, int64_t until) {
   for (size_t w = 0; w < members_.size(); ++w) behind_.insert(static_cast<int>(w));
 }
 
-void Crew::on(int worker, const Reply& reply, double now) {
+void Crew::on(int worker, const Said& said, double now) {
   Member& member = members_.at(static_cast<size_t>(worker));
   if (member.gone) return;
   member.heard = now;
+  member.said.put(said.number, said.reply, now);
+  while (!member.gone) {
+    const std::optional<Reply> next = member.said.take();
+    if (!next) break;
+    hear(worker, *next, now);
+  }
+}
+
+void Crew::hear(int worker, const Reply& reply, double now) {
+  Member& member = members_[static_cast<size_t>(worker)];
   if (const auto* beat = std::get_if<Beat>(&reply)) {
     if (beat->firings != member.firings) member.moved = now;
     member.firings = beat->firings;
     member.read = beat->read;
+    if (beat->missing_s >= kMissingPatience) {
+      leave(worker, "is out of touch: a command to it is missing, later ones have come", beat->missing_s);
+    }
   } else if (const auto* answer = std::get_if<Answer>(&reply)) {
     const bool failed = answer->outcome != Answer::Outcome::done;
     if (answer->request == 0 && failed && !fault_)
@@ -138,15 +153,36 @@ Fault Crew::named(int worker, Fault fault) const {
   return fault;
 }
 
+int Crew::named(const std::string& wanted) const {
+  for (size_t w = 0; w < members_.size(); ++w) {
+    if (name(static_cast<int>(w)) == wanted) return static_cast<int>(w);
+  }
+  return -1;
+}
+
+Fault Crew::located(Fault fault) const {
+  const int worker = named(fault.peer);
+  if (fault.device.empty() && worker >= 0) fault.device = devices_of(worker);
+  return fault;
+}
+
 void Crew::tick(double now) {
   if (!ticked_ || now - *ticked_ > kLateTick * options_.heartbeat_s) {
     for (Member& member : members_) member.heard = now;
   }
   ticked_ = now;
   for (size_t w = 0; w < members_.size(); ++w) {
-    const double silent = now - members_[w].heard;
-    if (members_[w].gone || silent < options_.heartbeat_s) continue;
-    leave(static_cast<int>(w), "has gone silent", silent);
+    const Member& member = members_[w];
+    if (member.gone) continue;
+    const double silent = now - member.heard;
+    const double missing = now - member.said.missing_since().value_or(now);
+    if (silent >= options_.heartbeat_s) {
+      leave(static_cast<int>(w), "has gone silent", silent);
+    } else if (missing >= kMissingPatience) {
+      const std::string number = std::to_string(member.said.due());
+      leave(static_cast<int>(w), "is out of touch: its message " + number + " is missing, later ones have come",
+            missing);
+    }
   }
 }
 

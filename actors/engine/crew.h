@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "actors/engine/control.h"
+#include "actors/engine/in_order.h"
 
 namespace troupe {
 
@@ -34,6 +35,7 @@ class Crew {
     double joined = 0;  // when
     int64_t read = -1;  // see Beat
     double moved = 0;   // when its tasks were last heard to have fired
+    InOrder<Reply> said{};
   };
 
   explicit Crew(CrewOptions options) : options_(std::move(options)) {}
@@ -74,12 +76,12 @@ class Crew {
   void go(uint32_t epoch, int64_t until);
   bool reached() const { return behind_.empty(); }
 
-  // What a member says. One that is gone is not listened to: a process that wakes up after it was given up, or an
-  // answer to an older request, changes nothing.
-  void on(int worker, const Reply& reply, double now);
+  // What a member says, heard in the order of saying. One that is gone is not listened to: a process that wakes up
+  // after it was given up, or an answer to an older request, changes nothing.
+  void on(int worker, const Said& said, double now);
   // The connection to a member has been closed.
   void lost(int worker);
-  // Looks for members that have gone silent. To be called every tenth of a second or so; when it was not (before the
+  // Looks for members that have gone silent, or whose messages are missing. To be called every tenth of a second or so; when it was not (before the
   // first time, or because the driver itself was stopped), silence before that does not count.
   void tick(double now);
 
@@ -88,11 +90,16 @@ class Crew {
   const std::optional<Fault>& gone() const { return gone_; }
   int first_gone() const { return first_gone_; }  // which member that is
   bool all_gone() const;
+  // The member of this name; -1: none.
+  int named(const std::string& name) const;
+  // With the devices of the member that it names as the peer.
+  Fault located(Fault fault) const;
   void forgive();
   uint64_t firings() const;
   int64_t read() const;  // the least of what members say; see Beat
 
  private:
+  void hear(int worker, const Reply& reply, double now);
   void leave(int worker, const std::string& why, double waited);
   std::string devices_of(int worker) const;
   Fault named(int worker, Fault fault) const;

@@ -28,7 +28,10 @@ class CrewTest : public testing::Test {
   }
   std::string refusal(const Join& join) { return std::get<std::string>(crew_.on(join, 0)); }
 
+  void say(int worker, const Reply& reply, double now) { crew_.on(worker, {++said_[worker], reply}, now); }
+
   Crew crew_;
+  uint64_t said_[2] = {0, 0};
 };
 
 TEST_F(CrewTest, LetsInWhoShowsTheTokenUntilItIsComplete) {
@@ -53,12 +56,12 @@ TEST_F(CrewTest, ARequestIsSettledWhenAllHaveAnsweredIt) {
   gather();
   const uint64_t old = crew_.ask();
   const uint64_t request = crew_.ask();
-  crew_.on(0, Answer{old, Answer::Outcome::fault, {}}, 0);  // to what is no longer asked
+  say(0, Answer{old, Answer::Outcome::fault, {}}, 0);  // to what is no longer asked
   EXPECT_EQ(crew_.owing(), "worker 0 (a, process 7), worker 1 (b, process 7)");
-  crew_.on(1, Answer{request, Answer::Outcome::done, {}}, 0);
-  crew_.on(1, Answer{request, Answer::Outcome::done, {}}, 0);  // twice is once
+  say(1, Answer{request, Answer::Outcome::done, {}}, 0);
+  say(1, Answer{request, Answer::Outcome::done, {}}, 0);  // twice is once
   EXPECT_FALSE(crew_.settled());
-  crew_.on(0, Answer{request, Answer::Outcome::user_error, {"no kernel", "", "", "", 0}}, 0);
+  say(0, Answer{request, Answer::Outcome::user_error, {"no kernel", "", "", "", 0}}, 0);
   EXPECT_TRUE(crew_.settled());
   EXPECT_EQ(crew_.failure()->fault.what, "worker 0 (a, process 7): no kernel");
   crew_.ask();
@@ -68,22 +71,22 @@ TEST_F(CrewTest, ARequestIsSettledWhenAllHaveAnsweredIt) {
 TEST_F(CrewTest, StepsAreReachedInTheirLifeOnly) {
   gather();
   crew_.go(3, 10);
-  crew_.on(0, Reached{2, 10}, 0);
-  crew_.on(0, Reached{3, 9}, 0);
-  crew_.on(1, Reached{3, 10}, 0);
+  say(0, Reached{2, 10}, 0);
+  say(0, Reached{3, 9}, 0);
+  say(1, Reached{3, 10}, 0);
   EXPECT_FALSE(crew_.reached());
-  crew_.on(0, Reached{3, 10}, 0);
+  say(0, Reached{3, 10}, 0);
   EXPECT_TRUE(crew_.reached());
 }
 
 TEST_F(CrewTest, WhoIsSilentForAHeartbeatIsGivenUpAndNotHeardAgain) {
   gather();
   for (int tenth = 0; tenth <= 9; ++tenth) {
-    crew_.on(1, Beat{static_cast<uint64_t>(tenth)}, tenth / 10.0);
+    say(1, Beat{static_cast<uint64_t>(tenth)}, tenth / 10.0);
     crew_.tick(tenth / 10.0);
   }
   EXPECT_FALSE(crew_.fault().has_value());
-  crew_.on(1, Beat{95}, 0.95);
+  say(1, Beat{95}, 0.95);
   crew_.tick(1.05);
   ASSERT_TRUE(crew_.fault().has_value());
   EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7) has gone silent");
@@ -91,11 +94,50 @@ TEST_F(CrewTest, WhoIsSilentForAHeartbeatIsGivenUpAndNotHeardAgain) {
   EXPECT_GE(crew_.fault()->deadline, 1);
   const uint64_t request = crew_.ask();
   EXPECT_EQ(crew_.owing(), "worker 1 (b, process 7)");
-  crew_.on(0, Answer{request, Answer::Outcome::fault, {"late", "", "", "", 0}}, 1.1);
-  crew_.on(1, Answer{request, Answer::Outcome::done, {}}, 1.1);
+  say(0, Answer{request, Answer::Outcome::fault, {"late", "", "", "", 0}}, 1.1);
+  say(1, Answer{request, Answer::Outcome::done, {}}, 1.1);
   EXPECT_FALSE(crew_.failure().has_value());
   crew_.forgive();
   EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7) has gone silent");  // what is gone stays gone
+}
+
+TEST_F(CrewTest, WhatIsSaidTwiceOrOutOfOrderIsHeardOnceInOrder) {
+  gather();
+  crew_.go(3, 10);
+  const uint64_t request = crew_.ask();
+  const Said beat{1, Beat{7}};
+  crew_.on(1, {3, Reached{3, 10}}, 0);
+  crew_.on(1, {2, Answer{request, Answer::Outcome::done, {}}}, 0);
+  EXPECT_EQ(crew_.owing(), "worker 0 (a, process 7), worker 1 (b, process 7)");
+  crew_.on(1, beat, 0);
+  EXPECT_EQ(crew_.owing(), "worker 0 (a, process 7)");
+  crew_.on(1, {4, Beat{9}}, 0);
+  crew_.on(1, beat, 0);
+  EXPECT_EQ(crew_.firings(), 9u);
+}
+
+TEST_F(CrewTest, WhoseMessagesAreMissingIsGivenUp) {
+  const std::string lost = "worker 1 (b, process 7) is out of touch: its message 1 is missing, later ones have come";
+  gather();
+  crew_.on(1, {2, Beat{7}}, 0);
+  for (uint64_t tenth = 0; tenth < 60; ++tenth) {
+    const double now = static_cast<double>(tenth) / 10;
+    say(0, Beat{}, now);
+    crew_.on(1, {3 + tenth, Beat{8}}, now);
+    crew_.tick(now);
+    EXPECT_EQ(crew_.fault().has_value(), now >= 5) << now;
+  }
+  EXPECT_EQ(crew_.fault()->what, lost);
+  EXPECT_EQ(crew_.fault()->device, "cpu:2");
+}
+
+TEST_F(CrewTest, WhoHasNotGotACommandIsGivenUp) {
+  gather();
+  say(1, Beat{7, -1, 4.9}, 0);
+  EXPECT_FALSE(crew_.fault().has_value());
+  say(1, Beat{7, -1, 5.1}, 0.2);
+  EXPECT_EQ(crew_.fault()->what,
+            "worker 1 (b, process 7) is out of touch: a command to it is missing, later ones have come");
 }
 
 TEST_F(CrewTest, WhoJoinedLongBeforeTheLastIsNotSilent) {
@@ -107,9 +149,9 @@ TEST_F(CrewTest, WhoJoinedLongBeforeTheLastIsNotSilent) {
 
 TEST_F(CrewTest, ACommandThatNobodyWaitsForFailsTheRun) {
   gather();
-  crew_.on(0, Answer{0, Answer::Outcome::done, {}}, 0);
+  say(0, Answer{0, Answer::Outcome::done, {}}, 0);
   EXPECT_FALSE(crew_.fault().has_value());
-  crew_.on(0, Answer{0, Answer::Outcome::fault, {"not enough memory", "", "", "", 0}}, 0);
+  say(0, Answer{0, Answer::Outcome::fault, {"not enough memory", "", "", "", 0}}, 0);
   EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7): not enough memory");
   EXPECT_EQ(crew_.fault()->device, "cpu:0 to cpu:1");
 }
@@ -128,7 +170,7 @@ TEST_F(CrewTest, ADriverThatWasStoppedItselfGivesNobodyUp) {
 
 TEST_F(CrewTest, AClosedConnectionCountsMoreThanWhatFollowsFromIt) {
   gather();
-  crew_.on(0, Fault{"its peer does not answer", "", "", "", 0}, 0);
+  say(0, Fault{"its peer does not answer", "", "", "", 0}, 0);
   EXPECT_EQ(crew_.fault()->what, "worker 0 (a, process 7): its peer does not answer");
   crew_.lost(1);
   crew_.lost(1);
@@ -138,8 +180,8 @@ TEST_F(CrewTest, AClosedConnectionCountsMoreThanWhatFollowsFromIt) {
 
 TEST_F(CrewTest, AFaultIsForgivenWhenTheNextRunBegins) {
   gather();
-  crew_.on(1, Fault{"no such id", "cpu:2", "embedding", "", 0}, 0);
-  crew_.on(0, Fault{"later", "", "", "", 0}, 0);
+  say(1, Fault{"no such id", "cpu:2", "embedding", "", 0}, 0);
+  say(0, Fault{"later", "", "", "", 0}, 0);
   EXPECT_EQ(crew_.fault()->what, "worker 1 (b, process 7): no such id");
   EXPECT_EQ(crew_.fault()->device, "cpu:2");
   crew_.forgive();

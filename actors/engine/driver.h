@@ -17,17 +17,23 @@
 
 namespace troupe {
 
-// Carries messages between a driver and its workers, each pair's in order.
+// Carries messages between a driver and its workers.
 class Courier {
  public:
   virtual ~Courier() = default;
-  virtual void send(int worker, uint64_t request, const Command& command) = 0;
+  virtual void send(int worker, const Order& order) = 0;
   // Gives the crew what has come in; returns when something came, or after about so long.
   virtual void receive(Crew& crew, double at_most_s) = 0;
   // What workers say (Join::memory) that share memory with the driver, and the way to those that do not; null when
   // there is none.
   virtual std::string memory() const { return ""; }
-  virtual std::unique_ptr<Network> make_network() const { return nullptr; }
+  virtual std::unique_ptr<Network> make_network() { return nullptr; }
+  // Has an exchange carry on, until what this gives is gone. And waits for a job of it, for at most so long: true when it
+  // is done.
+  virtual std::shared_ptr<void> serve(Exchange& exchange) { return std::make_shared<ExchangeThread>(exchange); }
+  virtual bool done(const Exchange& exchange, const ExchangeJob& job, double at_most_s) {
+    return exchange.done(job, at_most_s);
+  }
 };
 
 // Used by one thread at a time.
@@ -73,8 +79,9 @@ class Driver final : public Runner, private FarRegisters {
     SourceMap sources;               // keeps the feeds
     std::optional<Fault> divided{};  // some workers have other sources than others
   };
-  static constexpr double kLook = 0.05;           // seconds between looks at the time while waiting
-  static constexpr double kCommandPatience = 60;  // for workers to carry out a command: allocation, a kernel that runs
+  static constexpr double kLook = 0.05;  // seconds between looks at the time while waiting
+  // For workers to carry out a command: allocation, a kernel that runs. More where it moves bytes.
+  static constexpr double kCommandPatience = 60;
 
   void welcome();
   void link();
@@ -90,12 +97,17 @@ class Driver final : public Runner, private FarRegisters {
   Fault missing(double waited) const;
   Loaded& find(PlanHandle handle) const;
   void check_not_running(const char* what) const;
-  void load_everywhere(const LoadPlan& command, const std::string& name);
   void check_devices(const Plan& plan) const;
+  void send(int worker, uint64_t request, const Command& command);
   void tell(uint64_t request, const Command& command);
-  void ask(const Command& command);
-  void wait_until_settled();
-  void look(double at_most_s);
+  void ask(const Command& command, int64_t bytes = 0);
+  void ask_or_end(const Command& command, int64_t bytes, const std::string& otherwise);
+  void wait_until_settled(const Command& command, double patience_s = kCommandPatience);
+  void look(double at_most_s) const;
+  void look_at_links();
+  int64_t bytes_of_plans() const;
+  void check_up() const;
+  void end_run(const std::string& what, const std::exception& why) const;
   [[noreturn]] void raise(Fault fault);
   [[noreturn]] void stop_and_raise(Fault fault);
   void hold();
@@ -103,7 +115,7 @@ class Driver final : public Runner, private FarRegisters {
   void hand_over();
   int64_t messages(int from, int to) const;
   std::vector<ClockOffset> compare_clocks();
-  void wait_for_the_gone();
+  void wait_for_the_gone() const;
   StallScene ask_where_it_stands();
   void name_who_waits(Fault& fault);
 
@@ -112,7 +124,7 @@ class Driver final : public Runner, private FarRegisters {
   mutable Crew crew_;  // heard while bytes are waited for
   Memory memory_{Memory::Kind::shared, [this](const std::string& device) { return is_far(device); }};
   std::unique_ptr<Exchange> exchange_;  // with workers that share no memory with this process
-  std::unique_ptr<ExchangeThread> exchange_thread_;
+  std::shared_ptr<void> exchange_runs_;
   uint64_t fences_ = 0;
   Arena doorbells_;
   LaneTable lanes_;
@@ -120,11 +132,13 @@ class Driver final : public Runner, private FarRegisters {
   std::vector<std::unique_ptr<Loaded>> plans_;  // by handle; null when unloaded
   FeedPost feeds_;
   uint32_t epoch_ = 0;
+  std::vector<uint64_t> sent_;  // orders, by worker
   std::optional<double> gathers_since_;
   bool welcomed_ = false;
-  std::optional<Fault> broken_;  // the workers no longer agree on what is loaded
+  mutable std::optional<Fault> broken_;  // the run is over: workers no longer agree on what is loaded, or a link broke
   bool held_ = false;
-  bool fenced_ = false;  // since it is held
+  bool told_to_hold_ = false;  // also when not all have answered
+  bool fenced_ = false;        // since it is held
   bool running_ = false;
   PlanHandle current_;  // what runs, or ran last
   double began_at_ = 0;

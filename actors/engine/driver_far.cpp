@@ -29,9 +29,10 @@ void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& slots
       ask(job, process_of_device(device, crew_.shares()), place, Pieces{here});
     }
     wait_for_job(job, kCommandPatience + static_cast<double>(bytes) / kLeastBytesPerSecond);
-  } catch (...) {
+  } catch (const std::exception& error) {
     exchange_->abandon(job);
     exchange_->disconnect();  // the bytes may be on their way still
+    end_run("registers of other hosts could not be moved", error);
     throw;
   }
 }
@@ -45,7 +46,7 @@ void Driver::store(const PlanLife& life, const std::vector<Slot>& slots) const {
 }
 
 void Driver::wait_for_job(const ExchangeJob& job, double patience_s) const {
-  for (const double began = clock_.now(); !exchange_->done(job, kLook);) {
+  for (const double began = clock_.now(); !courier_.done(*exchange_, job, kLook);) {
     courier_.receive(crew_, 0);
     crew_.tick(clock_.now());
     if (crew_.gone()) throw FaultError(*crew_.gone());
@@ -55,7 +56,9 @@ void Driver::wait_for_job(const ExchangeJob& job, double patience_s) const {
     fault.deadline = patience_s;
     throw FaultError(std::move(fault));
   }
-  if (job.failure()) throw FaultError(*job.failure());
+  if (!job.failure()) return;
+  wait_for_the_gone();
+  throw FaultError(crew_.gone() ? *crew_.gone() : crew_.located(*job.failure()));
 }
 
 }  // namespace troupe

@@ -18,7 +18,7 @@ constexpr double kBeatsPerHeartbeat = 5;
 
 bool Driver::gather(double at_most_s, double patience_s) {
   if (welcomed_) return true;
-  if (broken_) raise(*broken_);
+  check_up();
   const double began = clock_.now();
   if (!gathers_since_) gathers_since_ = began;
   while (!crew_.complete()) {
@@ -34,12 +34,8 @@ bool Driver::gather(double at_most_s, double patience_s) {
   }
   try {
     welcome();
-  } catch (const FaultError& error) {
-    broken_ = error.fault();  // some workers know of the run, and others do not
-    throw;
-  } catch (const PlanError& error) {
-    broken_ = Fault();
-    broken_->what = error.what();
+  } catch (const std::exception& error) {
+    end_run("the workers were not all welcomed", error);
     throw;
   }
   welcomed_ = true;
@@ -98,9 +94,9 @@ void Driver::welcome() {
   const uint64_t request = crew_.ask();
   for (int w = 0; w < crew_.size(); ++w) {
     welcome.index = w;
-    courier_.send(w, request, welcome);
+    send(w, request, welcome);
   }
-  wait_until_settled();
+  wait_until_settled(welcome);
   if (any_far) link();
 }
 
@@ -110,7 +106,7 @@ void Driver::link() {
   for (const Crew::Member& member : crew_.members()) connect.addresses.push_back(member.address);
   connect.addresses.push_back(exchange_->address());
   exchange_->connect(connect.addresses);
-  exchange_thread_ = std::make_unique<ExchangeThread>(*exchange_);
+  exchange_runs_ = courier_.serve(*exchange_);
   ask(connect);
 }
 

@@ -16,12 +16,15 @@ constexpr int kClockExchanges = 5;
 void Driver::observe(PlanHandle handle, const Observe& what) {
   Loaded& loaded = find(handle);
   check_not_running("change what is recorded");
-  ask(SetObserved{handle.value, what});
+  check_up();
   if (what.live_bytes) loaded.life.fresh = true;
+  ask_or_end(SetObserved{handle.value, what}, 0,
+             "what is recorded of plan '" + loaded.life.plan().name + "' was not changed by all workers");
 }
 
 Observations Driver::observations(PlanHandle handle) {
   const Plan& of = plan(handle);
+  check_up();
   ask(GetObserved{handle.value});
   const std::vector<Crew::Observed> parts = crew_.observed();
   const bool traced =

@@ -38,11 +38,16 @@ StallScene Driver::ask_where_it_stands() {
 
 Fault Driver::stall() { return explain_stall(ask_where_it_stands()).fault; }
 
-// Of the worker that is gone: which of its tasks is waited for, and by whom.
+// Of the worker that is gone, or that others cannot reach: which of its tasks is waited for, and by whom.
 void Driver::name_who_waits(Fault& fault) {
+  const int suspect = crew_.gone() ? crew_.first_gone() : crew_.named(fault.peer);
+  if (suspect < 0) return;
   for (int look_again = kReports; look_again > 0; --look_again) {
     StallScene scene = ask_where_it_stands();
-    scene.suspect = crew_.first_gone();
+    scene.suspect = suspect;
+    std::erase_if(scene.standings, [&](const Standing& standing) {  // where it stands helps nobody else
+      return scene.process_of(scene.life->plan().streams[standing.stream.index()].device) == suspect;
+    });
     const Stall stall = explain_stall(scene);
     if (stall.end == WaitEnd::process) {
       fault.task = stall.fault.task;

@@ -33,7 +33,7 @@ class Rig final : public Courier {
           std::make_unique<Member>(kernels, clocks.empty() ? clock : *clocks[w], [this] { return networks_.make(); }));
     }
   }
-  std::unique_ptr<Network> make_network() const override { return networks_.make(); }
+  std::unique_ptr<Network> make_network() override { return networks_.make(); }
 
   std::set<int> far;   // workers that share no memory with the others
   std::set<int> idle;  // those whose executors nobody runs
@@ -44,15 +44,15 @@ class Rig final : public Courier {
     for (auto& member : members_) member->threads.reset();
   }
 
-  void send(int worker, uint64_t request, const Command& command) override {
+  void send(int worker, const Order& order) override {
     Member& member = *members_[static_cast<size_t>(worker)];
-    Command told = command;
-    is_told(worker, told);
-    for (Reply& reply : member.worker.on(request, told)) {
-      says(worker, reply);
-      said_.push_back({worker, reply});
+    Order told = order;
+    is_told(worker, told.command);
+    for (Said& said : member.worker.on(told)) {
+      says(worker, said.reply);
+      said_.push_back({worker, said});
     }
-    if (std::holds_alternative<Welcome>(command) && !idle.contains(worker))
+    if (std::holds_alternative<Welcome>(order.command) && !idle.contains(worker))
       member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
   }
   void receive(Crew& crew, double at_most_s) override {
@@ -67,11 +67,11 @@ class Rig final : public Courier {
     }
     for (const double until = clock_.now() + at_most_s; said_.empty() && clock_.now() < until;) {
       for (size_t w = 0; w < members_.size(); ++w) {
-        for (const Reply& reply : members_[w]->worker.on_change()) said_.push_back({static_cast<int>(w), reply});
+        for (const Said& said : members_[w]->worker.on_change()) said_.push_back({static_cast<int>(w), said});
       }
     }
     for (size_t w = 0; w < members_.size(); ++w) {
-      crew.on(static_cast<int>(w), members_[w]->worker.beat(), clock_.now());
+      if (members_[w]->threads != nullptr) said_.push_back({static_cast<int>(w), members_[w]->worker.beat()});
     }
     for (; !said_.empty(); said_.pop_front()) crew.on(said_.front().first, said_.front().second, clock_.now());
   }
@@ -85,10 +85,10 @@ class Rig final : public Courier {
     std::unique_ptr<ThreadRunner> threads;
   };
   const Clock& clock_;
-  mutable QueueNetworks networks_{1, 0};
+  QueueNetworks networks_{1, 0};
   std::vector<WorkerShare> shares_;
   std::vector<std::unique_ptr<Member>> members_;
-  std::deque<std::pair<int, Reply>> said_;
+  std::deque<std::pair<int, Said>> said_;
 };
 
 // Graphs whose sources can be read in any process have none here: those of the samples live in the test.
@@ -197,7 +197,7 @@ std::string not_gathered(Rig& rig, const Clock& clock) {
       *text = error.fault().what;
     }
   }
-  EXPECT_EQ(first, second);
+  EXPECT_EQ(second, "the run is over: the workers were not all welcomed: " + first);
   return first;
 }
 

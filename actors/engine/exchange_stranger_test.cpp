@@ -282,9 +282,9 @@ TEST(Exchange, ARequestIsDoneByTheAnswerToItAlone) {
   EXPECT_EQ(answered(false, fetched), std::pair(std::string(), std::byte{7}));
   EXPECT_EQ(answered(true, stored), std::pair(std::string(), std::byte{1}));
   EXPECT_EQ(answered(false, stored).first,
-            "what was asked for of worker 1: instead of the bytes it said that it has kept them");
+            "register 'made' of worker 1: instead of the bytes it said that it has kept them");
   EXPECT_EQ(answered(true, fetched),
-            std::pair(std::string("what was to be kept of worker 1: instead of keeping the bytes it sent some"),
+            std::pair(std::string("register 'made' of worker 1: instead of keeping the bytes it sent some"),
                       std::byte{1}));
 }
 

@@ -82,13 +82,21 @@ Executor::Outcome Executor::run(double at_most_s) {
   try {
     outcome = run_until(clock_.now() + at_most_s);
     ring_exchange();
+  } catch (...) {
+    fail_as_thrown();
+  }
+  rest();
+  return outcome;
+}
+
+void Executor::fail_as_thrown() {
+  try {
+    throw;
   } catch (const std::exception& error) {
     fail(error.what());
   } catch (...) {
     fail("an exception of unknown type");
   }
-  rest();
-  return outcome;
 }
 
 Executor::Outcome Executor::run_until(double deadline_s) {

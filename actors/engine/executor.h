@@ -56,6 +56,7 @@ class Executor {
   void begin(StreamLoop& stream);
   bool compute(StreamLoop& stream);  // false: the kernel has failed
   void finish(StreamLoop& stream);
+  void fail_as_thrown();  // in a handler: what was thrown is a fault of the task that runs
   void rest() { running_.store(-1, std::memory_order_relaxed); }  // no kernel runs
   void deliver(const Message& message);
 

@@ -72,12 +72,21 @@ Plan sample_step(int devices) {
 
 Plan sample_evaluation(int devices) {
   PlanBuilder builder("evaluate");
+  const auto n = static_cast<size_t>(devices);
+  std::vector<TaskId> evaluate;
+  std::vector<RegisterId> weights;
+  for (size_t d = 0; d < n; ++d) {
+    const DeviceId device = builder.device(numbered("cpu:", d));
+    evaluate.push_back(builder.task(builder.stream(device, "compute"), numbered("evaluate", d), "mix"));
+    weights.push_back(
+        builder.constant(device, {.name = numbered("weight", d), .elements = 3, .arena = ArenaKind::variables}));
+    builder.variable(numbered("weight", d), weights[d]);
+  }
   RegisterId last;
-  for (size_t d = 0; d < static_cast<size_t>(devices); ++d) {
-    const StreamId compute = builder.stream(builder.device(numbered("cpu:", d)), "compute");
-    const TaskId task = builder.task(compute, numbered("evaluate", d), "mix");
-    if (d > 0) builder.read(task, last);
-    last = builder.output(task, {.name = numbered("value", d), .elements = 5, .slots = 2});
+  for (size_t d = 0; d < n; ++d) {
+    builder.read(evaluate[d], weights[(d + 1) % n]);
+    if (d > 0) builder.read(evaluate[d], last);
+    last = builder.output(evaluate[d], {.name = numbered("value", d), .elements = 5, .slots = 2});
   }
   return builder.finish();
 }

@@ -13,7 +13,7 @@ namespace troupe {
 // One step: "forward0" .. through all devices and "backward4" .. back, two pieces, gradients accumulated over them;
 // "sum0" .. over all devices, and "update0" .. of a variable per device, in place. Sources read "tokens" ahead.
 Plan sample_step(int devices);
-// "evaluate0" .. through all devices, in the same workspace; no sources.
+// "evaluate0" .. through all devices, in the same workspace; each reads the variable of the next device. No sources.
 Plan sample_evaluation(int devices);
 
 // So many batches of "tokens", others for another key, and what reads them.

@@ -126,7 +126,11 @@ void Simulation::end(int executor) {
              ", round " + std::to_string(task.firing().round) + ", changed while it was read";
     return;
   }
-  if (!at.compute(stream)) return;
+  try {
+    if (!at.compute(stream)) return;
+  } catch (...) {
+    return at.fail_as_thrown();
+  }
   if (!task.empty()) compare(plan, task);
   at.finish(stream);
   at.rest();
@@ -149,9 +153,10 @@ void Simulation::compare(const LoadedPlan& plan, const TaskActor& task) {
 
 // What the executor has sent is delivered later.
 void Simulation::collect(int from) {
+  const Engine& engine = *process_of(from).engine;
   for (int to = 0; to < executors(); ++to) {
-    const Lane lane = process_of(from).engine->lane(from, to);
-    if (!lane) continue;
+    const Lane lane = engine.lane(from, to);
+    if (!lane || (engine.exchange() != nullptr && engine.exchange()->is_far(to))) continue;  // the exchange's
     LaneReceiver posted(lane);
     Message message;
     while (posted.take(message)) {

@@ -1,5 +1,6 @@
 // Runs engines without threads, under simulated time, from one seed: kernels take random times, messages arrive after
-// random delays, in order only between the same two executors. Every value is compared with the interpreter's.
+// random delays, in order only between the same two executors (but for those that an exchange takes away). Every value
+// is compared with the interpreter's.
 //
 // A kernel computes at the end of its time; at its beginning its fresh outputs are filled with rubbish, at its end its
 // inputs must be what they were. So a slot that is written too early or freed too early shows, whatever the timing.

@@ -24,6 +24,7 @@ Worker::~Worker() { exchange_.reset(); }  // before the memory that it writes
 void Worker::carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request) {
   if (engine_ != nullptr) throw PlanError("this worker has been welcomed before");
   workers_ = welcome.workers;
+  beat_s_ = welcome.beat_s;
   EngineOptions options;
   options.executors = 0;
   ExecutorRange own;
@@ -209,17 +210,48 @@ bool Worker::step(Waiting& waiting, std::vector<Reply>& replies) {
   return arrived();
 }
 
-std::vector<Reply> Worker::on(uint64_t request, const Command& command) {
-  if (std::holds_alternative<Leave>(command) || std::holds_alternative<Refused>(command)) {
+std::vector<Said> Worker::on(const Order& order) {
+  orders_.put(order.number, order, clock_.now());
+  std::vector<Reply> replies;
+  while (!over_) {
+    const std::optional<Order> next = orders_.take();
+    if (!next) break;
+    take(*next);
+    for (Reply& reply : advance()) replies.push_back(std::move(reply));
+  }
+  missing_since_.store(orders_.missing_since().value_or(-1));
+  return numbered(std::move(replies));
+}
+
+void Worker::take(const Order& order) {
+  if (const auto* refused = std::get_if<Refused>(&order.command)) refused_ = refused->why;
+  if (std::holds_alternative<Leave>(order.command) || std::holds_alternative<Refused>(order.command)) {
     over_ = true;
-    return {Answer{request, Answer::Outcome::done, {}}};
+    return;
   }
   Waiting waiting;
-  waiting.request = request;
-  waiting.command = command;
-  const bool urgent = std::holds_alternative<GetStall>(command);  // it may be about what is waited for
+  waiting.request = order.request;
+  waiting.command = order.command;
+  const bool urgent = std::holds_alternative<GetStall>(order.command);  // it may be about what is waited for
   waiting_.insert(urgent ? waiting_.begin() : waiting_.end(), std::move(waiting));
-  return advance();
+}
+
+std::vector<const Command*> Worker::waiting() const {
+  std::vector<const Command*> all;
+  for (const Waiting& each : waiting_) all.push_back(&each.command);
+  orders_.each_early([&](const Order& order) { all.push_back(&order.command); });
+  return all;
+}
+
+std::vector<Said> Worker::numbered(std::vector<Reply> replies) {
+  std::vector<Said> said;
+  for (Reply& reply : replies) said.push_back({++said_, std::move(reply)});
+  return said;
+}
+
+Said Worker::beat() {
+  const double since = missing_since_.load();
+  return {++said_, Beat{engine_->firings(), engine_->read(), since < 0 ? 0 : clock_.now() - since}};
 }
 
 std::vector<Reply> Worker::advance() {
@@ -249,10 +281,10 @@ std::vector<Reply> Worker::advance() {
   return replies;
 }
 
-std::vector<Reply> Worker::on_change() {
+std::vector<Said> Worker::on_change() {
   std::vector<Reply> replies = advance();
   for (Reply& reply : on_progress()) replies.push_back(std::move(reply));
-  return replies;
+  return numbered(std::move(replies));
 }
 
 // Steps that are done, or a fault.

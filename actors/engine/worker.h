@@ -3,6 +3,7 @@
 // come, and those behind it wait. Whoever owns it provides the threads of its executors and carries the messages.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <list>
 #include <map>
@@ -12,6 +13,7 @@
 #include "actors/engine/control.h"
 #include "actors/engine/engine.h"
 #include "actors/engine/feed.h"
+#include "actors/engine/in_order.h"
 
 namespace troupe {
 
@@ -28,16 +30,22 @@ class Worker {
   ~Worker();
 
   // What there is to say to this command: its answer, unless that comes later. A mistake or a failure is an answer too.
-  std::vector<Reply> on(uint64_t request, const Command& command);
+  // One that comes early waits for those before it.
+  std::vector<Said> on(const Order& order);
   // To be called when something has changed (see `set_changed`): late answers, steps that are done, a fault.
-  std::vector<Reply> on_change();
-  Beat beat() const { return engine_ ? Beat{engine_->firings(), engine_->read()} : Beat{}; }
+  std::vector<Said> on_change();
+  // Since the welcome.
+  Said beat();
 
+  // Commands that have come and are not carried out yet.
+  std::vector<const Command*> waiting() const;
   // Null before the welcome. Its executors are run from then on.
   Engine* engine() { return engine_.get(); }
   // Called from other threads: `on_change` has something to say. Must not block.
   void set_changed(std::function<void()> changed) { changed_ = std::move(changed); }
-  bool over() const { return over_; }  // it was told to leave, or was refused
+  bool over() const { return over_; }                      // it was told to leave, or was refused:
+  const std::string& refused() const { return refused_; }  // why
+  double beat_s() const { return beat_s_; }                // how often it is to be heard; since the welcome
 
  private:
   struct Waiting {
@@ -53,6 +61,8 @@ class Worker {
   void carry_out(const Waiting& waiting, const HandOver& batch);
   void carry_out(const Waiting& waiting, std::vector<Reply>& replies);
   void link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request);
+  std::vector<Said> numbered(std::vector<Reply> replies);
+  void take(const Order& order);
   std::vector<Reply> advance();
   std::vector<Reply> on_progress();
   bool step(Waiting& waiting, std::vector<Reply>& replies);
@@ -65,6 +75,7 @@ class Worker {
   const Clock& clock_;
   const MakeNetwork make_network_;
   std::function<void()> changed_;
+  InOrder<Order> orders_;
   std::list<Waiting> waiting_;  // commands in order
   std::vector<WorkerShare> workers_;
   Arena doorbells_;
@@ -73,7 +84,11 @@ class Worker {
   std::unique_ptr<Engine> engine_;
   std::map<int64_t, std::shared_ptr<Feed>> feeds_;
   PlanHandle running_;  // what goes, until it is reached
+  double beat_s_ = 0;
   bool over_ = false;
+  std::string refused_;
+  std::atomic<double> missing_since_{-1};  // see Beat; -1: nothing is
+  std::atomic<uint64_t> said_{0};
 };
 
 }  // namespace troupe
