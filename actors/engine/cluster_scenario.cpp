@@ -101,7 +101,7 @@ void Scenario::script() {
     train(3, 3);
     check_firings(driver_.observations(train_), 3);
     check_weights();
-    evaluate(cell_.hosts ? 3 : 0);  // goes on over hosts, and yet has to read the weights again
+    evaluate(cell_.hosts ? 3 : 0);  // over hosts it would go on, and yet has to read the weights again
     for (int64_t step : {8, 9, 10}) interrupt(step);
     train_afresh(12);
     train(12, 1);
@@ -112,6 +112,8 @@ void Scenario::script() {
     driver_.unload(evaluation_);
     evaluation_ = driver_.load(std::make_shared<const Plan>(evaluation_plan_), {});
     evaluate(0);
+    write_weights();
+    evaluate(cell_.hosts ? 3 : 0);
     check_weights();
   });
 }
