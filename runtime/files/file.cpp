@@ -32,6 +32,7 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
   // Some file systems report a full disk only here.
   int close() { return ::close(std::exchange(fd_, -1)); }
 
@@ -49,15 +50,55 @@ void refuse_write(const std::string& what, const std::string& path, const std::s
   refuse(what, path, "written", reason);
 }
 
-MappedFile::MappedFile(const std::string& what, const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) refuse_read(what, path, std::strerror(errno));
+OpenFile::OpenFile(std::string what, std::string path) : what_(std::move(what)), path_(std::move(path)) {
+  Descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) refuse_read(what_, path_, std::strerror(errno));
   struct stat status;
-  if (::fstat(file.get(), &status) != 0) refuse_read(what, path, std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) refuse_read(what, path, "it is not a file");
-  const auto size = static_cast<size_t>(status.st_size);
+  if (::fstat(file.get(), &status) != 0) refuse_read(what_, path_, std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) refuse_read(what_, path_, "it is not a file");
+  size_ = status.st_size;
+  fd_ = file.release();
+}
+
+OpenFile::~OpenFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+OpenFile::OpenFile(OpenFile&& other) noexcept
+    : what_(std::move(other.what_)),
+      path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      size_(other.size_) {}
+
+OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
+  std::swap(what_, other.what_);
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void OpenFile::read(int64_t offset, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    const ssize_t got = ::pread(fd_, into.data(), into.size(), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) refuse_read(what_, path_, std::strerror(errno));
+    if (got == 0) {
+      refuse_read(what_, path_,
+                  "bytes " + std::to_string(offset) + " to " +
+                      std::to_string(offset + static_cast<int64_t>(into.size())) + " are not there; it had " +
+                      std::to_string(size_) + " bytes when it was opened and has become shorter");
+    }
+    into = into.subspan(static_cast<size_t>(got));
+    offset += got;
+  }
+}
+
+MappedFile::MappedFile(const std::string& what, const std::string& path) {
+  const OpenFile file(what, path);
+  const auto size = static_cast<size_t>(file.size());
   if (size == 0) return;
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
   if (data == MAP_FAILED) refuse_read(what, path, std::strerror(errno));
   bytes_ = {static_cast<const std::byte*>(data), size};
 }

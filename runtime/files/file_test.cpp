@@ -13,6 +13,34 @@ std::string text_of(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
+std::string read(const OpenFile& file, int64_t offset, size_t size) {
+  std::string text(size, '?');
+  file.read(offset, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+TEST(OpenFile, ReadsFromAnyPlace) {
+  const TestDir dir;
+  OpenFile first("file", dir.with_file("a", "hello"));
+  EXPECT_EQ(first.size(), 5);
+  EXPECT_EQ(read(first, 1, 3), "ell");
+  EXPECT_EQ(read(first, 5, 0), "");
+  OpenFile second(std::move(first));
+  std::filesystem::remove(dir / "a");  // what is open stays
+  EXPECT_EQ(read(second, 0, 5), "hello");
+}
+
+TEST(OpenFile, NamesAFileThatHasBecomeShorter) {
+  const TestDir dir;
+  const OpenFile file("array file", dir.with_file("a", "hello"));
+  std::filesystem::resize_file(dir / "a", 3);
+  EXPECT_EQ(read(file, 0, 3), "hel");
+  EXPECT_EQ(fault_of([&] { read(file, 1, 4); }),
+            "array file '" + dir.path() +
+                "/a' cannot be read: bytes 3 to 5 are not there; it had 5 bytes when it was opened and has become "
+                "shorter");
+}
+
 TEST(MappedFile, HoldsTheBytesOfTheFile) {
   const TestDir dir;
   EXPECT_EQ(text_of(MappedFile("file", dir.with_file("a", "hello"))), "hello");
