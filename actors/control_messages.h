@@ -121,8 +121,16 @@ auto inspect(Inspector& f, TokenRows& x) {
   return f(caf::meta::type_name("TokenRows"), x.paths, x.type, x.first, x.tokens, x.seq, x.batch, x.seed);
 }
 template <class Inspector>
+auto inspect(Inspector& f, RowChoice& x) {
+  return f(caf::meta::type_name("RowChoice"), x.rows, x.batch, x.seed, x.shuffled);
+}
+template <class Inspector>
+auto inspect(Inspector& f, ArrayRows& x) {
+  return f(caf::meta::type_name("ArrayRows"), x.paths, x.dtype, x.row_shape, x.choice);
+}
+template <class Inspector>
 auto inspect(Inspector& f, SourceSpec& x) {
-  return f(caf::meta::type_name("SourceSpec"), x.name, x.feed, x.array, x.rows);
+  return f(caf::meta::type_name("SourceSpec"), x.name, x.feed, x.array, x.rows, x.array_rows);
 }
 template <class Inspector>
 auto inspect(Inspector& f, SetSources& x) {

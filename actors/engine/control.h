@@ -19,6 +19,7 @@
 #include <variant>
 #include <vector>
 
+#include "actors/engine/array_source.h"
 #include "actors/engine/memory.h"
 #include "actors/engine/observe.h"
 #include "actors/engine/standing.h"
@@ -121,12 +122,14 @@ struct LoadPlan {
 struct UnloadPlan {
   int32_t handle = 0;
 };
-// Where a source's data comes from: an array of the batches that the driver hands over, or rows of token files.
+// Where a source's data comes from: an array of the batches that the driver hands over, rows of token files, or rows of array
+// files. Two of the three are empty.
 struct SourceSpec {
   std::string name;  // in PlanTask::kernel
   int64_t feed = -1;
   std::string array;
   TokenRows rows;
+  ArrayRows array_rows;
 };
 struct SetSources {
   int32_t handle = 0;

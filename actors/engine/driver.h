@@ -51,7 +51,7 @@ class Driver final : public Runner, private FarRegisters {
   PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources) override;
   void unload(PlanHandle handle) override;
   const Plan& plan(PlanHandle handle) const override { return find(handle).life.plan(); }
-  // Only sources that other processes can read too: of a feed or of token files.
+  // Only sources that other processes can read too: of a feed or of files.
   void set_sources(PlanHandle handle, SourceMap sources) override;
 
   void start(PlanHandle handle, int64_t first_step, int64_t steps) override;

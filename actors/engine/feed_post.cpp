@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "actors/engine/array_source.h"
 #include "actors/engine/token_source.h"
 #include "runtime/base/align.h"
 
@@ -13,6 +14,10 @@ SourceSpec FeedPost::spec_of(const std::string& name, const Source& source) {
   spec.name = name;
   if (const auto* tokens = dynamic_cast<const TokenSource*>(&source)) {
     spec.rows = tokens->rows();
+    return spec;
+  }
+  if (const auto* arrays = dynamic_cast<const ArraySource*>(&source)) {
+    spec.array_rows = arrays->rows();
     return spec;
   }
   const auto* fed = dynamic_cast<const FeedSource*>(&source);

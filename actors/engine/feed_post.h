@@ -16,7 +16,7 @@ namespace troupe {
 // Used by one thread at a time; whoever fills the feeds may be another.
 class FeedPost {
  public:
-  // How another process reads this source. PlanError when only this one can: it is neither of a feed nor of token files.
+  // How another process reads this source. PlanError when only this one can: it is neither of a feed nor of files.
   SourceSpec spec_of(const std::string& name, const Source& source);
 
   // Batches that were put since the last call, in shared memory, which is kept until the feed drops them; and feeds

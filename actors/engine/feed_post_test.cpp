@@ -7,6 +7,8 @@
 
 #include "actors/engine/sample_graphs.h"
 #include "runtime/base/error.h"
+#include "runtime/files/test_dir.h"
+#include "runtime/files/test_npy.h"
 
 namespace troupe {
 namespace {
@@ -68,6 +70,20 @@ TEST(FeedPost, LetsMemoryGoWithTheBatchesAndTheFeed) {
   ASSERT_EQ(news.size(), 1u);
   EXPECT_EQ(std::get<DropFeed>(news[0]).feed, id);
   EXPECT_EQ(shared_arenas(), before);
+  EXPECT_TRUE(post.news().empty());
+}
+
+TEST(FeedPost, DescribesRowsOfFiles) {
+  const TestDir dir;
+  const std::string path = dir.with_file("a.npy", npy_file<float>("<f4", "(3, 2)", {1, 2, 3, 4, 5, 6}));
+  const auto order = std::make_shared<const RowOrder>(RowChoice{3, 2, 7});
+  const ArraySource source({path}, std::make_shared<const ArrayFiles>(ArrayFiles::open({path})), order);
+  FeedPost post;
+  const SourceSpec spec = post.spec_of("data", source);
+  EXPECT_EQ(spec.feed, -1);
+  EXPECT_EQ(spec.array_rows.paths, std::vector<std::string>{path});
+  EXPECT_EQ(spec.array_rows.row_shape, std::vector<int64_t>{2});
+  EXPECT_EQ(spec.array_rows.choice, order->choice());
   EXPECT_TRUE(post.news().empty());
 }
 

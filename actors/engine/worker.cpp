@@ -93,7 +93,12 @@ void Worker::carry_out(const Waiting& waiting, const LoadPlan& load) {
 
 void Worker::carry_out(const SetSources& set) {
   SourceMap map;
+  std::vector<std::shared_ptr<const RowOrder>> orders;
   for (const SourceSpec& spec : set.sources) {
+    if (!spec.array_rows.paths.empty()) {
+      map[spec.name] = open_array(spec.array_rows, orders);
+      continue;
+    }
     if (spec.feed < 0) {
       map[spec.name] = std::make_shared<TokenSource>(spec.rows);
       continue;
