@@ -1,4 +1,4 @@
-// Files: tokens to train on, and the directories that checkpoints are.
+// Files: tokens and arrays to train on, and the directories that checkpoints are.
 
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -6,9 +6,12 @@
 
 #include <filesystem>
 
+#include "actors/engine/array_source.h"
 #include "actors/engine/token_source.h"
 #include "python/bindings/arrays.h"
+#include "runtime/files/array_files.h"
 #include "runtime/files/atomic_dir.h"
+#include "runtime/files/row_order.h"
 #include "runtime/files/safetensors.h"
 #include "runtime/files/token_file.h"
 #include "runtime/files/token_windows.h"
@@ -32,13 +35,18 @@ struct Tokens {
   int64_t size = 0;
 };
 
+// For processes with other directories.
+std::vector<std::string> absolute(const std::vector<std::string>& paths) {
+  std::vector<std::string> all;
+  for (const std::string& path : paths) all.push_back(std::filesystem::absolute(path));
+  return all;
+}
+
 Tokens open_tokens(const std::vector<std::string>& paths, const std::string& type, double begin, double end) {
   auto files = std::make_shared<const TokenFiles>(TokenFiles::open(paths, token_type(type)));
-  std::vector<std::string> absolute;  // for processes with other directories
-  for (const std::string& path : paths) absolute.push_back(std::filesystem::absolute(path));
   const double size = static_cast<double>(files->size());
   const auto first = static_cast<int64_t>(size * begin);
-  return {std::move(absolute), token_type(type), std::move(files), first, static_cast<int64_t>(size * end) - first};
+  return {absolute(paths), token_type(type), std::move(files), first, static_cast<int64_t>(size * end) - first};
 }
 
 nb::object tokens_at(const Tokens& tokens, int64_t begin, int64_t count) {
@@ -62,6 +70,41 @@ nb::object windows_at(const Tokens& tokens, const TokenWindows& windows, int64_t
 std::shared_ptr<Source> source_of(const Tokens& tokens, int64_t seq, int64_t batch, uint64_t seed, int64_t shift) {
   return std::make_shared<TokenSource>(
       tokens.files, TokenRows{tokens.paths, tokens.type, tokens.begin + shift, tokens.size, seq, batch, seed});
+}
+
+// The rows of some files.
+struct ArrayRowFiles {
+  std::vector<std::string> paths;
+  std::shared_ptr<const ArrayFiles> files;
+};
+
+// [count, ...]: the rows `row_at(0)`, `row_at(1)`, ...
+template <class RowAt>
+nb::object rows_of(const ArrayFiles& files, int64_t count, RowAt&& row_at) {
+  Shape shape = files.row_shape();
+  shape.insert(0, count);
+  return new_array(files.dtype(), shape, [&](std::span<std::byte> into) {
+    const nb::gil_scoped_release others_run;
+    const auto bytes = static_cast<size_t>(files.row_bytes());
+    for (int64_t i = 0; i < count; ++i) files.read(row_at(i), 0, into.subspan(static_cast<size_t>(i) * bytes, bytes));
+  });
+}
+
+nb::object batch_of(const ArrayRowFiles& rows, const RowOrder& order, int64_t step) {
+  const RowOrder::Batch batch = order.at(step);
+  return rows_of(*rows.files, order.choice().batch, [&](int64_t place) { return batch.row(place); });
+}
+
+nb::object rows_from(const ArrayRowFiles& rows, int64_t first, int64_t count) {
+  if (first < 0 || count < 0 || first > rows.files->rows() - count) throw nb::index_error("no such rows");
+  return rows_of(*rows.files, count, [&](int64_t i) { return first + i; });
+}
+
+nb::object row_numbers(const RowOrder& order, int64_t step) {
+  const RowOrder::Batch batch = order.at(step);
+  return new_array(DType::i64, {order.choice().batch}, [&](std::span<std::byte> into) {
+    for (int64_t i = 0; i < order.choice().batch; ++i) reinterpret_cast<int64_t*>(into.data())[i] = batch.row(i);
+  });
 }
 
 // Writes {file name: {tensor name: array} or text} as one directory that appears whole or not at all.
@@ -128,6 +171,23 @@ void bind_files(nb::module_& module) {
       .def("at", &tokens_at)
       .def("windows_at", &windows_at)
       .def("source", &source_of);
+  nb::class_<RowOrder>(module, "RowOrder", "Which rows of an array the batches of training hold.")
+      .def("__init__", [](RowOrder* self, int64_t rows, int64_t batch, uint64_t seed,
+                          bool shuffled) { new (self) RowOrder({rows, batch, seed, shuffled}); })
+      .def("at", &row_numbers);
+  nb::class_<ArrayRowFiles>(module, "ArrayFiles", "Files of the .npy format as one array.")
+      .def("__init__",
+           [](ArrayRowFiles* self, const std::vector<std::string>& paths) {
+             new (self) ArrayRowFiles{absolute(paths), std::make_shared<const ArrayFiles>(ArrayFiles::open(paths))};
+           })
+      .def("__len__", [](const ArrayRowFiles& self) { return self.files->rows(); })
+      .def_prop_ro("dtype", [](const ArrayRowFiles& self) { return std::string(name_of(self.files->dtype())); })
+      .def_prop_ro("row_shape", [](const ArrayRowFiles& self) { return self.files->row_shape().vector(); })
+      .def("rows", &rows_from)
+      .def("batch", &batch_of)
+      .def("source", [](const ArrayRowFiles& self, std::shared_ptr<RowOrder> order) -> std::shared_ptr<Source> {
+        return std::make_shared<ArraySource>(self.paths, self.files, std::move(order));
+      });
   module.def("save_directory", &save_directory);
   module.def("load_tensors", &load_tensors);
   module.def("recover_directory", &recover_dir);

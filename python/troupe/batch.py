@@ -32,13 +32,17 @@ def as_arrays(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         if array.ndim == 0:
             raise PlanError(f"batch array '{name}' has no dims; dim 0 is the batch dim")
         dtype_name(array.dtype)
-    rows = {name: len(array) for name, array in arrays.items()}
+    check_rows({name: len(array) for name, array in arrays.items()})
+    return arrays
+
+
+def check_rows(rows: Mapping[str, int]) -> None:
+    """Raises PlanError when arrays differ in their number of rows."""
     if len(set(rows.values())) > 1:
         raise PlanError(
             "the arrays of a batch differ in their rows: "
             + ", ".join(f"'{name}' has {count}" for name, count in rows.items())
         )
-    return arrays
 
 
 def rows_of(arrays: Mapping[str, np.ndarray]) -> int:
@@ -46,9 +50,14 @@ def rows_of(arrays: Mapping[str, np.ndarray]) -> int:
     return len(next(iter(arrays.values())))
 
 
+def field_of(array: np.ndarray) -> Field:
+    """What the array's rows look like."""
+    return Field(dtype_name(array.dtype), array.shape[1:])
+
+
 def fields_of(arrays: Mapping[str, np.ndarray]) -> Fields:
     """What each array's rows look like."""
-    return {name: Field(dtype_name(array.dtype), array.shape[1:]) for name, array in arrays.items()}
+    return {name: field_of(array) for name, array in arrays.items()}
 
 
 def tokens_of(fields: Fields, rows: int) -> int:

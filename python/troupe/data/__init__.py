@@ -1,4 +1,4 @@
-"""Training data: arrays in memory, files of tokens, or any iterable of dicts of arrays."""
+"""Training data: arrays in memory or in files, files of tokens, or any iterable of dicts of arrays."""
 
 from troupe.data.arrays import Arrays, arrays
 from troupe.data.source import Data

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from troupe import _troupe
-from troupe._troupe import FaultError, PlanError
+from troupe._troupe import PlanError
 from troupe.batch import Field
+from troupe.data.paths import Paths, found_files
 from troupe.data.source import Data
 
 
@@ -61,7 +60,7 @@ class Tokens(Data):
 
 
 def tokens(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: Paths,
     *,
     seq: int,
     batch: int,
@@ -77,13 +76,6 @@ def tokens(
     `part`: only these of the tokens, as fractions of all: (0.0, 0.9) for training, (0.9, 1.0) held out.
     Raises FaultError for a file that cannot be read, PlanError for fewer than seq + 1 tokens.
     """
-    found: list[str] = []
-    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        text = os.fspath(path)
-        matches = sorted(glob.glob(text)) if glob.has_magic(text) and not os.path.exists(text) else [text]
-        if not matches:
-            raise FaultError(f"no file matches '{text}'")
-        found += matches
     if not 0 <= part[0] < part[1] <= 1:
         raise PlanError(f"part={part} must be two rising numbers from 0 to 1")
-    return Tokens(found, seq, batch, seed, dtype, part)
+    return Tokens(found_files(paths), seq, batch, seed, dtype, part)
