@@ -11,6 +11,7 @@
 #include "python/bindings/arrays.h"
 #include "runtime/files/array_files.h"
 #include "runtime/files/atomic_dir.h"
+#include "runtime/files/file.h"
 #include "runtime/files/row_order.h"
 #include "runtime/files/safetensors.h"
 #include "runtime/files/token_file.h"
@@ -129,6 +130,11 @@ void save_directory(const std::string& path, const nb::dict& files) {
   directory.commit();
 }
 
+// A file that appears whole or not at all.
+void replace_text(const std::string& what, const std::string& path, const std::string& text) {
+  replace_file(what, path, {{std::as_bytes(std::span(text))}});
+}
+
 // NumPy has no bfloat16.
 nb::object widened(const NamedTensor& tensor) {
   return new_array(DType::f32, tensor.shape, [&](std::span<std::byte> into) {
@@ -189,6 +195,7 @@ void bind_files(nb::module_& module) {
         return std::make_shared<ArraySource>(self.paths, self.files, std::move(order));
       });
   module.def("save_directory", &save_directory);
+  module.def("replace_text", &replace_text);
   module.def("load_tensors", &load_tensors);
   module.def("recover_directory", &recover_dir);
 }

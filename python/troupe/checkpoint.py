@@ -26,7 +26,10 @@ def save(
 ) -> None:
     """Writes a checkpoint directory, replacing one that is there. Raises FaultError."""
     parent = os.path.dirname(os.path.abspath(path))
-    os.makedirs(parent, exist_ok=True)
+    try:
+        os.makedirs(parent, exist_ok=True)
+    except OSError as error:
+        raise FaultError(f"checkpoint '{path}' cannot be written: {error}") from error
     files = {
         "model.safetensors": dict(tensors),
         "optimizer.safetensors": dict(optimizer),

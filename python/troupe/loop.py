@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from troupe import checkpoint as checkpoints
-from troupe._troupe import PlanError
+from troupe._troupe import FaultError, PlanError
 from troupe.data.source import as_data
 from troupe.interrupt import CtrlC
 from troupe.metrics import Metrics
@@ -38,6 +38,9 @@ def train(
     `trace`: a file for a timeline of three steps, those after the first five or the last ones (`TrainStep.trace` takes
     others).
 
+    A checkpoint or a timeline that cannot be written raises FaultError, the timeline's when all steps have been made
+    and saved. Training can go on with the same `step` afterwards.
+
     Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once without
     saving.
     """
@@ -62,6 +65,18 @@ def train(
             saved = step.steps
             _remove_old(directory)
 
+    def end(saves: bool = True) -> None:
+        failure = None
+        try:
+            if trace is not None:
+                step.end_trace()  # the data may have ended before
+        except FaultError as error:
+            failure = error
+        if saves:
+            save()
+        if failure is not None:
+            raise failure
+
     try:
         while step.steps < steps:
             with ctrl_c:
@@ -76,14 +91,9 @@ def train(
                 save()
             yield metrics
     except (KeyboardInterrupt, GeneratorExit):
-        if trace is not None:
-            step.end_trace()
-        if not ctrl_c.forced:
-            save()
+        end(saves=not ctrl_c.forced)
         raise
-    if trace is not None:
-        step.end_trace()  # the data may have ended before
-    save()
+    end()
 
 
 def _traced(first: int, end: int) -> range:

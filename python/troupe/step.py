@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,8 @@ class TrainStep:
             metrics = self.advance(self._single, read_ahead=False)
         if ctrl_c.pressed:
             raise KeyboardInterrupt
+        if self._timeline is not None and self._timeline.failure is not None:
+            self.end_trace()
         assert metrics is not None
         return metrics
 
@@ -265,7 +268,8 @@ class TrainStep:
     def _not_finite(self, plan: LoadedPlan, values: Mapping[str, np.ndarray]) -> None:
         if self.on_nonfinite == "skip" or (self.loss_scale is not None and self.loss_scale.can_shrink(values)):
             return
-        self.end_trace()  # the replay is no step
+        with suppress(FaultError):  # that has to be told is another
+            self.end_trace()  # the replay is no step
         first = plan.first_nonfinite(self.steps)
         raise FaultError(
             f"step {self.steps}: the loss or a gradient is not finite and nothing was updated; "
@@ -278,7 +282,8 @@ class TrainStep:
         received from one another, and the memory that was live.
 
         Between them and other steps nothing changes: the numbers are the same bits, other steps cost nothing. Raises
-        PlanError for steps that have been made.
+        PlanError for steps that have been made. A timeline that cannot be written is told after its last step, which has
+        been made all the same.
         """
         if len(steps) == 0 or steps.step != 1 or steps.start < self.steps:
             raise PlanError(
@@ -288,10 +293,13 @@ class TrainStep:
         self._timeline = Timeline(path, steps)
 
     def end_trace(self) -> None:
-        """Writes the timeline as far as its steps have been made, and traces no more."""
+        """Writes the timeline as far as its steps have been made, and traces no more. Raises FaultError when it cannot
+        be written, or could not be before."""
         if self._timeline is not None:
             timeline, self._timeline = self._timeline, None
             timeline.end()
+            if timeline.failure is not None:
+                raise timeline.failure
 
     def optimizer_state(self) -> dict[str, np.ndarray]:
         """The optimizer's variables by name, such as "optimizer.m.head.weight"; empty before the first step."""
@@ -334,8 +342,10 @@ class TrainStep:
     def close(self) -> None:
         """Ends the devices; the parameters' numbers move to the host. The next step begins them again."""
         if self._session is not None and not self._session.closed:
-            self.end_trace()
-            self._session.close()
+            try:
+                self.end_trace()
+            finally:
+                self._session.close()
 
     def __enter__(self) -> TrainStep:
         return self

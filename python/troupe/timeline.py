@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import troupe
+from troupe import _troupe
+from troupe._troupe import FaultError
 from troupe.session import LoadedPlan
 from troupe.status import status
 
@@ -27,14 +29,21 @@ Event = dict[str, Any]
 
 
 class Timeline:
-    """Records steps of one plan and writes them to a file when the last has been made, or `end` is called."""
+    """Records steps of one plan and writes them to a file when the last has been made, or `end` is called.
+
+    A file that cannot be written is no reason to end a training: the FaultError is kept as `failure`.
+    """
 
     def __init__(self, path: str | os.PathLike[str], steps: range):
+        self.failure: FaultError | None = None
         self._path = os.path.abspath(os.fspath(path))
         self._steps = steps
         self._plan: LoadedPlan | None = None
         self._made: list[tuple[int, float, float]] = []  # step, begin, end
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        try:
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        except OSError as error:
+            raise FaultError(f"timeline '{self._path}' cannot be written: {error}") from error
 
     def before(self, plan: LoadedPlan, step: int) -> None:
         """A step of this plan is about to begin."""
@@ -71,11 +80,12 @@ class Timeline:
         }
         status.set(peaks=about["peak_bytes"])
         events = [*_names(seen, workers), *_in_order([*_slices(seen, self._made), *_counters(seen)])]
-        with open(self._path + ".new", "w", encoding="utf-8") as file:
-            file.write('{"traceEvents": [\n')
-            file.write(",\n".join(json.dumps(event) for event in events))
-            file.write(f'\n], "displayTimeUnit": "ms", "otherData": {json.dumps(about)}}}\n')
-        os.rename(self._path + ".new", self._path)
+        listed = ",\n".join(json.dumps(event) for event in events)
+        text = f'{{"traceEvents": [\n{listed}\n], "displayTimeUnit": "ms", "otherData": {json.dumps(about)}}}\n'
+        try:
+            _troupe.replace_text("timeline", self._path, text)
+        except FaultError as error:
+            self.failure = error
 
 
 def _process_of(seen: Any, device: int) -> int:

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/base/check.h"
+#include "runtime/base/disk.h"
 #include "runtime/files/file.h"
 
 namespace troupe {
@@ -76,8 +77,10 @@ void sync(const std::string& path) {
   if (file < 0) refuse_write(kWhat, path, std::strerror(errno));
   // EINVAL: a file system that has no sync for directories.
   const int error = ::fsync(file) != 0 && errno != EINVAL ? errno : 0;
+  struct stat status {};
+  ::fstat(file, &status);
   ::close(file);
-  if (error != 0) refuse_write(kWhat, path, std::strerror(error));
+  if (error != 0) refuse_write(kWhat, path, write_failure(error, path, status.st_size));
 }
 
 void sync_all(const std::string& dir) {

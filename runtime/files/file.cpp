@@ -7,9 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
+#include "runtime/base/disk.h"
 #include "runtime/base/error.h"
 
 namespace troupe {
@@ -39,6 +42,33 @@ class Descriptor {
  private:
   int fd_;
 };
+
+int64_t size_of(Parts parts) {
+  int64_t bytes = 0;
+  for (const std::span<const std::byte> part : parts) bytes += static_cast<int64_t>(part.size());
+  return bytes;
+}
+
+// The system's error, 0 for none. When it fails, what there is of the file takes no room.
+int write_parts(const std::string& path, Parts parts) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) return errno;
+  int error = 0;
+  for (std::span<const std::byte> part : parts) {
+    while (error == 0 && !part.empty()) {
+      const ssize_t written = ::write(file.get(), part.data(), part.size());
+      if (written >= 0) {
+        part = part.subspan(static_cast<size_t>(written));
+      } else if (errno != EINTR) {
+        error = errno;
+      }
+    }
+  }
+  if (file.close() != 0 && error == 0) error = errno;
+  std::error_code ignored;  // it may be a device
+  if (error != 0) std::filesystem::resize_file(path, 0, ignored);
+  return error;
+}
 
 }  // namespace
 
@@ -114,18 +144,18 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   return *this;
 }
 
-void write_file(const std::string& what, const std::string& path, std::span<const std::span<const std::byte>> parts) {
-  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file.get() < 0) refuse_write(what, path, std::strerror(errno));
-  for (std::span<const std::byte> part : parts) {
-    while (!part.empty()) {
-      const ssize_t written = ::write(file.get(), part.data(), part.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) refuse_write(what, path, std::strerror(errno));
-      part = part.subspan(static_cast<size_t>(written));
-    }
-  }
-  if (file.close() != 0) refuse_write(what, path, std::strerror(errno));
+void write_file(const std::string& what, const std::string& path, Parts parts) {
+  const int error = write_parts(path, parts);
+  if (error != 0) refuse_write(what, path, write_failure(error, path, size_of(parts)));
+}
+
+void replace_file(const std::string& what, const std::string& path, Parts parts) {
+  const std::string partial = path + ".new";
+  int error = write_parts(partial, parts);
+  if (error == 0 && std::rename(partial.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return;
+  ::unlink(partial.c_str());
+  refuse_write(what, path, write_failure(error, path, size_of(parts)));
 }
 
 }  // namespace troupe

@@ -52,7 +52,11 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+using Parts = std::span<const std::span<const std::byte>>;
+
 // Writes the parts one after another to a new or emptied file. Not synced to the disk: AtomicDir does that.
-void write_file(const std::string& what, const std::string& path, std::span<const std::span<const std::byte>> parts);
+void write_file(const std::string& what, const std::string& path, Parts parts);
+// The same as PATH.new, which is then renamed: PATH is what it was until it is whole.
+void replace_file(const std::string& what, const std::string& path, Parts parts);
 
 }  // namespace troupe

@@ -1,7 +1,9 @@
 #include "runtime/files/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <cstring>
 
 #include "runtime/files/test_dir.h"
@@ -78,8 +80,65 @@ TEST(WriteFile, NamesWhatCannotBeWritten) {
             "file '" + dir.path() + "/no/a' cannot be written: No such file or directory");
   EXPECT_EQ(fault_of([&] { write_file("file", dir.path(), parts); }),
             "file '" + dir.path() + "' cannot be written: Is a directory");
-  EXPECT_EQ(fault_of([&] { write_file("file", "/dev/full", parts); }),
-            "file '/dev/full' cannot be written: No space left on device");
+  const std::string full = fault_of([&] { write_file("file", "/dev/full", parts); });
+  const std::string start = "file '/dev/full' cannot be written: No space left on device: it needs 5 B, ";
+  EXPECT_TRUE(full.starts_with(start) && full.ends_with(" are free")) << full;
+}
+
+// Until it is gone, this process may write no larger file.
+class FileLimit {
+ public:
+  explicit FileLimit(rlim_t bytes) : signal_(std::signal(SIGXFSZ, SIG_IGN)) {
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
+    const rlimit limit{bytes, before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  }
+  ~FileLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+
+ private:
+  void (*signal_)(int);
+  rlimit before_{};
+};
+
+TEST(WriteFile, SaysHowMuchRoomItNeedsAndThereIsAndTakesNone) {
+  const TestDir dir;
+  const std::string text(5000, 'x');
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(text)), std::as_bytes(std::span(text))};
+  std::string fault;
+  {
+    const FileLimit limit(6000);
+    fault = fault_of([&] { write_file("file", dir / "a", parts); });
+  }
+  EXPECT_EQ(fault,
+            "file '" + dir.path() +
+                "/a' cannot be written: File too large: it needs 9.8 KiB, this process may write files of 5.9 KiB");
+  EXPECT_EQ(content_of(dir / "a"), "");
+}
+
+TEST(ReplaceFile, LeavesWhatWasThereUntilItIsWhole) {
+  const TestDir dir;
+  dir.with_file("a", "before");
+  const std::string text(5000, 'x');
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(text))};
+  std::string fault;
+  {
+    const FileLimit limit(100);
+    fault = fault_of([&] { replace_file("plan", dir / "a", parts); });
+  }
+  EXPECT_TRUE(fault.starts_with("plan '" + dir.path() + "/a' cannot be written: File too large: it needs 4.9 KiB, "))
+      << fault;
+  EXPECT_EQ(content_of(dir / "a"), "before");
+  EXPECT_EQ(dir.names(), std::set<std::string>{"a"});
+  replace_file("plan", dir / "a", parts);
+  EXPECT_EQ(content_of(dir / "a"), text);
+  EXPECT_EQ(dir.names(), std::set<std::string>{"a"});
+  EXPECT_EQ(fault_of([&] { replace_file("plan", dir / "no/a", parts); }),
+            "plan '" + dir.path() + "/no/a' cannot be written: No such file or directory");
+  EXPECT_EQ(fault_of([&] { replace_file("plan", dir.path(), parts); }),
+            "plan '" + dir.path() + "' cannot be written: Is a directory");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "runtime/base/check.h"
+#include "runtime/base/disk.h"
 #include "runtime/plan/format.h"
 #include "runtime/plan/plan.capnp.h"
 
@@ -168,9 +169,9 @@ void write_root(const Plan& plan, wire::Plan::Builder out) {
   write_promise(plan.promise, out.initPromise());
 }
 
-FaultError cannot_write(const std::string& path, int error) {
+FaultError cannot_write(const std::string& path, int error, size_t bytes) {
   Fault fault;
-  fault.what = "plan file '" + path + "' cannot be written: " + std::strerror(error);
+  fault.what = "plan file '" + path + "' cannot be written: " + write_failure(error, path, static_cast<int64_t>(bytes));
   return FaultError(std::move(fault));
 }
 
@@ -195,14 +196,14 @@ void write_plan(const Plan& plan, const std::string& path) {
   const std::vector<std::byte> bytes = serialize(plan);
   const std::string partial = path + ".partial";
   std::FILE* file = std::fopen(partial.c_str(), "wb");
-  if (file == nullptr) throw cannot_write(path, errno);
+  if (file == nullptr) throw cannot_write(path, errno, bytes.size());
   const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   const int write_error = errno;
   const bool closed = std::fclose(file) == 0;
   if (!written || !closed || std::rename(partial.c_str(), path.c_str()) != 0) {
     const int error = written ? errno : write_error;
     std::remove(partial.c_str());
-    throw cannot_write(path, error);
+    throw cannot_write(path, error, bytes.size());
   }
 }
 
