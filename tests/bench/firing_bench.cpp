@@ -109,6 +109,8 @@ struct Machine {
     engine.run(handle, step, steps);
     step += steps;
   }
+  // What follows, firing by firing, as a timeline wants it; until then nothing is kept.
+  void trace(int64_t steps) { engine.observe(handle, {.live_bytes = true, .trace_from = step, .trace_steps = steps}); }
   KernelTable table = kernels();
   SteadyClock clock;
   Engine engine;
@@ -117,11 +119,18 @@ struct Machine {
   int64_t step = 0;
 };
 
-void fire(benchmark::State& state, Partition partition, void (*draw)(Graph&)) {
+void fire(benchmark::State& state, Partition partition, void (*draw)(Graph&), bool traced = false) {
   Graph graph(kTasks, partition, "nothing");
   draw(graph);
   Machine machine(graph.plan());
-  for (auto _ : state) machine.run(kStepsPerRun);
+  for (auto _ : state) {
+    if (traced) {
+      state.PauseTiming();
+      machine.trace(kStepsPerRun);
+      state.ResumeTiming();
+    }
+    machine.run(kStepsPerRun);
+  }
   const double firings = static_cast<double>(state.iterations()) * kStepsPerRun * kTasks;
   state.counters["ns"] = benchmark::Counter(firings * 1e-9, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
@@ -216,6 +225,10 @@ void add_all() {
       add(std::string(name) + ", " + partition_name,
           [partition = partition, draw = draw](benchmark::State& state) { fire(state, partition, draw); });
     }
+  }
+  for (const auto& [name, draw] : graphs) {
+    add(std::string(name) + ", one stream, traced",
+        [draw = draw](benchmark::State& state) { fire(state, Partition::one_stream, draw, true); });
   }
   add("start, one firing, wait", one_step);
   add("fork/join of 34, 10 us kernels", [](benchmark::State& state) { efficiency(state, "busy10", 10e-6); });

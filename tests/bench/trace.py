@@ -4,7 +4,8 @@
 
 A pair is two blocks next to each other in time; in every other pair the traced one comes second. What counts is the
 processor time of the whole process, which another program on the machine disturbs far less than it does the seconds on
-the clock; those are told too, of each block's fastest step. The first and the last step of a block do not count: there
+the clock; those are told too, of each block's fastest step. `firing_bench --benchmark_filter=one.stream` gives the other
+way to it: what tracing costs a firing, times the firings of a step that are told here. The first and the last step of a block do not count: there
 a trace begins and is written, which is paid once and told by itself. The last line is JSON.
 """
 
@@ -22,11 +23,19 @@ from run import spread
 import troupe as tr
 
 
+def interval(ratios: list[float]) -> tuple[float, float]:
+    """Where the median lies in 95 % of resamples of the pairs."""
+    random = np.random.default_rng(0)
+    medians = np.median(random.choice(ratios, (10_000, len(ratios))), axis=1)
+    low, high = np.percentile(medians, (2.5, 97.5))
+    return float(low), float(high)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mesh", default="dp=2,tp=2")
-    parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=6, help="of a block")
+    parser.add_argument("--pairs", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=3, help="of a block")
     options = parser.parse_args()
     step = make_step(options.mesh, "f32")
     random = np.random.default_rng(0)
@@ -56,14 +65,16 @@ def main() -> None:
     found = {}
     for index, name in enumerate(("processor", "clock")):
         ratio, ratios, _ = spread([(traced[index], plain[index]) for traced, plain in pairs])
-        half = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
+        low, high = interval(ratios)
         step_s = statistics.median(plain[index] for _, plain in pairs)
-        print(f"{name}: {step_s * 1e3:.1f} ms a step; traced / not: {ratio:.4f} (half of the {len(ratios)} pairs from "
-              f"{half[0]:.4f} to {half[1]:.4f})")
-        found[name] = {"step_s": step_s, "ratio": ratio, "ratios": ratios}
-    events = len(json.loads(file.read_text())["traceEvents"])
-    print(f"{events} events of {options.steps + 2} steps; {statistics.median(once):.2f} s to begin and to write")
-    print(json.dumps(found | {"events": events, "once_s": statistics.median(once)}))
+        print(f"{name}: {step_s * 1e3:.1f} ms a step; traced / not: {ratio:.4f}, 95 % of resamples of the {len(ratios)} "
+              f"pairs between {low:.4f} and {high:.4f}")
+        found[name] = {"step_s": step_s, "ratio": ratio, "interval": [low, high], "ratios": ratios}
+    events = json.loads(file.read_text())["traceEvents"]
+    firings = sum(event.get("cat") in ("firing", "transfer") for event in events) / (options.steps + 2)
+    print(f"{firings:.0f} firings a step; {len(events)} events of {options.steps + 2} steps; "
+          f"{statistics.median(once):.2f} s to begin and to write")
+    print(json.dumps(found | {"firings": firings, "events": len(events), "once_s": statistics.median(once)}))
 
 
 if __name__ == "__main__":
