@@ -1,9 +1,13 @@
 #include "runtime/comm/ucx_library.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <string>
+#include <vector>
 
 #include "runtime/base/error.h"
 
@@ -24,12 +28,44 @@ void find(void* library, const char* name, Function& function) {
   if (function == nullptr) refuse();
 }
 
+// Settings that UCX reads from the environment when it is loaded, and then only. The user's own hold.
+constexpr std::array kSettings = {
+    "UCX_ERROR_SIGNALS=",   // it handles no signal,
+    "UCX_DEBUG_SIGNO=0",    // also not SIGHUP,
+    "UCX_MEM_EVENTS=n",     // does not patch the functions that map memory,
+    "UCX_LOG_LEVEL=fatal",  // and leaves it to us to report what fails
+};
+
+// Adds the settings to the environment, as long as it lives, in an array that lives for ever: other threads may be
+// reading the environment, in the array that it was or in this one.
+class Settings {
+ public:
+  explicit Settings(std::vector<char*>& with) : before_(environ), with_(with) {
+    for (char** each = before_; each != nullptr && *each != nullptr; ++each) with_.push_back(*each);
+    for (const char* setting : kSettings) {
+      const std::string name(setting, std::strchr(setting, '='));
+      if (std::getenv(name.c_str()) == nullptr) with_.push_back(const_cast<char*>(setting));
+    }
+    with_.push_back(nullptr);
+    environ = with_.data();
+  }
+  ~Settings() {
+    if (environ == with_.data()) environ = before_;  // otherwise somebody has changed it since
+  }
+  Settings(const Settings&) = delete;
+
+ private:
+  char** before_;
+  std::vector<char*>& with_;
+};
+
 UcxLibrary load() {
-  // It reads these when it is loaded. The user's own settings hold.
-  setenv("UCX_ERROR_SIGNALS", "", 0);
-  setenv("UCX_MEM_EVENTS", "n", 0);
-  setenv("UCX_LOG_LEVEL", "fatal", 0);  // what fails is reported by us
-  void* ucp = dlopen("libucp.so.0", RTLD_NOW | RTLD_LOCAL);
+  void* ucp = nullptr;
+  {
+    static std::vector<char*> with_settings;
+    const Settings settings(with_settings);
+    ucp = dlopen("libucp.so.0", RTLD_NOW | RTLD_LOCAL);
+  }
   if (ucp == nullptr) refuse();
   UcxLibrary ucx{};
   find(ucp, "ucp_config_read", ucx.config_read);
