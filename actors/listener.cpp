@@ -18,12 +18,15 @@
 #include <mutex>
 #include <utility>
 
+#include "actors/control_network.h"
 #include "actors/network_config.h"
 #include "runtime/comm/host.h"
 #include "runtime/comm/ucx_network.h"
 
 namespace troupe {
 namespace {
+
+constexpr double kHandshakePatience = 5;  // seconds until somebody who connects has shown a certificate
 
 // What has come in from workers, for the driver's thread.
 struct Event {
@@ -122,20 +125,24 @@ std::string why_not(const in_addr& address, uint16_t port) {
 }  // namespace
 
 struct Listener::Actors {
+  explicit Actors(const std::optional<TlsIdentity>& tls) : network(system, tls) {}
+
   NetworkConfig config;
   Inbox inbox;
   caf::actor_system system{config};
+  ControlNetwork network;
   caf::actor listener;
   std::string address;
   std::vector<caf::actor> workers;  // by index
 };
 
-Listener::Listener(const std::string& address, uint16_t port) : actors_(std::make_unique<Actors>()) {
+Listener::Listener(const std::string& address, uint16_t port, const std::optional<TlsIdentity>& tls)
+    : actors_(std::make_unique<Actors>(tls)) {
   const in_addr resolved = resolve(address);
   const std::string numeric = text_of(resolved);
   actors_->listener = actors_->system.spawn(listener_actor, &actors_->inbox);
   const bool again = port != 0;  // also while connections of an earlier run at this port are being forgotten
-  const auto published = actors_->system.middleman().publish(actors_->listener, port, numeric.c_str(), again);
+  const auto published = actors_->network.publish(actors_->listener, port, numeric, again);
   if (!published) {
     const std::string why = why_not(resolved, port);
     caf::anon_send_exit(actors_->listener, caf::exit_reason::user_shutdown);
@@ -168,6 +175,9 @@ void Listener::send(int worker, const Order& order) {
 
 void Listener::receive(Crew& crew, double at_most_s) {
   const SteadyClock clock;
+  for (const auto& [peer, failure] : actors_->network.turned_away(kHandshakePatience)) {
+    crew.refuse(peer + ": " + failure.why);
+  }
   for (const Event& event : actors_->inbox.take(at_most_s)) {
     const auto known = std::find(actors_->workers.begin(), actors_->workers.end(), event.from);
     const int worker = static_cast<int>(known - actors_->workers.begin());
@@ -177,6 +187,7 @@ void Listener::receive(Crew& crew, double at_most_s) {
       if (from == nullptr) continue;
       const auto result = crew.on(std::get<Join>(event.said->reply), clock.now());
       if (const auto* why = std::get_if<std::string>(&result)) {
+        crew.refuse(std::get<Join>(event.said->reply).host + ": " + *why);
         caf::send_as(actors_->listener, from, uint64_t{1}, uint64_t{0}, Refused{*why});
       } else {
         actors_->workers.push_back(from);

@@ -2,19 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <optional>
-#include <thread>
+#include <vector>
 
 #include "actors/engine/interpreter.h"
-#include "actors/engine/plan_builder.h"
 #include "actors/engine/sample_graphs.h"
 #include "actors/listener.h"
+#include "actors/test_workers.h"
 #include "actors/worker_process.h"
 #include "runtime/base/clock.h"
 #include "runtime/base/random.h"
@@ -22,101 +17,27 @@
 namespace troupe {
 namespace {
 
-constexpr char kToken[] = "0123456789abcdef";
-constexpr int64_t kHangsAtStep = 3;
-constexpr std::chrono::seconds kHangs{6};  // far longer than the driver's patience there
+constexpr char kHere[] = "127.0.0.1";
 
-void hang(const KernelArgs& args, Stream&) {
-  if (args.firing.step == kHangsAtStep) std::this_thread::sleep_for(kHangs);
-}
-
-// A process that joins with this token and ends with 0 after a run that ended well, 3 when it was refused or left.
-// It is made before this process has threads, and told later where to go.
-class WorkerProcess {
- public:
-  explicit WorkerProcess(int devices, const std::string& token = kToken, const std::string& host = "",
-                         const std::string& memory = "") {
-    EXPECT_EQ(pipe(address_), 0);
-    process_ = fork();
-    if (process_ != 0) return;
-    char address[64] = {};
-    if (read(address_[0], address, sizeof(address) - 1) <= 0) _exit(4);
-    int status = 0;
-    try {
-      KernelTable kernels = sample_kernels();
-      kernels.add("hang", DeviceKind::cpu, hang);
-      WorkerOptions options;
-      options.driver = address;
-      options.token = token;
-      options.host = host;
-      options.memory = memory;
-      options.devices = devices;
-      options.executors = 1;
-      serve(kernels, options);
-    } catch (const FaultError& error) {
-      status = 3;
-    }
-    _exit(status);
-  }
-  ~WorkerProcess() {
-    if (process_ > 0) {
-      kill(process_, SIGKILL);
-      waitpid(process_, nullptr, 0);
-    }
-    close(address_[0]);
-    close(address_[1]);
-  }
-  WorkerProcess(const WorkerProcess&) = delete;
-
-  void tell(const std::string& address) {
-    ASSERT_EQ(write(address_[1], address.data(), address.size()), static_cast<ssize_t>(address.size()));
-  }
-  pid_t process() const { return process_; }
-  // Its exit status within five seconds; -1 when it has not ended.
-  int ended() {
-    for (int look = 0; look < 500; ++look) {
-      int status = 0;
-      if (waitpid(process_, &status, WNOHANG) == process_) {
-        process_ = -1;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return -1;
+// With TLS, or in the clear.
+class Processes : public testing::TestWithParam<bool> {
+ protected:
+  const std::optional<TlsIdentity>& tls() const { return tls_; }
+  WorkerOptions worker(int devices, const std::string& memory = "") const {
+    return worker_options(devices, tls_, memory);
   }
 
  private:
-  int address_[2] = {-1, -1};
-  pid_t process_ = -1;
+  const std::optional<TlsIdentity> tls_ = GetParam() ? std::optional(make_tls_identity()) : std::nullopt;
 };
+INSTANTIATE_TEST_SUITE_P(Network, Processes, testing::Bool(),
+                         [](const auto& suite) { return std::string(suite.param ? "WithTls" : "InTheClear"); });
 
-double seconds_until_fault(Driver& driver, Fault* fault) {
-  const auto began = std::chrono::steady_clock::now();
-  try {
-    while (!driver.wait_for(1, 20)) {
-    }
-    ADD_FAILURE() << "the run went on";
-  } catch (const FaultError& error) {
-    *fault = error.fault();
-  }
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-}
-
-// Two devices that hand a register back and forth, for ever.
-Plan ping_pong() {
-  PlanBuilder builder;
-  const TaskId a = builder.task(builder.stream(builder.device("cpu:0"), "compute"), "a", "mix");
-  const TaskId b = builder.task(builder.stream(builder.device("cpu:1"), "compute"), "b", "mix");
-  builder.read(b, builder.output(a, {.name = "there", .slots = 2}));
-  builder.read(a, builder.output(b, {.name = "back", .slots = 2, .initial = 1}));
-  return builder.finish();
-}
-
-TEST(Processes, ComputeWhatTheInterpreterDoes) {
-  WorkerProcess first(1);
-  WorkerProcess second(8);
+TEST_P(Processes, ComputeWhatTheInterpreterDoes) {
+  WorkerProcess first(worker(1));
+  WorkerProcess second(worker(8));
   const SteadyClock clock;
-  Listener listener;
+  Listener listener(kHere, 0, tls());
   first.tell(listener.address());
   second.tell(listener.address());
   Driver driver(listener, {2, kToken, 5}, clock);
@@ -158,13 +79,13 @@ TEST(Processes, ComputeWhatTheInterpreterDoes) {
 
 // Workers that say they are elsewhere, and two that share memory with the driver: everything between them goes over the
 // network, what the driver reads and writes too.
-TEST(Processes, ThatShareNoMemoryComputeTheSame) {
-  WorkerProcess first(2);
-  WorkerProcess second(1, kToken, "", "elsewhere");
-  WorkerProcess third(1);
-  WorkerProcess fourth(8, kToken, "", "far away");
+TEST_P(Processes, ThatShareNoMemoryComputeTheSame) {
+  WorkerProcess first(worker(2));
+  WorkerProcess second(worker(1, "elsewhere"));
+  WorkerProcess third(worker(1));
+  WorkerProcess fourth(worker(8, "far away"));
   const SteadyClock clock;
-  Listener listener;
+  Listener listener(kHere, 0, tls());
   Driver driver(listener, {4, kToken, 5}, clock);
   for (WorkerProcess* each : {&first, &second, &third, &fourth}) each->tell(listener.address());
   ASSERT_TRUE(driver.gather(20, 20));
@@ -210,11 +131,11 @@ TEST(Processes, ThatShareNoMemoryComputeTheSame) {
   for (WorkerProcess* each : {&first, &second, &third, &fourth}) EXPECT_EQ(each->ended(), 0);
 }
 
-TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
-  WorkerProcess first(1);
-  WorkerProcess second(1);
+TEST_P(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
+  WorkerProcess first(worker(1));
+  WorkerProcess second(worker(1));
   const SteadyClock clock;
-  Listener listener;
+  Listener listener(kHere, 0, tls());
   Driver driver(listener, {2, kToken, 5}, clock);
   first.tell(listener.address());
   second.tell(listener.address());
@@ -234,10 +155,10 @@ TEST(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
   EXPECT_EQ(first.ended(), 0);
 }
 
-TEST(Processes, AKernelThatHangsIsNamedWithThoseThatWaitForItInOtherProcesses) {
-  WorkerProcess first(1);
-  WorkerProcess second(1);
-  WorkerProcess third(1);
+TEST(Stalls, AKernelThatHangsIsNamedWithThoseThatWaitForItInOtherProcesses) {
+  WorkerProcess first(worker_options(1, std::nullopt));
+  WorkerProcess second(worker_options(1, std::nullopt));
+  WorkerProcess third(worker_options(1, std::nullopt));
   const SteadyClock clock;
   Listener listener;
   Driver driver(listener, {3, kToken, 5}, clock);
@@ -274,12 +195,12 @@ TEST(Processes, AKernelThatHangsIsNamedWithThoseThatWaitForItInOtherProcesses) {
   for (WorkerProcess* each : {&first, &second, &third}) EXPECT_EQ(each->ended(), 0);
 }
 
-TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
-  WorkerProcess first(1);
-  WorkerProcess second(1);
+TEST_P(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
+  WorkerProcess first(worker(1));
+  WorkerProcess second(worker(1));
   {
     const SteadyClock clock;
-    Listener listener;
+    Listener listener(kHere, 0, tls());
     Driver driver(listener, {2, kToken, 1}, clock);
     first.tell(listener.address());
     second.tell(listener.address());
@@ -297,24 +218,27 @@ TEST(Processes, AStoppedWorkerIsGivenUpAfterItsHeartbeat) {
   EXPECT_EQ(second.ended(), 3);
 }
 
-TEST(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
-  WorkerProcess stranger(1, "guess");
+TEST_P(Processes, AWrongTokenIsRefusedAndTooFewWorkersAreCounted) {
+  WorkerOptions options = worker(1);
+  options.token = "guess";
+  options.host = "node7";
+  WorkerProcess stranger(options);
   const SteadyClock clock;
-  Listener listener;
+  Listener listener(kHere, 0, tls());
   Driver driver(listener, {1, kToken, 5}, clock);
   stranger.tell(listener.address());
   try {
     driver.gather(2, 1.5);
     ADD_FAILURE() << "it was let in";
   } catch (const FaultError& error) {
-    EXPECT_NE(error.fault().what.find("0 workers have joined; the run needs 1"), std::string::npos)
-        << error.fault().str();
+    EXPECT_EQ(error.fault().what,
+              "0 workers have joined; the run needs 1; not let in: node7: its token is not the run's");
   }
   EXPECT_EQ(stranger.ended(), 3);
   driver.dismiss();  // nobody
 }
 
-TEST(Processes, AWorkerThatFindsNoDriverSaysWhere) {
+TEST(Addresses, AWorkerThatFindsNoDriverSaysWhere) {
   const KernelTable kernels = sample_kernels();
   WorkerOptions options;
   options.patience_s = 0.2;
@@ -332,8 +256,10 @@ TEST(Processes, AWorkerThatFindsNoDriverSaysWhere) {
   }
 }
 
-TEST(Processes, ADriverListensWhereItIsTold) {
-  WorkerProcess worker(1, kToken, "node7");
+TEST(Addresses, ADriverListensWhereItIsTold) {
+  WorkerOptions options = worker_options(1, std::nullopt);
+  options.host = "node7";
+  WorkerProcess worker(options);
   const SteadyClock clock;
   Listener listener("127.0.0.2");
   EXPECT_TRUE(listener.address().starts_with("127.0.0.2:"));
@@ -359,7 +285,7 @@ std::string refused(const std::string& address, uint16_t port = 0) {
   return "";
 }
 
-TEST(Processes, ADriverThatCannotListenSaysWhy) {
+TEST(Addresses, ADriverThatCannotListenSaysWhy) {
   std::optional<Listener> first(std::in_place);
   const std::string address = first->address();
   const auto port = static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
@@ -378,16 +304,16 @@ TEST(Processes, ADriverThatCannotListenSaysWhy) {
   EXPECT_THROW(Listener("0.0.0.0"), PlanError);
 }
 
-TEST(Processes, AWorkerEndsWhenItsDriverIsGone) {
-  WorkerProcess worker(1);
+TEST_P(Processes, AWorkerEndsWhenItsDriverIsGone) {
+  WorkerProcess only(worker(1));
   {
     const SteadyClock clock;
-    Listener listener;
+    Listener listener(kHere, 0, tls());
     Driver driver(listener, {1, kToken, 5}, clock);
-    worker.tell(listener.address());
+    only.tell(listener.address());
     ASSERT_TRUE(driver.gather(20, 20));
   }
-  EXPECT_EQ(worker.ended(), 3);
+  EXPECT_EQ(only.ended(), 3);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/control_network.h"
 #include "actors/engine/thread_runner.h"
 #include "actors/engine/worker.h"
 #include "actors/network_config.h"
@@ -56,7 +57,7 @@ Address parse(const std::string& text) {
 }
 
 // Tries until the driver listens.
-caf::actor connect(caf::actor_system& system, const WorkerOptions& options) {
+caf::actor connect(caf::actor_system& system, ControlNetwork& network, const WorkerOptions& options) {
   const Address address = parse(options.driver);
   const SteadyClock clock;
   const double began = clock.now();
@@ -64,14 +65,21 @@ caf::actor connect(caf::actor_system& system, const WorkerOptions& options) {
   std::string why;
   do {
     caf::actor driver;
-    self->request(system.middleman().actor_handle(), kAttemptPatience, caf::connect_atom::value, address.host,
-                  address.port)
+    self->request(network.actor(), kAttemptPatience, caf::connect_atom::value, address.host, address.port)
         .receive(
             [&](const caf::node_id&, const caf::strong_actor_ptr& actor, const std::set<std::string>&) {
               if (actor != nullptr) driver = caf::actor_cast<caf::actor>(actor);
             },
-            [&](const caf::error& error) { why = system.render(error); });
+            [&](const caf::error& error) {
+              const bool hung_up = !options.tls && error == caf::sec::disconnect_during_handshake;
+              why = hung_up ? "it closes the connection; is it one with TLS, whose certificate and key a worker needs?"
+                            : system.render(error);
+            });
     if (driver != nullptr) return driver;
+    for (const auto& [peer, failure] : network.turned_away(options.patience_s)) {
+      why = failure.why;
+      if (failure.refused) fail("the driver at " + options.driver + " cannot be joined with TLS: " + why);
+    }
     std::this_thread::sleep_for(kRetry);
   } while (clock.now() - began < options.patience_s);
   fail("no driver answers at " + options.driver + " (" + why + ")", options.patience_s);
@@ -159,7 +167,8 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
 
   NetworkConfig config;
   caf::actor_system system(config);
-  caf::actor worker = system.spawn<caf::detached>(worker_actor, connect(system, options), &process);
+  ControlNetwork control(system, options.tls);
+  caf::actor worker = system.spawn<caf::detached>(worker_actor, connect(system, control, options), &process);
   {
     caf::scoped_actor self(system);
     self->wait_for(worker);

@@ -13,6 +13,7 @@ namespace {
 constexpr double kLateTick = 0.5;
 
 constexpr double kMissingPatience = 5;  // seconds for a message that others sent after it have overtaken
+constexpr size_t kMostRefused = 5;  // of those who were not let in, so many are named
 
 // Compares all of it, so that the time says nothing about how much was right.
 bool same(const std::string& a, const std::string& b) {
@@ -33,6 +34,11 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
   members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now, {}});
   return static_cast<int>(members_.size()) - 1;
+}
+
+void Crew::refuse(const std::string& who) {
+  const bool known = std::find(refused_.begin(), refused_.end(), who) != refused_.end();
+  if (!known && refused_.size() < kMostRefused) refused_.push_back(who);
 }
 
 std::vector<WorkerShare> Crew::shares() const {

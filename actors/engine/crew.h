@@ -42,6 +42,10 @@ class Crew {
 
   // The index of the new member, or why it is not let in.
   std::variant<int, std::string> on(const Join& join, double now);
+  // Somebody was not let in: "node7: why". For the error when workers are missing.
+  void refuse(const std::string& who);
+  // The first few that differ.
+  const std::vector<std::string>& refused() const { return refused_; }
   const CrewOptions& options() const { return options_; }
   int size() const { return options_.workers; }
   bool complete() const { return static_cast<int>(members_.size()) == options_.workers; }
@@ -106,6 +110,7 @@ class Crew {
 
   CrewOptions options_;
   std::vector<Member> members_;
+  std::vector<std::string> refused_;
   uint64_t request_ = 0;
   std::set<int> owing_;
   std::optional<Answer> failure_;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <random>
 #include <utility>
 
 #include "actors/engine/doorbell.h"
 #include "actors/engine/driver.h"
+#include "runtime/base/text.h"
 
 namespace troupe {
 namespace {
@@ -49,6 +51,7 @@ Fault Driver::missing(double waited) const {
     fault.what += (w == 0 ? ": " : ", ") + crew_.name(static_cast<int>(w));
   }
   fault.what += "; the run needs " + std::to_string(crew_.size());
+  if (!crew_.refused().empty()) fault.what += "; not let in: " + join(crew_.refused(), "; ", std::identity());
   fault.deadline = waited;
   return fault;
 }

@@ -2,6 +2,7 @@
 // away.
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 
@@ -10,6 +11,7 @@
 
 #include "actors/cluster.h"
 #include "actors/listener.h"
+#include "actors/tls_session.h"
 #include "actors/worker_process.h"
 #include "ops/op.h"
 #include "planner/compile.h"
@@ -44,8 +46,9 @@ std::string text_of(const NonFinite& found, const Plan& plan) {
 // The workers of other processes that a run has, and the driver's connection to them. One session uses them at a time.
 class Workers {
  public:
-  Workers(int count, const std::string& token, double heartbeat_s, const std::string& listen, uint16_t port)
-      : listener_(listen, port), driver_(listener_, options(count, token, heartbeat_s), clock_) {}
+  Workers(int count, const std::string& token, double heartbeat_s, const std::string& listen, uint16_t port,
+          const std::optional<TlsIdentity>& tls)
+      : listener_(listen, port, tls), driver_(listener_, options(count, token, heartbeat_s), clock_) {}
 
   std::string address() const { return listener_.address(); }
   bool gather(double at_most_s, double patience_s) { return driver_.gather(at_most_s, patience_s); }
@@ -68,14 +71,23 @@ class Workers {
   Driver driver_;
 };
 
+// As Python has it: certificate and key, in PEM.
+using TlsPair = std::pair<std::string, std::string>;
+
+std::optional<TlsIdentity> tls_of(const std::optional<TlsPair>& pair) {
+  if (!pair) return std::nullopt;
+  return TlsIdentity{pair->first, pair->second};
+}
+
 void serve_run(const std::string& driver, const std::string& token, int devices, const std::string& host,
-               double patience_s) {
+               double patience_s, const std::optional<TlsPair>& tls) {
   WorkerOptions options;
   options.driver = driver;
   options.token = token;
   options.devices = devices;
   options.host = host;
   options.patience_s = patience_s;
+  options.tls = tls_of(tls);
   serve(kernels(), options);
 }
 
@@ -218,12 +230,24 @@ void bind_session(nb::module_& module) {
   using Release = nb::call_guard<nb::gil_scoped_release>;
   nb::class_<Workers>(module, "Workers", "The workers of other processes that a run has.")
       .def_static("make",
-                  [](int count, const std::string& token, double heartbeat_s, const std::string& listen,
-                     uint16_t port) { return std::make_shared<Workers>(count, token, heartbeat_s, listen, port); })
+                  [](int count, const std::string& token, double heartbeat_s, const std::string& listen, uint16_t port,
+                     const std::optional<TlsPair>& tls) {
+                    return std::make_shared<Workers>(count, token, heartbeat_s, listen, port, tls_of(tls));
+                  })
       .def_prop_ro("address", &Workers::address)
       .def("gather", &Workers::gather, Release())
       .def("dismiss", &Workers::dismiss, Release());
   module.def("serve", &serve_run, Release(), "Gives devices to a run until it is over.");
+  module.def(
+      "new_tls_identity",
+      [] {
+        TlsIdentity made = make_tls_identity();
+        return TlsPair(std::move(made.certificate), std::move(made.key));
+      },
+      "A certificate for a run and its key, in PEM.");
+  module.def(
+      "check_tls_identity", [](const TlsPair& pair) { TlsContext(*tls_of(pair)); },
+      "PlanError when a certificate and a key, in PEM, cannot be used.");
   nb::class_<Session>(module, "Session", "Devices in this process, or those of workers, and the plans on them.")
       .def(nb::init<int, int>())
       .def(nb::init<std::shared_ptr<Workers>>())

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import troupe
-from troupe import _troupe, checkpoint, launch, planning, status, status_text, workers
+from troupe import _troupe, checkpoint, launch, planning, status, status_text, tls, workers
 from troupe.mesh import cuda_devices
 
 
@@ -62,8 +62,11 @@ def _worker(arguments: argparse.Namespace) -> None:
         raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT, as in cpu=4")
     if arguments.token_stdin:
         offer = ["--join", arguments.join, "--devices", arguments.devices, "--host", arguments.host]
-        launch.supervise(["-P", "-m", "troupe", "worker", *offer])
-    workers.serve(arguments.join, int(count), arguments.host)
+        launch.supervise(["-P", "-m", "troupe", "worker", *offer, *(["--tls-stdin"] if arguments.tls_stdin else [])])
+    if arguments.tls_stdin:
+        raise troupe.PlanError("--tls-stdin needs --token-stdin: the certificate and key come after the token")
+    identity = tls.read(arguments.tls_cert, arguments.tls_key, ("--tls-cert", "--tls-key"))
+    workers.serve(arguments.join, int(count), arguments.host, identity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--token-stdin",
         action="store_true",
         help="read the run's token from the first line of stdin, not from TROUPE_TOKEN, and end when stdin does",
+    )
+    worker.add_argument("--tls-cert", metavar="FILE", help="the run's certificate, when its connections are encrypted")
+    worker.add_argument("--tls-key", metavar="FILE", help="the key of the certificate; both in PEM")
+    worker.add_argument(
+        "--tls-stdin", action="store_true", help="read both from the line after the token, as a string in JSON"
     )
     worker.set_defaults(run=_worker)
     launched = commands.add_parser("launch", help="run a script with worker processes, on this host or on several")

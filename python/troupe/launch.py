@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import shlex
@@ -11,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from troupe import launcher
-from troupe.launcher import hosts, slurm
+from troupe import _troupe, launcher, tls
+from troupe._troupe import PlanError
+from troupe.launcher import hosts, memory, slurm
 from troupe.launcher.processes import say
 from troupe.launcher.settings import Settings
 
@@ -38,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the driver listens for workers (default: any free port of 127.0.0.1; with --hosts or --slurm, of the "
         "address of this host from which the first other host is reached)",
     )
+    parser.add_argument(
+        "--tls", action="store_true", help="encrypt the connections between driver and workers, with a key of this run's"
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="the same with this certificate, in PEM")
+    parser.add_argument("--tls-key", metavar="FILE", help="and its key")
     parser.add_argument("--python", default=sys.executable, metavar="PATH", help="on the hosts (default: %(default)s)")
     parser.add_argument("--ssh", default="ssh", metavar="COMMAND", help="with its options, as in 'ssh -F cluster.conf'")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds after which the script gets SIGTERM")
@@ -99,11 +106,23 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     return Settings(0, devices, arguments.timeout, command, found, ssh, arguments.python, listen)
 
 
+def tls_of(arguments: argparse.Namespace) -> str | None:
+    """The certificate and key of the run, in PEM; None when its connections are not encrypted. PlanError or ValueError
+    say what is wrong."""
+    given = tls.read(arguments.tls_cert, arguments.tls_key, ("--tls-cert", "--tls-key"))
+    if given and arguments.tls:
+        raise ValueError("--tls makes a certificate and a key, --tls-cert and --tls-key give them: use one way")
+    pair = given or (_troupe.new_tls_identity() if arguments.tls else None)
+    return pair and "".join(pair)
+
+
 def start(arguments: argparse.Namespace) -> int:
     """Becomes the launcher; returns only when the arguments are wrong: 2, having said so."""
     try:
         settings = settings_of(arguments)
-    except ValueError as error:
+        if identity := tls_of(arguments):
+            settings = dataclasses.replace(settings, tls=memory.keep(identity))
+    except (ValueError, PlanError) as error:
         say(str(error))
         return 2
     _become("launch", settings.as_json())

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from troupe import _troupe
+from troupe import _troupe, tls
 from troupe._troupe import PlanError
 
 JOIN_PATIENCE_S = 60.0
@@ -20,6 +20,7 @@ HEARTBEAT_S = 1.0
 """A worker that says nothing for so long is given up; TROUPE_HEARTBEAT_S says otherwise."""
 
 _SLICE_S = 0.1
+_TLS = ("TROUPE_TLS_CERT", "TROUPE_TLS_KEY")  # files; the control connections are encrypted when they are given
 
 _workers: Any = None  # of the run; the connection outlives the models that use it
 
@@ -34,7 +35,7 @@ def new_devices(count: int) -> Any:
         if "TROUPE_RUN_DIR" not in os.environ:
             return _troupe.Session(count, 0)
         _workers = _gather(Path(os.environ["TROUPE_RUN_DIR"]))
-        for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN", "TROUPE_LISTEN"):
+        for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN", "TROUPE_LISTEN", *_TLS):
             os.environ.pop(name, None)  # what the script starts is not part of the run
     try:
         return _troupe.Session(_workers)
@@ -45,7 +46,8 @@ def new_devices(count: int) -> Any:
 
 def _gather(directory: Path) -> Any:
     count, token = _number("TROUPE_WORKERS", int), os.environ["TROUPE_TOKEN"]
-    workers = _troupe.Workers.make(count, token, heartbeat(), *listen())
+    identity = tls.read(*map(os.environ.get, _TLS), _TLS)
+    workers = _troupe.Workers.make(count, token, heartbeat(), *listen(), identity)
     atexit.register(workers.dismiss)
     written = directory / "driver.json.new"
     written.write_text(json.dumps({"address": workers.address, "pid": os.getpid()}))
@@ -85,13 +87,14 @@ def _number(name: str, kind: type) -> Any:
     return value
 
 
-def serve(join: str, devices: int, host: str = "") -> None:
+def serve(join: str, devices: int, host: str = "", identity: tuple[str, str] | None = None) -> None:
     """Gives so many devices of this process to the run whose driver listens at `join` ("HOST:PORT"), until it is over.
 
-    Errors call this host `host`, or by its own name. The run's token is in the environment, TROUPE_TOKEN. Raises FaultError when the driver cannot be reached, refuses
-    this worker or goes away.
+    Errors call this host `host`, or by its own name. The run's token is in the environment, TROUPE_TOKEN; `identity` is
+    its certificate and key where its connections are encrypted. Raises FaultError when the driver cannot be reached,
+    refuses this worker or goes away.
     """
     token = os.environ.get("TROUPE_TOKEN")
     if token is None:
         raise PlanError("TROUPE_TOKEN is not set; it is the token of the run, which `troupe launch` gives its workers")
-    _troupe.serve(join, token, devices, host, JOIN_PATIENCE_S)
+    _troupe.serve(join, token, devices, host, JOIN_PATIENCE_S, identity)

@@ -235,10 +235,12 @@ def trained(process) -> str:
     return out
 
 
-@pytest.mark.parametrize("mesh, recipe", [("dp=3,pp=2", "zero1+1f1b"), ("dp=3,tp=2", "zero3+megatron")])
-def test_a_training_over_hosts_has_the_bits_of_one_process(network, mesh, recipe):
+@pytest.mark.parametrize(
+    "mesh, recipe, options", [("dp=3,pp=2", "zero1+1f1b", ()), ("dp=3,tp=2", "zero3+megatron", ("--tls",))]
+)
+def test_a_training_over_hosts_has_the_bits_of_one_process(network, mesh, recipe, options):
     alone = trained(network.on("head", sys.executable, TRAINING, mesh, recipe))
-    assert trained(network.launch("--", TRAINING, mesh, recipe)) == alone
+    assert trained(network.launch(*options, "--", TRAINING, mesh, recipe)) == alone
     network.assert_empty()
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from troupe import launch, launcher
+from troupe.launcher import memory
 from troupe.launcher.settings import Settings
 
 DEADLINE_S = 30.0  # far more than anything here takes
@@ -49,12 +50,14 @@ os.execvp("sh", ["sh", "-c", line])
 # Does what its driver says, until the connection closes.
 WORKER = """
 import json, os, signal, socket, sys, time
-if sys.argv[-1] == "--token-stdin":
-    os.execv(sys.executable, [sys.executable, "-I", "-S", os.environ["LAUNCHER"], "supervise", *sys.argv[:-1]])
+if "--token-stdin" in sys.argv:
+    words = [word for word in sys.argv if word != "--token-stdin"]
+    os.execv(sys.executable, [sys.executable, "-I", "-S", os.environ["LAUNCHER"], "supervise", *words])
 options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 host, port = options["--join"].split(":")
 link = socket.create_connection((host, int(port)))
 facts = {"pid": os.getpid(), "devices": options["--devices"], "token": os.environ["TROUPE_TOKEN"]}
+facts["identity"] = [open(options[name]).read() for name in ("--tls-cert", "--tls-key") if name in options]
 link.sendall(json.dumps(facts).encode() + b"\\n")
 for line in link.makefile():
     exec(json.loads(line))
@@ -108,6 +111,7 @@ class Launched:
         hosts=(),
         listen=None,
         slurm=False,
+        identity=None,
         **waits,
     ):
         (folder / "driving.py").write_text(DRIVING)
@@ -117,7 +121,8 @@ class Launched:
         self.folder = folder
         ssh = [sys.executable, str(folder / "ssh.py")]
         command = [str(folder / "train.py")]
-        settings = Settings(workers, devices, timeout, command, list(hosts), ssh, listen=listen, slurm=slurm)
+        tls = None if identity is None else memory.keep(identity)
+        settings = Settings(workers, devices, timeout, command, list(hosts), ssh, listen=listen, slurm=slurm, tls=tls)
         options = {
             "settings": settings.as_json(),
             "worker": [str(folder / "worker.py")],
@@ -139,7 +144,10 @@ class Launched:
             cwd=folder,
             start_new_session=True,
             text=True,
+            pass_fds=() if tls is None else (tls,),
         )
+        if tls is not None:
+            os.close(tls)
 
     def wait(self) -> tuple[int, str, str]:
         """Exit status, stdout, stderr."""

@@ -79,7 +79,7 @@ TRAINING = str(Path(__file__).parent / "over_workers.py")
 
 def test_a_training_over_an_allocation_has_the_bits_of_one_process(slurm):
     command = [TRAINING, "dp=3", "zero3"]
-    status, over_nodes, error = ended(slurm.launch("--", *command, nodes="--nodes=3"))
+    status, over_nodes, error = ended(slurm.launch("--tls", "--", *command, nodes="--nodes=3"))
     assert status == 0, error
     status, alone, error = ended(slurm.allocated(sys.executable, *command))
     assert status == 0, error

@@ -130,21 +130,23 @@ def test_the_command_for_all_nodes(tmp_path):
     assert shlex.split(line)[2:] == ["exec", "/opt/my python", *worker.split()]
 
 
-def test_each_node_has_a_worker_which_gets_the_token_unseen(job, start):
+@pytest.mark.parametrize("identity", [None, "a certificate\nand a key\n"])
+def test_each_node_has_a_worker_which_gets_the_secrets_unseen(job, start, identity):
     script = """
     workers = sorted(wait_for_workers(), key=lambda w: w.devices)
     print([w.devices for w in workers], {w.token for w in workers} == {os.environ["TROUPE_TOKEN"]})
     shown = [open(f"/proc/{name}/cmdline").read() for name in os.listdir("/proc") if name.isdigit()]
     print(any("--host\\0n2" in line for line in shown), any(workers[0].token in line for line in shown), flush=True)
     for w in workers:
-        w.do("print(options['--host'], os.getcwd())")
+        w.do("print(options['--host'], os.getcwd(), facts['identity'])")
     """
-    launched = start(script, hosts=NODES, slurm=True)
+    launched = start(script, hosts=NODES, slurm=True, identity=identity)
     status, out, error = launched.wait()
     assert (status, error) == (0, "")
     lines = out.splitlines()
     assert lines[:2] == ["['cpu=2', 'cpu=4'] True", "True False"]
-    assert sorted(lines[2:]) == [f"[{name}] {name} {launched.folder}" for name in ("n1", "n2")]
+    told = [] if identity is None else [identity] * 2
+    assert sorted(lines[2:]) == [f"[{name}] {name} {launched.folder} {told}" for name in ("n1", "n2")]
 
 
 def test_a_node_that_does_not_come_up_is_named_and_all_ends(job, start):

@@ -51,7 +51,7 @@ def test_a_run_over_processes_has_the_bits_of_one_process(mesh):
     assert alone.returncode == 0, alone.stderr
     assert "0 workers" in alone.stderr
     assert "weights" in alone.stdout and "refused" in alone.stdout
-    for launch in (("-n", "4"), ("-n", "2", "--devices", "cpu=2")):
+    for launch in (("-n", "4"), ("-n", "2", "--devices", "cpu=2", "--tls")):
         several = run(mesh, RECIPES[mesh], launch=launch)
         assert several.returncode == 0, several.stderr
         assert several.stdout == alone.stdout

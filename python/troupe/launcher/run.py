@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from . import memory
 from .output import forward
 from .processes import has_terminal, say, start
 from .settings import Settings, Waits
@@ -54,6 +55,11 @@ class _Run:
             "TROUPE_WORKERS": str(len(settings.hosts) or settings.workers),
             "TROUPE_TOKEN": self._token,
         }
+        self._identity = None
+        if settings.tls is not None:
+            os.set_inheritable(settings.tls, False)
+            self._identity = memory.text_of(settings.tls)
+            environment |= dict.fromkeys(("TROUPE_TLS_CERT", "TROUPE_TLS_KEY"), memory.path_of(settings.tls))
         if settings.listen is not None:
             environment["TROUPE_LISTEN"] = settings.listen
         self._driver = start(
@@ -101,7 +107,7 @@ class _Run:
 
     def _start_workers(self, address: str) -> None:
         for how in starts(self._settings, self._worker, address):
-            self._workers.append(Worker(how, self._token, self._mask))
+            self._workers.append(Worker(how, self._token, self._identity, self._mask))
         self._start_by = time.monotonic() + self._waits.worker_starts
         # Not before: a fork of a process with threads copies locks that nobody in the copy will release.
         outputs = [worker.output for worker in self._workers]

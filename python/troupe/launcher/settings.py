@@ -23,7 +23,8 @@ class Settings:
 
     Either so many workers on this host with `devices`, KIND=COUNT, each, or one on each of `hosts`, where the command
     `ssh` starts the interpreter `python`, or srun does: with `slurm`, when the hosts are the nodes of the allocation in
-    their order. `listen` is what the driver finds as TROUPE_LISTEN.
+    their order. `listen` is what the driver finds as TROUPE_LISTEN, `tls` the descriptor of a file in memory with the
+    certificate and key for encrypted connections.
     """
 
     workers: int
@@ -35,6 +36,7 @@ class Settings:
     python: str = sys.executable
     listen: str | None = None
     slurm: bool = False
+    tls: int | None = None
 
     def as_json(self) -> str:
         """For another process."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .memory import tls_options
 from .settings import Host, Settings
 
 # ssh asks nothing, gives up a host that does not answer, notices one that is gone, and shares its connection with no
@@ -30,8 +31,8 @@ _SRUN_OPTIONS = ("--ntasks-per-node=1", "--distribution=block", "--cpu-bind=none
 class Start:
     """How a worker is started, or with srun all of them.
 
-    Those on other `hosts` read the token from the command's stdin, which is then kept open; each says when it has
-    begun. ssh's exit status is the worker's, 128 + the signal, or its own 255. srun is `labelled`: it writes the number
+    Those on other `hosts` read the secrets of the run from the command's stdin, which is then kept open; each says when
+    it has begun. ssh's exit status is the worker's, 128 + the signal, or its own 255. srun is `labelled`: it writes the number
     of the host before each line of its worker's.
     """
 
@@ -49,6 +50,8 @@ def starts(settings: Settings, worker: Sequence[str], address: str) -> list[Star
     if settings.hosts:
         return [_over_ssh(settings, worker, host) for host in settings.hosts]
     here = [sys.executable, *worker, "--devices", settings.devices]
+    if settings.tls is not None:
+        here += tls_options(settings.tls)
     return [Start(f"worker {number}", here) for number in range(settings.workers)]
 
 
@@ -58,16 +61,22 @@ def _over_ssh(settings: Settings, worker: Sequence[str], host: Host) -> Start:
         options += ["-p", str(host.port)]
     if host.user is not None:
         options += ["-l", host.user]
-    there = [settings.python, *worker, "--devices", host.devices, "--host", host.name, "--token-stdin"]
+    there = [settings.python, *worker, "--devices", host.devices, "--host", host.name, *_on_stdin(settings)]
     line = f"cd {shlex.quote(os.getcwd())} && exec {shlex.join(there)}"
     return Start(host.name, [*settings.ssh, "-T", *options, "--", host.name, line], (host.name,))
+
+
+def _on_stdin(settings: Settings) -> list[str]:
+    """What the worker reads there."""
+    return ["--token-stdin"] if settings.tls is None else ["--token-stdin", "--tls-stdin"]
 
 
 def _over_srun(settings: Settings, worker: Sequence[str]) -> Start:
     count = len(settings.hosts)
     # Task I is on the I-th node, and offers the I-th of the arguments that follow.
     there = shlex.join([settings.python, *worker])
-    line = f'shift $SLURM_PROCID; exec {there} --devices "$1" --host "$SLURMD_NODENAME" --token-stdin'
+    host = '--devices "$1" --host "$SLURMD_NODENAME"'
+    line = f"shift $SLURM_PROCID; exec {there} {host} {' '.join(_on_stdin(settings))}"
     command = ["srun", f"--nodes={count}", f"--ntasks={count}", *_SRUN_OPTIONS, "sh", "-c", line, "sh"]
     command += [host.devices for host in settings.hosts]
     return Start("srun", command, tuple(host.name for host in settings.hosts), labelled=True)

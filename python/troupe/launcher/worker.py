@@ -4,6 +4,7 @@ srun the hosts of all."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import subprocess
@@ -18,9 +19,10 @@ _LAST_WORDS_S = 1.0  # what a child wrote before it ended is read by then
 
 
 class Worker:
-    """Starts when it is made. `token` is the run's, which no command line shows, `mask` the signals to block."""
+    """Starts when it is made. `token` is the run's and `identity` its certificate and key, if it has one: no command
+    line shows them. `mask` are the signals to block."""
 
-    def __init__(self, how: Start, token: str, mask: Iterable[int]) -> None:
+    def __init__(self, how: Start, token: str, identity: str | None, mask: Iterable[int]) -> None:
         self._how = how
         self.name = how.name
         self.process = start(
@@ -35,7 +37,8 @@ class Worker:
         )
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # it has ended already; its status says why
-                os.write(self.process.stdin.fileno(), token.encode() + b"\n")
+                lines = [token] if identity is None else [token, json.dumps(identity)]
+                os.write(self.process.stdin.fileno(), "".join(f"{line}\n" for line in lines).encode())
         self.output = Output(how, self.process)
 
     @property

@@ -1,0 +1,160 @@
+"""Runs whose control connections are encrypted: who is let in, what can be read on the way, and where secrets lie."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from launched import DEADLINE_S
+
+from troupe import _troupe
+from troupe.__main__ import main
+from troupe.launcher.settings import Host
+
+TOKEN = "0123456789abcdef" * 4
+
+# Trains until the first step is done, on one worker.
+DRIVER = """
+import numpy as np
+import troupe as tr
+from troupe import functional as F
+from troupe import nn
+
+model = nn.Linear(4, 3)
+loss = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])
+step = tr.TrainStep(model, loss, tr.optim.SGD(model.parameters(), lr=0.1), mesh=tr.mesh("cpu", dp=1))
+step({"x": np.ones((8, 4), np.float32), "y": np.zeros(8, np.int64)})
+print("stepped")
+"""
+
+
+class Proxy:
+    """Carries connections to an address, and records what passes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.recorded = b""
+        self._there = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "{}:{}".format(*self._listener.getsockname())
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(self._there)
+                for ends in ((here, there), (there, here)):
+                    threading.Thread(target=self._copy, args=ends, daemon=True).start()
+
+    def _copy(self, from_: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := from_.recv(1 << 16):
+                self.recorded += data
+                to.sendall(data)
+            to.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A certificate and its key."""
+    paths = tmp_path / "run.crt", tmp_path / "run.key"
+    for path, text in zip(paths, _troupe.new_tls_identity(), strict=True):
+        path.write_text(text)
+    return paths
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_the_token_can_be_read_on_the_way_only_without_tls(tmp_path, files, encrypted):
+    environment = {**os.environ, "TROUPE_TOKEN": TOKEN}
+    run = {"TROUPE_RUN_DIR": str(tmp_path), "TROUPE_WORKERS": "1"}
+    if encrypted:
+        run |= {"TROUPE_TLS_CERT": str(files[0]), "TROUPE_TLS_KEY": str(files[1])}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], env={**environment, **run}, **options)
+    while not (tmp_path / "driver.json").exists():
+        assert driver.poll() is None, driver.stderr.read()
+        time.sleep(0.01)
+    host, port = json.loads((tmp_path / "driver.json").read_text())["address"].split(":")
+    proxy = Proxy(host, int(port))
+    command = [sys.executable, "-m", "troupe", "worker", "--join", proxy.address]
+    if encrypted:
+        command += ["--tls-cert", str(files[0]), "--tls-key", str(files[1])]
+    worker = subprocess.Popen(command, env=environment, **options)
+    out, error = driver.communicate(timeout=DEADLINE_S)
+    assert (driver.returncode, out) == (0, "stepped\n"), error
+    assert worker.wait(DEADLINE_S) == 0, worker.stderr.read()
+    proxy.close()
+    assert len(proxy.recorded) > 1000
+    assert (TOKEN.encode() in proxy.recorded) == (not encrypted)
+
+
+# What a run and its workers find of the run's certificate and key: where, and who else could.
+LOOK = """
+workers = wait_for_workers()
+identity = open(os.environ["TROUPE_TLS_CERT"]).read()
+print(identity == open(os.environ["TROUPE_TLS_KEY"]).read(), [w.identity == [identity] * 2 for w in workers])
+secret = max(identity.splitlines(), key=len)
+shown, kept = [], []
+for name in filter(str.isdigit, os.listdir("/proc")):
+    for what in ("cmdline", "environ"):
+        try:
+            if secret in open(f"/proc/{name}/{what}", errors="replace").read():
+                shown.append((name, what))
+        except OSError:
+            pass  # it has ended
+for folder, _, names in os.walk(os.path.dirname(__file__)):
+    for name in names:
+        if secret in open(os.path.join(folder, name)).read():
+            kept.append(name)
+print(shown, kept)
+"""
+
+
+@pytest.mark.parametrize("hosts", [(), (Host("node1", "cpu=1"), Host("node2", "cpu=1"))])
+def test_certificate_and_key_are_in_memory_alone(start, hosts):
+    identity = "".join(_troupe.new_tls_identity())
+    status, out, error = start(LOOK, hosts=hosts, identity=identity).wait()
+    assert (status, out, error) == (0, "True [True, True]\n[] []\n", "")
+
+
+def test_a_launch_without_tls_gives_none(start):
+    script = "print([w.identity for w in wait_for_workers()], 'TROUPE_TLS_CERT' in os.environ)"
+    assert start(script).wait() == (0, "[[], []] False\n", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("launch -n 1 --tls-cert CERT THIS", "--tls-cert needs --tls-key too"),
+        ("launch -n 1 --tls-key KEY THIS", "--tls-key needs --tls-cert too"),
+        ("launch -n 1 --tls-cert CERT --tls-key /no/file THIS", "--tls-key '/no/file' cannot be read: No such file"),
+        ("launch -n 1 --tls-cert KEY --tls-key KEY THIS", "TLS: the certificate is not one in PEM"),
+        ("launch -n 1 --tls --tls-cert CERT --tls-key KEY THIS", "--tls makes a certificate and a key, --tls-cert and "),
+        ("worker --join 127.0.0.1:1 --tls-cert CERT", "--tls-cert needs --tls-key too"),
+        ("worker --join 127.0.0.1:1 --tls-cert CERT --tls-key OTHER", "TLS: the key is not that of the certificate"),
+        ("worker --join 127.0.0.1:1 --tls-stdin", "--tls-stdin needs --token-stdin"),
+    ],
+)
+def test_what_cannot_be_used_is_said(capsys, monkeypatch, tmp_path, files, command, expected):
+    (tmp_path / "other.key").write_text(_troupe.new_tls_identity()[1])
+    monkeypatch.setenv("TROUPE_TOKEN", TOKEN)
+    names = {"CERT": files[0], "KEY": files[1], "OTHER": tmp_path / "other.key", "THIS": __file__}
+    words = [str(names.get(word, word)) for word in command.split()]
+    assert main(words) in (1, 2)
+    assert expected in capsys.readouterr().err
+
+
+def test_a_launch_with_files_of_its_own_lets_in_who_has_them(files, script):
+    launch = [sys.executable, "-m", "troupe", "launch", "-n", "1", "--tls-cert", str(files[0]), "--tls-key", str(files[1])]
+    ended = subprocess.run([*launch, script(DRIVER)], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (ended.returncode, ended.stdout) == (0, "stepped\n"), ended.stderr
