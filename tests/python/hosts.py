@@ -7,6 +7,7 @@ network of the machine itself.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -52,7 +53,8 @@ class Network:
         self.names, self.folder = names, folder
         self.config = folder / "ssh.conf"
         self.ssh = f"ssh -F {self.config}"
-        self._prefix = f"troupe-{secrets.token_hex(4)}-"
+        remove_abandoned()
+        self._prefix = f"troupe-{os.getpid()}-{secrets.token_hex(4)}-"
         self._daemons: dict[str, subprocess.Popen[str]] = {}
         self._links: list[subprocess.Popen[str]] = []
         for key in ("host", "user", "stranger"):
@@ -128,15 +130,7 @@ class Network:
             link.kill()
             link.communicate(timeout=DEADLINE_S)
         for name in (*self.names, "switch"):
-            listed = subprocess.run(
-                ["ip", "netns", "pids", self._prefix + name], capture_output=True, text=True, check=False
-            )
-            for pid in listed.stdout.split():
-                try:
-                    os.kill(int(pid), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-            subprocess.run(["ip", "netns", "delete", self._prefix + name], capture_output=True, check=False)
+            _remove(self._prefix + name)
         for daemon in self._daemons.values():
             daemon.communicate(timeout=DEADLINE_S)
 
@@ -193,6 +187,26 @@ class Network:
             while self.on(HEAD, *self.ssh.split(), "-p", str(PORT), name, "true").wait(DEADLINE_S) != 0:
                 assert daemon.poll() is None and time.monotonic() < until, f"no sshd on {name}"
                 time.sleep(0.05)
+
+
+def _remove(namespace: str) -> None:
+    """Ends what runs in it, and it."""
+    listed = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False)
+    for pid in listed.stdout.split():
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
+
+
+def remove_abandoned() -> None:
+    """Of test runs that were killed: those whose names have the process that made them, which is gone."""
+    for line in call("ip", "netns", "list").splitlines():
+        name = line.split()[0]
+        made_by = re.match(r"troupe-(\d+)-[0-9a-f]{8}-", name)
+        if made_by and not _runs(int(made_by[1])):
+            _remove(name)
 
 
 def _which(program: str) -> str | None:

@@ -6,13 +6,14 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import slow_link
-from hosts import DEADLINE_S, PORT, Network, missing
+from hosts import DEADLINE_S, PORT, Network, call, missing, remove_abandoned
 
 WHY_NOT = missing()
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"several hosts: {WHY_NOT}")
@@ -323,3 +324,25 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
     except TimeoutError:
         print(len(times), min(times))
 """
+
+
+# Makes a network, and is killed.
+ABANDON = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from hosts import Network
+Network(Path(sys.argv[2]), ("head",))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_hosts_of_a_test_run_that_was_killed_are_removed(network, tmp_path):
+    maker = subprocess.Popen([sys.executable, "-c", ABANDON, str(Path(__file__).parent), str(tmp_path)])
+    assert maker.wait(DEADLINE_S) == -signal.SIGKILL
+    abandoned = f"troupe-{maker.pid}-"
+    (host,) = (line for line in call("ip", "netns", "list").split() if line.startswith(abandoned) and "head" in line)
+    assert call("ip", "netns", "pids", host).split()  # its sshd
+    remove_abandoned()
+    assert abandoned not in call("ip", "netns", "list")
+    assert network.daemon("head").poll() is None  # ours are there
