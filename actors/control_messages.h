@@ -31,7 +31,7 @@ auto inspect(Inspector& f, WorkerShare& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, Join& x) {
-  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share, x.memory);
+  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share, x.memory, x.rank);
 }
 template <class Inspector>
 auto inspect(Inspector& f, LinkAddress& x) {

@@ -133,11 +133,14 @@ TEST_P(Processes, ThatShareNoMemoryComputeTheSame) {
 
 TEST_P(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
   WorkerProcess first(worker(1));
-  WorkerProcess second(worker(1));
+  WorkerOptions ranked = worker(1);
+  ranked.rank = 0;  // although it joins after the other
+  WorkerProcess second(ranked);
   const SteadyClock clock;
   Listener listener(kHere, 0, tls());
   Driver driver(listener, {2, kToken, 5}, clock);
   first.tell(listener.address());
+  EXPECT_FALSE(driver.gather(0.2, 20));
   second.tell(listener.address());
   ASSERT_TRUE(driver.gather(20, 20));
   const PlanHandle plan = driver.load(std::make_shared<const Plan>(ping_pong()), {});
@@ -148,8 +151,10 @@ TEST_P(Processes, AKilledWorkerIsNamedAtOnceWithWhatWaitedForIt) {
   EXPECT_LT(seconds_until_fault(driver, &fault), 10);
   EXPECT_NE(fault.what.find("process " + std::to_string(second.process()) + ") is gone"), std::string::npos)
       << fault.str();
-  EXPECT_NE(fault.what.find("; what waits for it:\n  'a' on cpu:0 of worker 0 ("), std::string::npos) << fault.str();
-  EXPECT_FALSE(fault.task.empty()) << fault.str();
+  EXPECT_NE(fault.what.find("; what waits for it:\n  'b' on cpu:1 of worker 1 ("), std::string::npos) << fault.str();
+  EXPECT_TRUE(fault.what.starts_with("worker 0 (")) << fault.str();
+  EXPECT_EQ(fault.device, "cpu:0");
+  EXPECT_EQ(fault.task, "a") << fault.str();
   EXPECT_THROW(driver.start(plan, 0, 1), FaultError);
   driver.dismiss();
   EXPECT_EQ(first.ended(), 0);

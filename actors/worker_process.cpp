@@ -160,6 +160,7 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   process.join.token = options.token;
   process.join.host = options.host.empty() ? host_name() : options.host;
   process.join.process = getpid();
+  process.join.rank = options.rank;
   process.join.memory = options.memory.empty() ? host_identity() : options.memory;
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   const int executors = options.executors > 0 ? options.executors : std::max(1, std::min(cores, options.devices));

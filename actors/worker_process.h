@@ -14,6 +14,7 @@ struct WorkerOptions {
   std::string token;   // of the run
   std::string host;    // what errors call this host; empty: by its own name
   int devices = 1;
+  int rank = -1;                   // its number among the run's workers; -1: any that is left
   std::string memory;              // as in Join; by default what this process can map
   int executors = 0;               // threads; 0: as many as cores or devices, whichever is less
   double patience_s = 30;          // for a driver that does not listen yet

@@ -46,6 +46,7 @@ struct Join {
   int32_t process = 0;
   WorkerShare share;
   std::string memory;  // processes that say the same here as the driver can map its memory (host_identity)
+  int32_t rank = -1;   // its number among the run's workers; -1: any that is left
 };
 
 // How to connect to a worker; empty when it shares memory with all others.
@@ -178,9 +179,10 @@ struct Leave {};
 using Command = std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
                              Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetTime, GetStall, Leave>;
 // What the driver calls it when it is not answered.
-inline constexpr const char* kCommandNames[] = {
-    "welcome", "refused", "connect", "fence", "load", "unload", "set sources", "hand over", "drop feed", "restart",
-    "go", "hold", "resume", "stop", "set observed", "get observed", "get time", "get stall", "leave"};
+inline constexpr const char* kCommandNames[] = {"welcome",      "refused",     "connect",   "fence",     "load",
+                                                "unload",       "set sources", "hand over", "drop feed", "restart",
+                                                "go",           "hold",        "resume",    "stop",      "set observed",
+                                                "get observed", "get time",    "get stall", "leave"};
 static_assert(std::size(kCommandNames) == std::variant_size_v<Command>);
 using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, TimeIs, Beat>;
 

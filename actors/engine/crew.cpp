@@ -13,7 +13,7 @@ namespace {
 constexpr double kLateTick = 0.5;
 
 constexpr double kMissingPatience = 5;  // seconds for a message that others sent after it have overtaken
-constexpr size_t kMostRefused = 5;  // of those who were not let in, so many are named
+constexpr size_t kMostRefused = 5;      // of those who were not let in, so many are named
 
 // Compares all of it, so that the time says nothing about how much was right.
 bool same(const std::string& a, const std::string& b) {
@@ -32,8 +32,48 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
   }
   if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
-  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now, {}});
-  return static_cast<int>(members_.size()) - 1;
+  if (const std::optional<std::string> why = taken(join)) return *why;
+  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now, join.rank});
+  const int joined_as = static_cast<int>(members_.size()) - 1;
+  if (complete()) number();
+  return joined_as;
+}
+
+// Why it cannot have the rank that it says.
+std::optional<std::string> Crew::taken(const Join& join) const {
+  if (join.rank < -1 || join.rank >= options_.workers) {
+    return "its rank is " + std::to_string(join.rank) + "; those of the run's " + std::to_string(options_.workers) +
+           " workers are 0 to " + std::to_string(options_.workers - 1);
+  }
+  for (size_t w = 0; w < members_.size(); ++w) {
+    if (join.rank >= 0 && members_[w].rank == join.rank) return "its rank is that of " + name(static_cast<int>(w));
+  }
+  return std::nullopt;
+}
+
+void Crew::number() {
+  std::vector<int> joined_as(members_.size(), -1);
+  for (size_t w = 0; w < members_.size(); ++w) {
+    if (members_[w].rank >= 0) joined_as[static_cast<size_t>(members_[w].rank)] = static_cast<int>(w);
+  }
+  auto place = joined_as.begin();
+  for (size_t w = 0; w < members_.size(); ++w) {
+    if (members_[w].rank >= 0) continue;
+    place = std::find(place, joined_as.end(), -1);
+    *place = static_cast<int>(w);
+  }
+  std::vector<Member> numbered;
+  for (const int each : joined_as) {
+    numbered.push_back(std::move(members_[static_cast<size_t>(each)]));
+    numbered.back().rank = static_cast<int32_t>(numbered.size()) - 1;
+  }
+  members_ = std::move(numbered);
+  joined_as_ = std::move(joined_as);
+}
+
+int Crew::number_of(int joined_as) const {
+  const auto found = std::find(joined_as_.begin(), joined_as_.end(), joined_as);
+  return found == joined_as_.end() ? joined_as : static_cast<int>(found - joined_as_.begin());
 }
 
 void Crew::refuse(const std::string& who) {
@@ -55,7 +95,8 @@ int32_t Crew::devices() const {
 
 std::string Crew::name(int worker) const {
   const Member& member = members_.at(static_cast<size_t>(worker));
-  return "worker " + std::to_string(worker) + " (" + member.host + ", process " + std::to_string(member.process) + ")";
+  const int number = member.rank >= 0 ? member.rank : worker;
+  return "worker " + std::to_string(number) + " (" + member.host + ", process " + std::to_string(member.process) + ")";
 }
 
 uint64_t Crew::ask() {
@@ -81,7 +122,8 @@ void Crew::go(uint32_t epoch, int64_t until) {
   for (size_t w = 0; w < members_.size(); ++w) behind_.insert(static_cast<int>(w));
 }
 
-void Crew::on(int worker, const Said& said, double now) {
+void Crew::on(int joined_as, const Said& said, double now) {
+  const int worker = number_of(joined_as);
   Member& member = members_.at(static_cast<size_t>(worker));
   if (member.gone) return;
   member.heard = now;
@@ -125,7 +167,8 @@ void Crew::hear(int worker, const Reply& reply, double now) {
   }
 }
 
-void Crew::lost(int worker) {
+void Crew::lost(int joined_as) {
+  const int worker = number_of(joined_as);
   if (!members_.at(static_cast<size_t>(worker)).gone) leave(worker, "is gone: its connection was closed", 0);
 }
 
@@ -146,6 +189,7 @@ void Crew::leave(int worker, const std::string& why, double waited) {
 
 // "cpu:2 to cpu:3"
 std::string Crew::devices_of(int worker) const {
+  if (!complete()) return {};  // its devices come after those of workers that have not joined yet
   int first = 0;
   for (int w = 0; w < worker; ++w) first += members_[static_cast<size_t>(w)].share.devices;
   const int last = first + members_[static_cast<size_t>(worker)].share.devices - 1;

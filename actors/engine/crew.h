@@ -35,13 +35,17 @@ class Crew {
     double joined = 0;  // when
     int64_t read = -1;  // see Beat
     double moved = 0;   // when its tasks were last heard to have fired
+    int32_t rank = -1;  // its number, as it said; once all have joined, for all
     InOrder<Reply> said{};
   };
 
   explicit Crew(CrewOptions options) : options_(std::move(options)) {}
 
-  // The index of the new member, or why it is not let in.
+  // Which member that is, in the order in which they join, or why it is not let in. Once all have joined they are
+  // numbered by their ranks, those without one in the places that are left: whose messages come from elsewhere is told
+  // by the order of joining still.
   std::variant<int, std::string> on(const Join& join, double now);
+  int joined_as(int worker) const { return joined_as_.empty() ? worker : joined_as_.at(static_cast<size_t>(worker)); }
   // Somebody was not let in: "node7: why". For the error when workers are missing.
   void refuse(const std::string& who);
   // The first few that differ.
@@ -82,9 +86,9 @@ class Crew {
 
   // What a member says, heard in the order of saying. One that is gone is not listened to: a process that wakes up
   // after it was given up, or an answer to an older request, changes nothing.
-  void on(int worker, const Said& said, double now);
+  void on(int joined_as, const Said& said, double now);
   // The connection to a member has been closed.
-  void lost(int worker);
+  void lost(int joined_as);
   // Looks for members that have gone silent, or whose messages are missing. To be called every tenth of a second or so; when it was not (before the
   // first time, or because the driver itself was stopped), silence before that does not count.
   void tick(double now);
@@ -104,12 +108,16 @@ class Crew {
 
  private:
   void hear(int worker, const Reply& reply, double now);
+  std::optional<std::string> taken(const Join& join) const;
+  void number();
+  int number_of(int joined_as) const;
   void leave(int worker, const std::string& why, double waited);
   std::string devices_of(int worker) const;
   Fault named(int worker, Fault fault) const;
 
   CrewOptions options_;
   std::vector<Member> members_;
+  std::vector<int> joined_as_;  // by number, once all have joined
   std::vector<std::string> refused_;
   uint64_t request_ = 0;
   std::set<int> owing_;

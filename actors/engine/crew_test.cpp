@@ -52,6 +52,38 @@ TEST_F(CrewTest, LetsInWhoShowsTheTokenUntilItIsComplete) {
   EXPECT_NE(refusal(join("c")).find("2 workers already"), std::string::npos);
 }
 
+TEST_F(CrewTest, NumbersWorkersByTheirRanks) {
+  Crew crew({4, "right", 1});
+  const auto ranked = [](const std::string& host, int32_t devices, int32_t rank) {
+    Join made = join(host, devices);
+    made.rank = rank;
+    return made;
+  };
+  const auto refusal_of = [&](const Join& join) { return std::get<std::string>(crew.on(join, 0)); };
+  EXPECT_EQ(std::get<int>(crew.on(ranked("d", 5, 3), 0)), 0);
+  EXPECT_EQ(std::get<int>(crew.on(ranked("x", 6, -1), 0)), 1);
+  EXPECT_EQ(crew.name(0), "worker 3 (d, process 7)");
+  EXPECT_EQ(refusal_of(ranked("other", 1, 3)), "its rank is that of worker 3 (d, process 7)");
+  EXPECT_EQ(refusal_of(ranked("other", 1, 4)), "its rank is 4; those of the run's 4 workers are 0 to 3");
+  EXPECT_EQ(refusal_of(ranked("other", 1, -2)), "its rank is -2; those of the run's 4 workers are 0 to 3");
+  EXPECT_EQ(std::get<int>(crew.on(ranked("a", 7, 0), 0)), 2);
+  EXPECT_EQ(std::get<int>(crew.on(ranked("c", 8, 2), 0)), 3);
+  std::vector<int32_t> devices;
+  for (const WorkerShare& share : crew.shares()) devices.push_back(share.devices);
+  EXPECT_EQ(devices, (std::vector<int32_t>{7, 6, 8, 5}));
+  std::vector<int> joined_as;
+  for (int w = 0; w < 4; ++w) joined_as.push_back(crew.joined_as(w));
+  EXPECT_EQ(joined_as, (std::vector<int>{2, 1, 3, 0}));
+  EXPECT_EQ(crew.name(1), "worker 1 (x, process 7)");
+  // What they say is told by the order in which they joined.
+  const uint64_t request = crew.ask();
+  for (const int joined : {0, 2, 3}) crew.on(joined, {1, Answer{request, Answer::Outcome::done, {}}}, 0);
+  EXPECT_EQ(crew.owing(), "worker 1 (x, process 7)");
+  crew.lost(0);
+  EXPECT_EQ(crew.gone()->what, "worker 3 (d, process 7) is gone: its connection was closed");
+  EXPECT_EQ(crew.gone()->device, "cpu:21 to cpu:25");
+}
+
 TEST_F(CrewTest, ARequestIsSettledWhenAllHaveAnsweredIt) {
   gather();
   const uint64_t old = crew_.ask();

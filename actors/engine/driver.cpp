@@ -45,7 +45,7 @@ void Driver::check_not_running(const char* what) const {
 
 void Driver::send(int worker, uint64_t request, const Command& command) {
   sent_.resize(crew_.members().size());
-  courier_.send(worker, {++sent_[static_cast<size_t>(worker)], request, command});
+  courier_.send(crew_.joined_as(worker), {++sent_[static_cast<size_t>(worker)], request, command});
 }
 
 void Driver::tell(uint64_t request, const Command& command) {

@@ -283,9 +283,9 @@ TEST(Exchange, ARequestIsDoneByTheAnswerToItAlone) {
   EXPECT_EQ(answered(true, stored), std::pair(std::string(), std::byte{1}));
   EXPECT_EQ(answered(false, stored).first,
             "register 'made' of worker 1: instead of the bytes it said that it has kept them");
-  EXPECT_EQ(answered(true, fetched),
-            std::pair(std::string("register 'made' of worker 1: instead of keeping the bytes it sent some"),
-                      std::byte{1}));
+  EXPECT_EQ(
+      answered(true, fetched),
+      std::pair(std::string("register 'made' of worker 1: instead of keeping the bytes it sent some"), std::byte{1}));
 }
 
 TEST(Exchange, ABadAddressIsNamedWithWhoseItIs) {

@@ -80,12 +80,13 @@ std::optional<TlsIdentity> tls_of(const std::optional<TlsPair>& pair) {
 }
 
 void serve_run(const std::string& driver, const std::string& token, int devices, const std::string& host,
-               double patience_s, const std::optional<TlsPair>& tls) {
+               std::optional<int> rank, double patience_s, const std::optional<TlsPair>& tls) {
   WorkerOptions options;
   options.driver = driver;
   options.token = token;
   options.devices = devices;
   options.host = host;
+  options.rank = rank.value_or(options.rank);
   options.patience_s = patience_s;
   options.tls = tls_of(tls);
   serve(kernels(), options);

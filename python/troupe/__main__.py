@@ -58,15 +58,18 @@ def _status(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would wait for the run to end
     kind, _, count = arguments.devices.partition("=")
+    if arguments.rank is not None and arguments.rank < 0:
+        raise troupe.PlanError(f"--rank {arguments.rank} must be the worker's number, from 0")
     if kind != "cpu" or not count.isdigit() or int(count) < 1:
         raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT, as in cpu=4")
     if arguments.token_stdin:
         offer = ["--join", arguments.join, "--devices", arguments.devices, "--host", arguments.host]
+        offer += [] if arguments.rank is None else ["--rank", str(arguments.rank)]
         launch.supervise(["-P", "-m", "troupe", "worker", *offer, *(["--tls-stdin"] if arguments.tls_stdin else [])])
     if arguments.tls_stdin:
         raise troupe.PlanError("--tls-stdin needs --token-stdin: the certificate and key come after the token")
     identity = tls.read(arguments.tls_cert, arguments.tls_key, ("--tls-cert", "--tls-key"))
-    workers.serve(arguments.join, int(count), arguments.host, identity)
+    workers.serve(arguments.join, int(count), arguments.host, arguments.rank, identity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     worker.add_argument("--join", required=True, metavar="HOST:PORT", help="where the run's driver listens")
     worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4 (cpu=1 by default)")
     worker.add_argument("--host", default="", metavar="NAME", help="what errors call this host (default: its name)")
+    worker.add_argument(
+        "--rank", type=int, metavar="K", help="its number among the run's workers, from 0 (default: one that is left)"
+    )
     worker.add_argument(
         "--token-stdin",
         action="store_true",

@@ -87,14 +87,17 @@ def _number(name: str, kind: type) -> Any:
     return value
 
 
-def serve(join: str, devices: int, host: str = "", identity: tuple[str, str] | None = None) -> None:
+def serve(
+    join: str, devices: int, host: str = "", rank: int | None = None, identity: tuple[str, str] | None = None
+) -> None:
     """Gives so many devices of this process to the run whose driver listens at `join` ("HOST:PORT"), until it is over.
 
-    Errors call this host `host`, or by its own name. The run's token is in the environment, TROUPE_TOKEN; `identity` is
-    its certificate and key where its connections are encrypted. Raises FaultError when the driver cannot be reached,
+    Errors call this host `host`, or by its own name. Its number among the run's workers is `rank`, or one that is left.
+    The run's token is in the environment, TROUPE_TOKEN; `identity` is its certificate and key where its connections are
+    encrypted. Raises FaultError when the driver cannot be reached,
     refuses this worker or goes away.
     """
     token = os.environ.get("TROUPE_TOKEN")
     if token is None:
         raise PlanError("TROUPE_TOKEN is not set; it is the token of the run, which `troupe launch` gives its workers")
-    _troupe.serve(join, token, devices, host, JOIN_PATIENCE_S, identity)
+    _troupe.serve(join, token, devices, host, rank, JOIN_PATIENCE_S, identity)

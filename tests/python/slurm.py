@@ -100,7 +100,7 @@ class Slurm:
 
     def worker(self, node: str) -> int:
         """The worker on a node, without its supervisor."""
-        offers = re.compile(rf"\S+ -P -m troupe worker --join \S+ --devices \S+ --host {node} ?")
+        offers = re.compile(rf"\S+ -P -m troupe worker --join \S+ --devices \S+ --host {node} --rank \d+ ?")
         (pid,) = (pid for pid, command in self.processes().items() if offers.fullmatch(command))
         return pid
 

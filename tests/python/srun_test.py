@@ -126,7 +126,7 @@ def test_the_command_for_all_nodes(tmp_path):
     program, *options, shell, run, line, name, first, second = only.command
     assert options[:3] == ["--nodes=2", "--ntasks=2", "--ntasks-per-node=1"]
     assert (program, shell, run, name, first, second) == ("srun", "sh", "-c", "sh", "cpu=4", "cpu=2")
-    worker = "-m troupe worker --join 10.0.0.1:4000 --devices $1 --host $SLURMD_NODENAME --token-stdin"
+    worker = "-m troupe worker --join 10.0.0.1:4000 --rank $SLURM_PROCID --devices $1 --host $SLURMD_NODENAME --token-stdin"
     assert shlex.split(line)[2:] == ["exec", "/opt/my python", *worker.split()]
 
 

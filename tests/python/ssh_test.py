@@ -26,7 +26,7 @@ def test_the_command_for_a_host(monkeypatch, tmp_path):
     assert "BatchMode=yes" in first.command and "-p" not in first.command and "-l" not in first.command
     *options, end, host, line = second.command
     assert options[-4:] == ["-p", "2222", "-l", "ada"] and (end, host) == ("--", "node2")
-    worker = "-m troupe worker --join 10.0.0.1:4000 --devices cpu=2 --host node2 --token-stdin"
+    worker = "-m troupe worker --join 10.0.0.1:4000 --rank 1 --devices cpu=2 --host node2 --token-stdin"
     assert shlex.split(line) == ["cd", str(tmp_path / "a folder"), "&&", "exec", "/opt/my python", *worker.split()]
 
 

@@ -48,11 +48,11 @@ def starts(settings: Settings, worker: Sequence[str], address: str) -> list[Star
     if settings.slurm:
         return [_over_srun(settings, worker)]
     if settings.hosts:
-        return [_over_ssh(settings, worker, host) for host in settings.hosts]
+        return [_over_ssh(settings, [*worker, "--rank", str(rank)], host) for rank, host in enumerate(settings.hosts)]
     here = [sys.executable, *worker, "--devices", settings.devices]
     if settings.tls is not None:
         here += tls_options(settings.tls)
-    return [Start(f"worker {number}", here) for number in range(settings.workers)]
+    return [Start(f"worker {rank}", [*here, "--rank", str(rank)]) for rank in range(settings.workers)]
 
 
 def _over_ssh(settings: Settings, worker: Sequence[str], host: Host) -> Start:
@@ -75,7 +75,7 @@ def _over_srun(settings: Settings, worker: Sequence[str]) -> Start:
     count = len(settings.hosts)
     # Task I is on the I-th node, and offers the I-th of the arguments that follow.
     there = shlex.join([settings.python, *worker])
-    host = '--devices "$1" --host "$SLURMD_NODENAME"'
+    host = '--rank "$SLURM_PROCID" --devices "$1" --host "$SLURMD_NODENAME"'
     line = f"shift $SLURM_PROCID; exec {there} {host} {' '.join(_on_stdin(settings))}"
     command = ["srun", f"--nodes={count}", f"--ntasks={count}", *_SRUN_OPTIONS, "sh", "-c", line, "sh"]
     command += [host.devices for host in settings.hosts]
