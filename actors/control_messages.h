@@ -54,8 +54,12 @@ auto inspect(Inspector& f, Standing& x) {
   return f(caf::meta::type_name("Standing"), x.stream, x.state, x.runs_ahead, x.task, x.step, x.done, x.lacks);
 }
 template <class Inspector>
+auto inspect(Inspector& f, Standings& x) {
+  return f(caf::meta::type_name("Standings"), x.handle, x.epoch, x.streams);
+}
+template <class Inspector>
 auto inspect(Inspector& f, StallPart& x) {
-  return f(caf::meta::type_name("StallPart"), x.request, x.standings);
+  return f(caf::meta::type_name("StallPart"), x.request, x.where);
 }
 template <class Inspector>
 auto inspect(Inspector& f, TaskObservation& x) {

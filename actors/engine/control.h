@@ -71,7 +71,7 @@ struct Reached {
 // Where the worker's streams stand in the plan that runs.
 struct StallPart {
   uint64_t request = 0;
-  std::vector<Standing> standings;
+  Standings where;
 };
 
 struct ObservedPart {

@@ -101,7 +101,7 @@ std::string Crew::name(int worker) const {
 
 uint64_t Crew::ask() {
   failure_.reset();
-  standings_.clear();
+  stands_.clear();
   observed_.clear();
   times_.clear();
   owing_.clear();
@@ -158,8 +158,7 @@ void Crew::hear(int worker, const Reply& reply, double now) {
   } else if (const auto* fault = std::get_if<Fault>(&reply)) {
     if (!fault_) fault_ = named(worker, *fault);
   } else if (const auto* stall = std::get_if<StallPart>(&reply)) {
-    if (stall->request != request_) return;
-    standings_.insert(standings_.end(), stall->standings.begin(), stall->standings.end());
+    if (stall->request == request_) stands_.push_back({worker, stall->where});
   } else if (const auto* seen = std::get_if<ObservedPart>(&reply)) {
     if (seen->request == request_) observed_.push_back({worker, seen->seen});
   } else if (const auto* time = std::get_if<TimeIs>(&reply)) {

@@ -64,7 +64,11 @@ class Crew {
   bool settled() const { return owing_.empty(); }
   // What the last request came to: the first that was not carried out. By value: nothing of it is kept.
   std::optional<Answer> failure() const { return failure_; }
-  const std::vector<Standing>& standings() const { return standings_; }  // of all that have answered
+  struct Stands {
+    int worker = 0;
+    Standings where;
+  };
+  const std::vector<Stands>& stands() const { return stands_; }
   struct Observed {
     int worker = 0;
     Observations seen;
@@ -122,7 +126,7 @@ class Crew {
   uint64_t request_ = 0;
   std::set<int> owing_;
   std::optional<Answer> failure_;
-  std::vector<Standing> standings_;
+  std::vector<Stands> stands_;
   std::vector<Observed> observed_;
   std::vector<Time> times_;
   uint32_t epoch_ = 0;

@@ -29,10 +29,16 @@ StallScene Driver::ask_where_it_stands() {
     if (member.gone || crew_.owes(static_cast<int>(w))) process.absent = "does not answer";
     scene.processes.push_back(std::move(process));
   }
+  for (const Crew::Stands& stands : crew_.stands()) {
+    if (stands.where.handle != current_.value || stands.where.epoch != scene.life->epoch) {
+      scene.processes[static_cast<size_t>(stands.worker)].absent = "has not begun with the plan";
+      continue;
+    }
+    scene.standings.insert(scene.standings.end(), stands.where.streams.begin(), stands.where.streams.end());
+  }
   scene.process_of = [this](DeviceId device) {
     return process_of_device(find(current_).life.plan().devices[device.index()].name, crew_.shares());
   };
-  scene.standings = crew_.standings();
   return scene;
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "actors/engine/cluster_simulation.h"
@@ -53,12 +54,22 @@ class SimulatedRun {
         driver_(cluster_, {static_cast<int>(plan_.devices.size()), "secret", heartbeat_s}, clock_) {
     for (int p = 0; p < static_cast<int>(plan_.devices.size()); ++p) cluster_.add_process({1, 1}, 0.5 * p);
     EXPECT_TRUE(driver_.gather(20, 20));
-    handle_ = driver_.load(std::make_shared<const Plan>(plan_), {});
+    use(plan_);
+  }
+  // This plan is the one that runs next.
+  void use(const Plan& plan) {
+    handle_ = driver_.load(std::make_shared<const Plan>(plan), {});
     const auto reads = [](const PlanTask& task) { return task.kind == TaskKind::source; };
-    if (std::any_of(plan_.tasks.begin(), plan_.tasks.end(), reads)) driver_.set_sources(handle_, sources_of(feed_));
-    expected_.emplace(plan_, kernels_, sources_of(feed_), 0);
-    cluster_.simulation().expect(handle_, *expected_);
-    cluster_.simulation().fill(handle_, plan_, driver_.registers(handle_));
+    const bool any = std::any_of(plan.tasks.begin(), plan.tasks.end(), reads);
+    if (any) driver_.set_sources(handle_, sources_of(feed_));
+    expected_.push_back(std::make_unique<Interpreter>(plan, kernels_, any ? sources_of(feed_) : SourceMap(), 0));
+    cluster_.simulation().expect(handle_, *expected_.back());
+    cluster_.simulation().fill(handle_, plan, driver_.registers(handle_));
+  }
+  void steps(int64_t count) {
+    driver_.start(handle_, 0, count);
+    while (!driver_.wait_for(1, kPatience)) {
+    }
   }
   // Begins, and goes on until it fails.
   Fault fault() {
@@ -95,7 +106,7 @@ class SimulatedRun {
   ClusterSimulation cluster_;
   Driver driver_;
   PlanHandle handle_;
-  std::optional<Interpreter> expected_;
+  std::vector<std::unique_ptr<Interpreter>> expected_;
 };
 
 void expect_has(const Fault& fault, const std::string& text) {
@@ -232,6 +243,27 @@ TEST(DriverStall, AProcessThatDoesNotAnswerIsNamedWithTheTaskThatIsWaitedFor) {
   expect_has(fault, "; the one that should have moved is " + SimulatedRun::place("stage1", 1) +
                         " (model.py:42): this process does not answer; ");
   expect_has(fault, "\n  " + SimulatedRun::place("stage2", 2) + ", step ");
+}
+
+// What it says of the plan before means nothing in this one.
+TEST(DriverStall, AProcessThatHasNotBegunIsNamed) {
+  SimulatedRun run(pipeline({2}), 5);
+  run.steps(3);
+  const Plan before = pipeline({2});
+  PlanBuilder builder("train");
+  const TaskId first = builder.task(builder.stream(builder.device("cpu:0"), "s"), "first", "mix");
+  const TaskId second = builder.task(builder.stream(builder.device("cpu:1"), "s"), "second", "mix");
+  builder.read(first, builder.output(second, {.name = "y", .slots = 2}));
+  const Plan plan = builder.finish();
+  ASSERT_GT(before.streams.size(), plan.streams.size());
+  run.use(plan);
+  run.cluster().sends = [](int process, Command& command) {
+    if (process == 1 && std::holds_alternative<Go>(command)) command = GetTime{};
+  };
+  const Fault fault = run.fault();
+  EXPECT_EQ(fault.task, "second");
+  expect_has(fault, "; the one that should have moved is " + SimulatedRun::place("second", 1) +
+                        ": this process has not begun with the plan\n  " + SimulatedRun::place("first", 0));
 }
 
 TEST(DriverStall, BetweenStepsThereIsNone) {

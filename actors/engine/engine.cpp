@@ -389,7 +389,7 @@ Observations Engine::observations(PlanHandle handle) {
   return all;
 }
 
-std::vector<Standing> Engine::standings() {
+Standings Engine::standings() {
   if (current_ == nullptr) return {};
   const Pause pause(*this, kStallReportPatience);
   std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));
@@ -398,7 +398,7 @@ std::vector<Standing> Engine::standings() {
     const bool of_this = plan == current_->handle().value;
     if (!pause.has(e) || task.valid()) busy[static_cast<size_t>(e - own_.first)] = of_this ? task : TaskId();
   }
-  return troupe::standings(*current_, busy);
+  return {current_->handle().value, current_->epoch, troupe::standings(*current_, busy)};
 }
 
 Fault Engine::stall() {
@@ -414,7 +414,7 @@ Fault Engine::stall() {
   scene.quiet_s = clock_.now() - seen_at_;
   scene.processes = {{"", scene.quiet_s, ""}, {"another process", scene.quiet_s, "was not asked"}};
   scene.process_of = [&](DeviceId device) { return process_of[device.index()]; };
-  scene.standings = standings();
+  scene.standings = standings().streams;
   return explain_stall(scene).fault;
 }
 

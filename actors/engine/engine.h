@@ -118,9 +118,9 @@ class Engine {
   void observe(PlanHandle handle, const Observe& what);
   Observations observations(PlanHandle handle);
 
-  // Where this process's streams stand in the plan that runs; none when none does. Waits for running kernels for at most a
+  // Where this process's streams stand in the plan that runs, or ran last. Waits for running kernels for at most a
   // tenth of a second.
-  std::vector<Standing> standings();
+  Standings standings();
   // Who waits for whom, and who should have moved, of the streams of this process.
   Fault stall();
 

@@ -256,9 +256,9 @@ TEST(Stall, WhatIsSaidOfAPlanWithManyTasksIsShort) {
   options.executors = kStreams;
   Engine engine(kernels, options, clock);
   const PlanHandle plan = engine.load(std::make_shared<const Plan>(builder.finish()));
-  EXPECT_EQ(engine.standings(), std::vector<Standing>());
+  EXPECT_EQ(engine.standings().handle, -1);
   engine.start(plan, 5, 1);
-  const std::vector<Standing> standings = engine.standings();
+  const std::vector<Standing> standings = engine.standings().streams;
   ASSERT_EQ(standings.size(), static_cast<size_t>(kStreams));
   size_t lacks = 0;
   for (const Standing& standing : standings) lacks += standing.lacks.size();
@@ -278,11 +278,11 @@ TEST(Stall, WhoeverHasDoneAllStepsIsNotWaitedFor) {
   Engine engine(kernels, options, clock);
   const PlanHandle plan = engine.load(std::make_shared<const Plan>(builder.finish()));
   engine.start(plan, 5, 2);
-  EXPECT_EQ(engine.standings().front().state, Standing::State::turn);
+  EXPECT_EQ(engine.standings().streams.front().state, Standing::State::turn);
   engine.executor(0).run(1);
   ASSERT_FALSE(engine.running());
-  EXPECT_EQ(engine.standings().front().state, Standing::State::limit);
-  EXPECT_EQ(engine.standings().front().step, 7);
+  EXPECT_EQ(engine.standings().streams.front().state, Standing::State::limit);
+  EXPECT_EQ(engine.standings().streams.front().step, 7);
   EXPECT_EQ(engine.stall().task, "");
 }
 

@@ -44,8 +44,15 @@ struct Standing {
   bool operator==(const Standing&) const = default;
 };
 
-// `busy[e]`, of the e-th own executor that does not stop: the task whose kernel it runs; invalid for something else, and then
-// nothing is said of its streams. All other executors stand still while this looks.
+// Of the plan that a process runs, in which life.
+struct Standings {
+  int32_t handle = -1;  // -1: it runs none
+  uint32_t epoch = 0;
+  std::vector<Standing> streams;
+};
+
+// `busy[e]`, of the e-th own executor that does not stop: the task whose kernel it runs; invalid for something else, and
+// then nothing is said of its streams. All other executors stand still while this looks.
 std::vector<Standing> standings(const LoadedPlan& plan, const std::vector<std::optional<TaskId>>& busy);
 
 }  // namespace troupe
