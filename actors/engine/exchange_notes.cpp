@@ -70,6 +70,11 @@ std::optional<Network::User::Into> Exchange::take_bytes(const WireHeader& header
                            std::to_string(newest + 1) + " is the next one");
     return std::nullopt;
   }
+  const auto [pull, fresh] = pulls_.try_emplace({message.plan, crossing, message.version}, next_);
+  if (!fresh) {  // fences see to it
+    raise(header.from, "sent the bytes of " + version_text(plan, message) + " before those of an older life had come");
+    return std::nullopt;
+  }
   newest = message.version;
   const Registers registers(*loaded.memory, *loaded.life);
   Arriving arriving;
@@ -79,7 +84,6 @@ std::optional<Network::User::Into> Exchange::take_bytes(const WireHeader& header
       pieces_of(loaded.crossings.at(crossing).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
   arriving.notes = {note};
   arriving.crossing = crossing;
-  pulls_[{message.plan, crossing, message.version}] = next_;
   return expect(std::move(arriving));
 }
 
