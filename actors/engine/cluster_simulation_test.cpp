@@ -256,8 +256,10 @@ TEST_P(Table, IsToldInTimeAndEnds) {
     end(run, hangs ? kCommandPatience + kPrompt : (waits_for_link ? kLinkPatience : kHeartbeat) + kPrompt);
     EXPECT_TRUE(run.happened());
   }
-  // Where a step runs, some task of another process waits for one that is gone, unless it has just ended.
-  if ((cell.is_gone() || cell.is_link()) && cell.phase >= Phase::kForward && cell.phase <= Phase::kUpdate) {
+  // Where a step runs, some task of another process waits for one that is gone, unless it has just ended: with few seeds
+  // that may be so each time.
+  const Phase last = cell.hosts ? Phase::kCollective : Phase::kUpdate;
+  if ((cell.is_gone() || cell.is_link()) && cell.phase >= Phase::kForward && cell.phase <= last) {
     EXPECT_GE(named, 1);
   }
 }
