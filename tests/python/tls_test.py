@@ -31,7 +31,7 @@ model = nn.Linear(4, 3)
 loss = lambda m, b: F.cross_entropy(m(b["x"]), b["y"])
 step = tr.TrainStep(model, loss, tr.optim.SGD(model.parameters(), lr=0.1), mesh=tr.mesh("cpu", dp=1))
 step({"x": np.ones((8, 4), np.float32), "y": np.zeros(8, np.int64)})
-print("stepped")
+print("stepped", flush=True)
 """
 
 
@@ -73,29 +73,53 @@ def files(tmp_path):
     return paths
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_the_token_can_be_read_on_the_way_only_without_tls(tmp_path, files, encrypted):
-    environment = {**os.environ, "TROUPE_TOKEN": TOKEN}
-    run = {"TROUPE_RUN_DIR": str(tmp_path), "TROUPE_WORKERS": "1"}
-    if encrypted:
-        run |= {"TROUPE_TLS_CERT": str(files[0]), "TROUPE_TLS_KEY": str(files[1])}
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER], env={**environment, **run}, **options)
-    while not (tmp_path / "driver.json").exists():
+def by_hand(*command: str, **environment: str) -> subprocess.Popen[str]:
+    """A driver or a worker, with the token."""
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = {**os.environ, "TROUPE_TOKEN": TOKEN, **environment}
+    return subprocess.Popen([sys.executable, *command], env=environment, **options)
+
+
+def driven(script: str, folder, files) -> tuple[subprocess.Popen[str], str]:
+    """A driver that waits for one worker, with this certificate and key if there are any, and its address."""
+    names = ("TROUPE_TLS_CERT", "TROUPE_TLS_KEY")
+    run = {"TROUPE_RUN_DIR": str(folder), "TROUPE_WORKERS": "1", **dict(zip(names, map(str, files)))}
+    driver = by_hand("-c", script, **run)
+    while not (folder / "driver.json").exists():
         assert driver.poll() is None, driver.stderr.read()
         time.sleep(0.01)
-    host, port = json.loads((tmp_path / "driver.json").read_text())["address"].split(":")
+    return driver, json.loads((folder / "driver.json").read_text())["address"]
+
+
+def joining(address: str, files) -> subprocess.Popen[str]:
+    """A worker for it."""
+    options = [word for pair in zip(("--tls-cert", "--tls-key"), map(str, files)) for word in pair]
+    return by_hand("-m", "troupe", "worker", "--join", address, *options)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_the_token_can_be_read_on_the_way_only_without_tls(tmp_path, files, encrypted):
+    files = files if encrypted else ()
+    driver, address = driven(DRIVER, tmp_path, files)
+    host, port = address.split(":")
     proxy = Proxy(host, int(port))
-    command = [sys.executable, "-m", "troupe", "worker", "--join", proxy.address]
-    if encrypted:
-        command += ["--tls-cert", str(files[0]), "--tls-key", str(files[1])]
-    worker = subprocess.Popen(command, env=environment, **options)
+    worker = joining(proxy.address, files)
     out, error = driver.communicate(timeout=DEADLINE_S)
     assert (driver.returncode, out) == (0, "stepped\n"), error
     assert worker.wait(DEADLINE_S) == 0, worker.stderr.read()
     proxy.close()
     assert len(proxy.recorded) > 1000
     assert (TOKEN.encode() in proxy.recorded) == (not encrypted)
+
+
+def test_a_worker_ends_when_its_driver_is_killed(tmp_path, files):
+    driver, address = driven(DRIVER + "print(input())", tmp_path, files)
+    worker = joining(address, files)
+    assert driver.stdout.readline() == "stepped\n"
+    driver.kill()
+    driver.communicate(timeout=DEADLINE_S)
+    _, error = worker.communicate(timeout=DEADLINE_S)
+    assert (worker.returncode, error) == (1, f"troupe: the driver at {address} is gone: its connection was closed\n")
 
 
 # What a run and its workers find of the run's certificate and key: where, and who else could.
