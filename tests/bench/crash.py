@@ -76,7 +76,8 @@ def main() -> None:
         network = None
         if (why := hosts.missing()) is None:
             network = hosts.Network(Path(folder), (hosts.HEAD, "node1", "node2"))
-            kinds["far"] = lambda *options: seconds(network.launch(*options, "--", str(script)))
+            lines = "".join(f"{name} slots=1 port={hosts.PORT}\n" for name in network.names[1:])
+            kinds["far"] = lambda *options: seconds(network.launch(*options, "--", str(script), hosts=lines))
         else:
             print(f"far: {why}", file=sys.stderr)
         try:
