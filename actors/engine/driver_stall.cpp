@@ -10,7 +10,8 @@ namespace troupe {
 namespace {
 
 constexpr double kReportPatience = 2;  // seconds for workers' reports when something is wrong already
-constexpr int kReports = 3;            // while tasks that could still fire have not yet
+constexpr int kReports = 15;           // while tasks that could still fire have not yet,
+constexpr double kPause = 0.01;        // so long after one another
 
 }  // namespace
 
@@ -61,7 +62,7 @@ void Driver::name_who_waits(Fault& fault) {
       fault.what += "; what waits for it:" + stall.waits;
       return;
     }
-    look(kLook);
+    look(kPause);
   }
 }
 
