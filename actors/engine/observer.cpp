@@ -63,7 +63,12 @@ Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, st
       trace_(plan, what.trace_from, what.trace_steps),
       live_(std::move(live)),
       most_live_(plan.devices.size(), 0) {
+  for (const PlanTask& task : plan.tasks) of_task_.push_back({task.device, task.stream, 0});
   if (!what.live_bytes) return;
+  for (size_t t = 0; t < plan.tasks.size(); ++t) {
+    const PlanTask& task = plan.tasks[t];
+    of_task_[t].scratch = live_->kept.others(task.device, task.scratch_offset, task.scratch_bytes);
+  }
   fetched_.resize(plan.registers.size());
   for (const PlanOutput& output : plan.outputs) {
     for (const PlanPart& part : output.parts) fetched_[part.reg.index()] = true;
@@ -83,7 +88,9 @@ void Observer::find_places() {
       const auto [it, fresh] =
           known.emplace(std::tuple(device, reg.arena, offset), static_cast<int32_t>(places_.size()));
       if (fresh) places_.push_back({device, reg.arena, offset, 0, 0});
-      slots_[r].push_back({0, it->second});
+      const bool workspace = reg.arena == ArenaKind::workspace;
+      const int64_t bytes = workspace ? live_->kept.others(device, offset, reg.bytes) : reg.bytes;
+      slots_[r].push_back({0, it->second, bytes});
     }
   }
 }
@@ -140,11 +147,11 @@ void Observer::trace(const TaskActor& task, double end_s) {
   firing.begin_s = begin_s_;
   firing.end_s = end_s;
   if (what_.live_bytes) {
-    const DeviceId device = plan_.task(task.id()).device;
+    const DeviceId device = of_task_[task.id().index()].device;
     firing.live_after = live_->of[device.index()].workspace.now.load();
     firing.live_most = std::max(std::exchange(most_live_[device.index()], 0), firing.live_after);
   }
-  trace_.add(plan_.task(task.id()).stream, firing);
+  trace_.add(of_task_[task.id().index()].stream, firing);
 }
 
 void Observer::add_live(Place& place, int64_t bytes) {
@@ -162,9 +169,7 @@ void Observer::take_live(int32_t reg, size_t slot, int holders) {
   if (holders == 0 || slots_[static_cast<size_t>(reg)].empty()) return;
   Slot& taken = slots_[static_cast<size_t>(reg)][slot];
   Place& place = places_[static_cast<size_t>(taken.place)];
-  const int64_t own = plan_.registers[static_cast<size_t>(reg)].bytes;
-  const bool workspace = place.arena == ArenaKind::workspace;
-  const int64_t bytes = std::max(place.bytes, workspace ? live_->kept.others(place.device, place.offset, own) : own);
+  const int64_t bytes = std::max(place.bytes, taken.bytes);
   if (bytes > place.bytes) add_live(place, bytes - place.bytes);
   place.bytes = bytes;
   place.holders += holders;
@@ -182,9 +187,8 @@ void Observer::drop_live(int32_t reg, size_t slot) {
 }
 
 void Observer::count_scratch(const TaskActor& task, int sign) {
-  const PlanTask& of = plan_.task(task.id());
-  const int64_t bytes = live_->kept.others(of.device, of.scratch_offset, of.scratch_bytes);
-  if (bytes > 0) add_workspace(of.device, sign * bytes);
+  const OfTask& of = of_task_[task.id().index()];
+  if (of.scratch > 0) add_workspace(of.device, sign * of.scratch);
 }
 
 // The writer holds the slot, and so will every reader. What the driver fetches stays until it is written again.

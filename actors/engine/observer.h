@@ -67,6 +67,13 @@ class Observer {
   struct Slot {
     int32_t holders = 0;  // who still needs the version in it
     int32_t place = 0;
+    int64_t bytes = 0;  // that it adds to those that count always
+  };
+  // What is asked at each firing, side by side: a plan's own entries are long and far apart.
+  struct OfTask {
+    DeviceId device;
+    StreamId stream;
+    int64_t scratch = 0;  // bytes, without those that count always
   };
   void find_places();
   void begin_writing(const TaskActor& task);
@@ -88,6 +95,7 @@ class Observer {
   std::vector<int64_t> most_live_;        // by device: since the last firing that was traced
   std::vector<std::vector<Slot>> slots_;  // by register; none for control edges, variables and what counts always
   std::vector<Place> places_;
+  std::vector<OfTask> of_task_;
   std::vector<bool> fetched_;  // by register: the driver reads it, at any time
   std::optional<NonFinite> nonfinite_;
   int64_t messages_ = 0;
