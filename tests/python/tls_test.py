@@ -138,7 +138,7 @@ for name in filter(str.isdigit, os.listdir("/proc")):
             pass  # it has ended
 for folder, _, names in os.walk(os.path.dirname(__file__)):
     for name in names:
-        if secret in open(os.path.join(folder, name)).read():
+        if secret in open(os.path.join(folder, name), errors="replace").read():
             kept.append(name)
 print(shown, kept)
 """
