@@ -47,9 +47,13 @@ class Engine::Pause {
     const double until = engine_.clock_.now() + at_most_s;
     for (const auto& executor : engine_.executors_) {
       std::unique_lock one(executor->mutex(), std::try_to_lock);
-      while (!one.owns_lock() && engine_.clock_.now() < until) {
+      const auto in_time = [&] {
         std::this_thread::sleep_for(std::chrono::microseconds(20));
-        one.try_lock();
+        return engine_.clock_.now() < until;
+      };
+      while (!one.owns_lock() && in_time()) one.try_lock();
+      while (one.owns_lock() && !executor->is_drained()) {
+        if (!in_time()) one.unlock();
       }
       engine_.locks_.push_back(std::move(one));
     }
@@ -120,7 +124,7 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
   CHECK(handle.index() >= plans_.size() && handle.value <= UINT16_MAX, "plans are numbered in the order of loading",
         handle, plans_.size());
   const std::vector<int> executor_of = place_streams(*plan, options_.executors, options_.place);
-  auto made = std::make_unique<LoadedPlan>(plan, handle, kernels_, own_, executor_of);
+  auto made = std::make_unique<LoadedPlan>(plan, handle, kernels_, own_, executor_of, options_.queue_of);
   plans_.resize(handle.index());  // a number that another process could not load is never used
   plans_.push_back(std::move(made));
   try {

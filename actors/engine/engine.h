@@ -44,6 +44,7 @@ struct EngineOptions {
   Doorbell* doorbells = nullptr;     // by executor of the run; by default the engine's own
   double spin_s = 50e-6;             // how long an executor without work looks for some before it sleeps
   PlaceOfStream place;
+  QueueOfStream queue_of;        // of devices that compute on their own
   Exchange* exchange = nullptr;  // where processes of the run share no memory with this one; outlives the engine
   std::function<int(const std::string&)> process_of;  // by device; with an exchange
   std::function<void()> changed;  // from any thread: steps are done, or there is a fault; must not block

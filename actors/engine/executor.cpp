@@ -59,6 +59,7 @@ void Executor::set_shares(std::vector<Share*> shares) {
       if (!idle) still_queued.push_back(stream.get());
     }
   }
+  find_held();
   queue_.assign(streams, nullptr);
   first_ = queued_ = 0;
   turns_ = 0;
@@ -140,6 +141,7 @@ bool Executor::may_sleep() {
   for (const LaneReceiver& lane : inbox_) mail |= !lane.empty();
   if (mail) doorbell().is_awake();
   if (!mail && exchange_ != nullptr) exchange_->hand_back();
+  if (!mail) ask_to_be_rung();
   return !mail;
 }
 
@@ -152,6 +154,8 @@ bool Executor::poll() {
       came = true;
     }
   }
+  if (!holding_.empty() && let_go()) [[unlikely]]
+    came = true;
   if (kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false)) [[unlikely]] {
     look_again();
     came = true;
@@ -232,8 +236,13 @@ void Executor::begin(StreamLoop& stream) {
 
 bool Executor::compute(StreamLoop& stream) {
   TaskActor& task = stream.head();
-  if (task.empty()) return true;
-  task.compute(stream.device_stream);
+  if (DeviceQueue* queue = stream.device_stream.queue()) [[unlikely]] {
+    task.launch(*queue);
+  } else if (task.empty()) {
+    return true;
+  } else {
+    task.compute(stream.device_stream);
+  }
   if (failure_.empty()) [[likely]]
     return true;
   fail(std::exchange(failure_, {}));
@@ -244,9 +253,13 @@ void Executor::finish(StreamLoop& stream) {
   TaskActor& task = stream.head();
   if (stream.share->observer) [[unlikely]]
     stream.share->observer->end(task, stream.position++);
-  task.finish([&](MessageKind kind, const Route& route, int64_t version, int32_t slot) {
-    post(stream, kind, route, version, slot);
-  });
+  if (stream.device_stream.queue() != nullptr) [[unlikely]] {
+    tell_from_queue(stream);
+  } else {
+    task.finish([&](MessageKind kind, const Route& route, int64_t version, int32_t slot) {
+      post(stream, kind, route, version, slot);
+    });
+  }
   if (!staged_.empty()) flush();
   progress_.store(++fired_, std::memory_order_relaxed);
   if (stream.advance()) [[unlikely]]
@@ -274,6 +287,10 @@ inline void Executor::post(const StreamLoop& from, MessageKind kind, const Route
   if (to.can_fire() && to.loop->wait == StreamLoop::Wait::head && &to.loop->head() == &to) {
     wake(*to.loop, awaited(kind), route.reg);
   }
+}
+
+void Executor::post_late(const StreamLoop& from, const StreamLoop::Held& held) {
+  post(from, held.kind, *held.route, held.version, held.slot);
 }
 
 void Executor::send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot) {
@@ -344,8 +361,13 @@ void Executor::end_step(StreamLoop& stream) {
   if (share.observer) [[unlikely]]
     share.observer->waits(stream.id);
   dequeue_first();  // it is the first; the driver's next word may queue it again before anyone else looks
+  if (DeviceQueue* queue = stream.device_stream.queue()) return hold(stream, {queue->mark(), {}, nullptr, 0, 0});
+  reach_limit(share);
+}
+
+void Executor::reach_limit(Share& share) {
   if (++share.at_limit < share.limited) return;
-  share.reached.store(limit, std::memory_order_release);
+  share.reached.store(share.plan->limit.load(std::memory_order_acquire), std::memory_order_release);
   shared_.reached();
 }
 

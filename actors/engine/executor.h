@@ -59,6 +59,8 @@ class Executor {
   void fail_as_thrown();  // in a handler: what was thrown is a fault of the task that runs
   void rest() { running_.store(-1, std::memory_order_relaxed); }  // no kernel runs
   void deliver(const Message& message);
+  // Whether all that is in queues of devices has run.
+  bool is_drained();
 
  private:
   Outcome run_until(double deadline_s);
@@ -69,12 +71,20 @@ class Executor {
   void dequeue_first();
   void wake(StreamLoop& stream, WaitsFor what, int32_t reg);
   void post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
+  // Of streams with a device's queue.
+  void tell_from_queue(StreamLoop& stream);
+  void post_late(const StreamLoop& from, const StreamLoop::Held& held);
+  void hold(StreamLoop& from, const StreamLoop::Held& held);
+  bool let_go();
+  void find_held();
+  void ask_to_be_rung();
   void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   void flush();
   void ring(size_t executor);
   void ring_exchange();
   Doorbell& doorbell() { return *doorbells_[static_cast<size_t>(index_)]; }
   void end_step(StreamLoop& stream);
+  void reach_limit(Share& share);
   void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg, int64_t version);
   void fail(const std::string& what);
 
@@ -90,6 +100,7 @@ class Executor {
   int32_t turns_ = 0;  // firings of the first stream since it came to the front
   std::vector<LaneReceiver> inbox_;
   std::vector<LaneSender> outgoing_;  // by executor
+  std::vector<StreamLoop*> holding_;  // streams that hold messages back until their queue has passed a mark
   std::vector<size_t> staged_;        // executors with mail that is not yet published
   Exchange* const exchange_;
   int far_mail_ = -1;    // an executor with mail for which the exchange has not been rung

@@ -39,7 +39,7 @@ void check_overwritten(const Plan& plan, const PlanTask& task, const PlanRead& r
 }  // namespace
 
 LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, const KernelTable& kernels,
-                       ExecutorRange own, const std::vector<int>& executor_of)
+                       ExecutorRange own, const std::vector<int>& executor_of, const QueueOfStream& queue_of)
     : PlanLife(std::move(plan), handle),
       own_(own),
       executor_of_(executor_of),
@@ -58,7 +58,8 @@ LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, cons
     }
     throw;
   }
-  make_streams();
+  make_streams(queue_of);
+  if (queue_of) device_edges_ = DeviceEdges(this->plan(), Ports(this->plan()), actors_);
 }
 
 LoadedPlan::~LoadedPlan() {
@@ -175,7 +176,7 @@ std::vector<bool> LoadedPlan::held_by_credits() const {
   return held;
 }
 
-void LoadedPlan::make_streams() {
+void LoadedPlan::make_streams(const QueueOfStream& queue_of) {
   const std::vector<bool> held = held_by_credits();
   for (size_t s = 0; s < plan().streams.size(); ++s) {
     const PlanStream& planned = plan().streams[s];
@@ -191,7 +192,14 @@ void LoadedPlan::make_streams() {
     stream->id = StreamId(static_cast<int64_t>(s));
     stream->share = &share_of;
     stream->runs_ahead = planned.runs_ahead && held[s];
-    stream->device_stream = Stream(kind_of(plan().devices[planned.device.index()]));
+    DeviceQueue* queue = queue_of ? queue_of(plan(), stream->id) : nullptr;
+    stream->device_stream = Stream(kind_of(plan().devices[planned.device.index()]), queue);
+    for (const StreamLoop::Segment& segment : stream->segments) {
+      for (const TaskActor* actor : segment.tasks) {
+        const PlanTask& task = plan().task(actor->id());
+        CHECK(queue == nullptr || task.kind == TaskKind::compute, "a source is read on the host", task.name);
+      }
+    }
     share_of.limited += !stream->runs_ahead;
     for (const StreamLoop::Segment& segment : stream->segments) {
       for (TaskActor* actor : segment.tasks) actor->loop = stream.get();
@@ -228,6 +236,7 @@ void LoadedPlan::check_sources() const {
 void LoadedPlan::restart(uint32_t new_epoch, int64_t step) {
   begin(new_epoch, step);
   limit.store(step);
+  device_edges_.restart();
   for (TaskActor* actor : actors_) {
     if (actor != nullptr) actor->restart();
   }

@@ -3,12 +3,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <memory_resource>
 #include <string>
 #include <vector>
 
+#include "actors/engine/device_edges.h"
 #include "actors/engine/observer.h"
 #include "actors/engine/plan_life.h"
 #include "actors/engine/ports.h"
@@ -19,6 +21,8 @@
 
 namespace troupe {
 
+// The queue that a stream's kernels are put into; null where they run at once. Outlives the plan.
+using QueueOfStream = std::function<DeviceQueue*(const Plan&, StreamId)>;
 using SourceMap = std::map<std::string, std::shared_ptr<Source>>;  // by the name in PlanTask::kernel
 
 // Executors are numbered through all processes of a run; these belong to one.
@@ -44,7 +48,7 @@ class LoadedPlan : public PlanLife {
  public:
   // `executor_of[stream]` says where each stream runs; there are actors for what runs on `own` executors.
   LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, const KernelTable& kernels, ExecutorRange own,
-             const std::vector<int>& executor_of);
+             const std::vector<int>& executor_of, const QueueOfStream& queue_of = {});
   ~LoadedPlan();
 
   ExecutorRange own() const { return own_; }
@@ -66,7 +70,7 @@ class LoadedPlan : public PlanLife {
  private:
   void make_actors(const KernelTable& kernels);
   std::vector<bool> held_by_credits() const;  // by stream
-  void make_streams();
+  void make_streams(const QueueOfStream& queue_of);
 
   ExecutorRange own_;
   std::vector<int> executor_of_;
@@ -74,6 +78,7 @@ class LoadedPlan : public PlanLife {
   std::vector<TaskActor*> actors_;                                            // by TaskId; null when elsewhere
   std::vector<std::unique_ptr<Share>> shares_;
   UnderWay under_way_;
+  DeviceEdges device_edges_;
   SourceMap sources_;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <iterator>
 #include <vector>
 
@@ -37,6 +38,15 @@ struct StreamLoop {
   size_t segment = 0;
   int64_t position = 0;  // firings of this step that are done; only kept while observed
   Stream device_stream;
+  // What is told once the device's queue has passed a mark.
+  struct Held {
+    uint64_t mark;
+    MessageKind kind;
+    const Route* route;  // null: that the limit is reached
+    int64_t version;
+    int32_t slot;
+  };
+  std::deque<Held> held;
 
   TaskActor& head() const { return **next; }
   // Firings of this step that are done.
@@ -51,6 +61,7 @@ struct StreamLoop {
     step = first_step;
     position = 0;
     wait = runs_ahead ? Wait::source : Wait::limit;
+    held.clear();
     enter(0);
   }
 

@@ -68,6 +68,29 @@ void TaskActor::point_views() {
   }
 }
 
+QueuedTask& TaskActor::queued() {
+  if (queued_ == nullptr) {
+    queued_ = std::make_unique<QueuedTask>();
+    queued_->ready.resize(readers_.size());
+    queued_->freed.resize(producers_.size());
+  }
+  return *queued_;
+}
+
+// Also for a firing without a piece: who is told of it counts on all that it has heard.
+void TaskActor::launch(DeviceQueue& queue) {
+  for (const QueuedTask::Awaited& awaited : queued_->awaited) {
+    const auto port = static_cast<size_t>(awaited.port);
+    const auto [within, slot] = awaited.of_output
+                                    ? std::pair(credits_.outputs()[port].within, credits_.outputs()[port].slot)
+                                    : std::pair(credits_.inputs()[port].within, credits_.inputs()[port].slot);
+    if (within != 0) continue;  // of a version that an earlier firing has waited for
+    const uint64_t mark = awaited.marks[slot].load(std::memory_order_acquire);
+    if (mark != 0) queue.wait_for(*awaited.queue, mark);
+  }
+  if (!empty()) queue.launch(kernel_, args_);
+}
+
 Refusal TaskActor::on(const Message& message) {
   if (message.kind == MessageKind::ready) {
     const auto port = static_cast<size_t>(message.port);

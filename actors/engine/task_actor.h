@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "actors/engine/credits.h"
+#include "actors/engine/queued_task.h"
 #include "runtime/comm/message.h"
 #include "runtime/device/source.h"
 #include "runtime/plan/plan.h"
@@ -74,6 +75,8 @@ class TaskActor {
     for (Route& route : readers_) find(route);
   }
   void set_source(Source* source) { source_ = source; }
+  // For one on a device's queue: what it tells and waits for across queues.
+  QueuedTask& queued();
 
   Refusal on_ready(int32_t input, int64_t version) { return credits_.arrived(input, version); }
   Refusal on_freed(int32_t reader, int64_t version) { return credits_.freed(reader, version); }
@@ -99,6 +102,14 @@ class TaskActor {
     } else {
       read_source();
     }
+  }
+
+  // On a queue instead: it waits for those of others, and gets the kernel.
+  void launch(DeviceQueue& queue);
+  // How a message of `finish` goes from there.
+  const QueuedTask::Edge& edge(MessageKind kind, const Route& route) const {
+    return kind == MessageKind::ready ? queued_->ready[static_cast<size_t>(&route - readers_.data())]
+                                      : queued_->freed[static_cast<size_t>(&route - producers_.data())];
   }
 
   // `post(kind, route, version, slot)` for each message.
@@ -166,6 +177,7 @@ class TaskActor {
   std::pmr::vector<TensorView> views_;
   std::pmr::vector<int32_t> input_registers_;   // of each input port
   std::pmr::vector<int32_t> output_registers_;  // of each output port
+  std::unique_ptr<QueuedTask> queued_;          // null where kernels run at once
 };
 
 }  // namespace troupe

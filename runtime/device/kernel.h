@@ -81,14 +81,18 @@ class KernelTable {
   std::map<std::pair<std::string, DeviceKind>, Entry> kernels_;
 };
 
-// A queue of firings on a device. On a CPU device a kernel has run when it returns; the stream carries nothing.
+class DeviceQueue;
+
+// Where firings of a device go. Without a queue a kernel has run when it returns.
 class Stream {
  public:
-  explicit Stream(DeviceKind kind = DeviceKind::cpu) : kind_(kind) {}
+  explicit Stream(DeviceKind kind = DeviceKind::cpu, DeviceQueue* queue = nullptr) : kind_(kind), queue_(queue) {}
   DeviceKind kind() const { return kind_; }
+  DeviceQueue* queue() const { return queue_; }
 
  private:
   DeviceKind kind_;
+  DeviceQueue* queue_;
 };
 
 }  // namespace troupe

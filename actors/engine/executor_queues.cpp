@@ -1,0 +1,73 @@
+// What an executor does with streams whose kernels are put into queues of devices (device_edges.h).
+
+#include "actors/engine/executor.h"
+
+namespace troupe {
+
+void Executor::tell_from_queue(StreamLoop& stream) {
+  using Way = QueuedTask::Edge::Way;
+  TaskActor& task = stream.head();
+  uint64_t mark = 0;  // made once for all messages of the firing
+  task.finish([&](MessageKind kind, const Route& route, int64_t version, int32_t slot) {
+    const QueuedTask::Edge& edge = task.edge(kind, route);
+    if (edge.way != Way::direct && mark == 0) mark = stream.device_stream.queue()->mark();
+    const StreamLoop::Held message{mark, kind, &route, version, slot};
+    if (edge.way == Way::held) return hold(stream, message);
+    if (edge.way == Way::marked) edge.marks[slot].store(mark, std::memory_order_release);
+    post_late(stream, message);
+  });
+}
+
+void Executor::hold(StreamLoop& from, const StreamLoop::Held& held) {
+  if (from.held.empty()) holding_.push_back(&from);
+  from.held.push_back(held);
+}
+
+// True when there was something.
+bool Executor::let_go() {
+  bool something = false;
+  for (StreamLoop* stream : holding_) {
+    const DeviceQueue& queue = *stream->device_stream.queue();
+    while (!stream->held.empty() && queue.has_passed(stream->held.front().mark)) {
+      const StreamLoop::Held held = stream->held.front();
+      stream->held.pop_front();
+      something = true;
+      if (held.route == nullptr) {
+        reach_limit(*stream->share);
+      } else {
+        post_late(*stream, held);
+      }
+    }
+  }
+  std::erase_if(holding_, [](const StreamLoop* stream) { return stream->held.empty(); });
+  if (!staged_.empty()) flush();
+  return something;
+}
+
+void Executor::find_held() {
+  holding_.clear();
+  for (const Share* share : shares_) {
+    if (share == nullptr || share->plan->fresh) continue;
+    for (const auto& stream : share->streams) {
+      if (!stream->held.empty()) holding_.push_back(stream.get());
+    }
+  }
+}
+
+// Before it sleeps: when a queue has come as far as messages wait for.
+void Executor::ask_to_be_rung() {
+  for (const StreamLoop* stream : holding_) stream->device_stream.queue()->call([this] { ring(); });
+}
+
+bool Executor::is_drained() {
+  for (const Share* share : shares_) {
+    if (share == nullptr) continue;
+    for (const auto& stream : share->streams) {
+      DeviceQueue* queue = stream->device_stream.queue();
+      if (queue != nullptr && !queue->has_passed(queue->mark())) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace troupe

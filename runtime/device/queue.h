@@ -1,0 +1,29 @@
+// A queue of a device that computes on its own, as a GPU's stream: what is put into it runs later, in order, after what it
+// was told to wait for. Nothing here waits on the host.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "runtime/device/kernel.h"
+
+namespace troupe {
+
+// A queue is used by one thread at a time, but for `has_passed`, and for being waited for by other queues.
+class DeviceQueue {
+ public:
+  virtual ~DeviceQueue() = default;
+
+  // `args` are read before this returns; what they point at must stay until the kernel has run.
+  virtual void launch(Kernel kernel, const KernelArgs& args) = 0;
+  // Says where the queue is now: behind everything put so far. Marks count up from 1.
+  virtual uint64_t mark() = 0;
+  // Whether everything before the mark has run. FaultError when the device has failed.
+  virtual bool has_passed(uint64_t mark) const = 0;
+  // What is put from now on runs after the other queue, perhaps of another device, has passed a mark that it has.
+  virtual void wait_for(const DeviceQueue& other, uint64_t mark) = 0;
+  // By some thread, once everything put so far has run. Must not block, nor use the queue.
+  virtual void call(std::function<void()> what) = 0;
+};
+
+}  // namespace troupe
