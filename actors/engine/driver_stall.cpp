@@ -10,7 +10,7 @@ namespace troupe {
 namespace {
 
 constexpr double kReportPatience = 2;  // seconds for workers' reports when something is wrong already
-constexpr int kReports = 4;            // while tasks that could still fire have not yet,
+constexpr int kReports = 3;            // while tasks that could still fire have not yet,
 constexpr double kPause = 0.01;        // so long after one another
 
 }  // namespace
