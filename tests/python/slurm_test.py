@@ -139,7 +139,8 @@ def test_a_node_without_this_python_is_named(slurm, script):
     launched = slurm.launch("--python", "/no/such/python", "--", script(STEPS), nodes="--nodes=2")
     status, _, error = ended(launched)
     assert status == 128 + signal.SIGTERM
-    why = r".*/no/such/python: not found \(`srun --nodes=2 .*` ended with exit status 127\)"
+    # srun may end one node's task, for the other's failure, before it has failed itself, and tells the greater status.
+    why = r".*/no/such/python: not found \(`srun --nodes=2 .*` ended with exit status (127|137|143)\)"
     assert re.search(rf"^troupe launch: n1, n2: no worker was started: {why}$", error, re.MULTILINE), error
     slurm.assert_empty()
 
