@@ -136,11 +136,22 @@ def test_a_worker_that_is_killed_is_named_by_its_node(slurm, script):
 
 
 def test_a_node_without_this_python_is_named(slurm, script):
-    launched = slurm.launch("--python", "/no/such/python", "--", script(STEPS), nodes="--nodes=2")
+    launched = slurm.launch("--python", "/no/such/python", "--", script(STEPS), nodes="--nodes=1")
     status, _, error = ended(launched)
     assert status == 128 + signal.SIGTERM
-    # srun may end one node's task, for the other's failure, before it has failed itself, and tells the greater status.
-    why = r".*/no/such/python: not found \(`srun --nodes=2 .*` ended with exit status (127|137|143)\)"
+    why = r".*/no/such/python: not found \(`srun --nodes=1 .*` ended with exit status 127\)"
+    assert re.search(rf"^troupe launch: n1: no worker was started: {why}$", error, re.MULTILINE), error
+    slurm.assert_empty()
+
+
+def test_what_the_first_node_said_is_told_when_srun_ends_the_others(slurm, script, tmp_path):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$SLURMD_NODENAME" = n1 ] && sleep 60\necho "no Python here" >&2\nexit 127\n')
+    python.chmod(0o755)
+    status, _, error = ended(slurm.launch("--python", str(python), "--", script(STEPS), nodes="--nodes=2"))
+    assert status == 128 + signal.SIGTERM
+    # The status is that of the task which Slurm ended, by SIGTERM or, where that took it too long, SIGKILL.
+    why = r"no Python here \(`srun --nodes=2 .*` ended with exit status (143|137)\)"
     assert re.search(rf"^troupe launch: n1, n2: no worker was started: {why}$", error, re.MULTILINE), error
     slurm.assert_empty()
 
