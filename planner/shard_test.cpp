@@ -46,18 +46,7 @@ TEST(Shard, DevicesWithMoreBatchShardsAreAClassOfTheirOwn) {
 }
 
 TEST(Shard, ALargeAllReduceIsAddedInSlicesAndJoinedASmallOneIsOneTask) {
-  const auto tasks = [](int64_t rows) {
-    Graph graph;
-    graph.set_role(Role::update);
-    const ValueId a = graph.variable("a", DType::f32, {rows, 64});
-    const ValueId b = graph.variable("b", DType::f32, {64, 64});
-    graph.pin({a, "tp", S(1), {}, ""});
-    graph.pin({b, "tp", S(0), {}, ""});
-    const ValueId y = graph.add("matmul", {a, b}, {}, "y").front();
-    graph.pin({y, "tp", B, {}, ""});
-    graph.output("y", y);
-    return sharded(graph, choices_on({{"tp", 4}})).str();
-  };
+  const auto tasks = [](int64_t rows) { return sharded(summed_product(rows, 64, 64), choices_on({{"tp", 4}})).str(); };
   EXPECT_NE(tasks(128).find(R"(piece y.matmul@1.slice = pull(y.matmul) sliced
 piece y.matmul@1 = pull(y.matmul@1.slice) joined
 )"),

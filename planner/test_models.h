@@ -257,6 +257,20 @@ inline void cut_pipeline(Choices& choices, const std::vector<std::string>& modul
 }
 
 // Devices cpu:0... in a mesh of these axes; "dp" and "fsdp" are data axes.
+// y[rows, columns] = a b, with the sum over `inner` split along tp and wanted by all: an all-reduce.
+inline Graph summed_product(int64_t rows, int64_t inner, int64_t columns) {
+  Graph graph;
+  graph.set_role(Role::update);
+  const ValueId a = graph.variable("a", DType::f32, {rows, inner});
+  const ValueId b = graph.variable("b", DType::f32, {inner, columns});
+  graph.pin({a, "tp", S(1), {}, ""});
+  graph.pin({b, "tp", S(0), {}, ""});
+  const ValueId y = graph.add("matmul", {a, b}, {}, "y").front();
+  graph.pin({y, "tp", B, {}, ""});
+  graph.output("y", y);
+  return graph;
+}
+
 inline Choices choices_on(const std::vector<Axis>& axes, int batch_shards = 0, int pieces_per_shard = 1) {
   Choices choices;
   choices.name = "train";

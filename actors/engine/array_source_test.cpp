@@ -6,6 +6,7 @@
 #include <span>
 
 #include "actors/engine/parts.h"
+#include "actors/engine/test_source.h"
 #include "runtime/base/box.h"
 #include "runtime/base/error.h"
 #include "runtime/files/test_dir.h"
@@ -33,13 +34,7 @@ class ArraySourceTest : public testing::Test {
   std::string read(ArraySource& source, int64_t step, int32_t shard, int32_t piece, const Box& box, int64_t rows) {
     out_.assign(static_cast<size_t>(box.elements()), -1);
     const TensorView view{out_.data(), DType::f32, box.extent, box.offset, {rows, 2, 3}};
-    Firing firing;
-    firing.step = step;
-    firing.shard = shard;
-    firing.piece = piece;
-    std::string failure;
-    source.read(firing, 2, view, &failure);
-    return failure;
+    return read_piece(source, step, shard, piece, view);
   }
   // The same, taken from the numbers in memory.
   std::vector<float> expected(const RowChoice& choice, int64_t step, int32_t shard, int32_t piece, const Box& box,

@@ -1,11 +1,10 @@
 #include "actors/engine/engine.h"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 #include <utility>
 
 #include "actors/engine/agreement.h"
+#include "actors/engine/engine_pause.h"
 #include "runtime/base/check.h"
 #include "runtime/plan/validate.h"
 
@@ -17,50 +16,6 @@ constexpr double kLooksPerPatience = 8;
 constexpr double kStallReportPatience = 0.1;  // for executors whose kernels run
 
 }  // namespace
-
-// While one lives, no firing begins, none runs, and what executors own may be changed. Executors whose kernels run
-// are waited for, at most so long. Within another one, it only takes what has come in since.
-class Engine::Pause {
- public:
-  explicit Pause(Engine& engine, double at_most_s = 1e9) : engine_(engine) {
-    if (engine_.pauses_++ == 0) lock(at_most_s);
-    const auto& locks = engine_.locks_;
-    if (!std::all_of(locks.begin(), locks.end(), [](const auto& each) { return each.owns_lock(); })) return;
-    for (const auto& executor : engine_.executors_) executor->poll();  // nothing stays under way
-  }
-  ~Pause() {
-    if (--engine_.pauses_ > 0) return;
-    engine_.shared_.release(Shared::kPaused);
-    engine_.locks_.clear();  // who gets a mutex now sees that nothing holds it, or is rung
-    engine_.wake();
-  }
-  Pause(const Pause&) = delete;
-  Pause& operator=(const Pause&) = delete;
-
-  bool has(int executor) const {
-    return engine_.locks_[static_cast<size_t>(executor - engine_.own_.first)].owns_lock();
-  }
-
- private:
-  void lock(double at_most_s) {
-    engine_.shared_.hold(Shared::kPaused);
-    const double until = engine_.clock_.now() + at_most_s;
-    for (const auto& executor : engine_.executors_) {
-      std::unique_lock one(executor->mutex(), std::try_to_lock);
-      const auto in_time = [&] {
-        std::this_thread::sleep_for(std::chrono::microseconds(20));
-        return engine_.clock_.now() < until;
-      };
-      while (!one.owns_lock() && in_time()) one.try_lock();
-      while (one.owns_lock() && !executor->is_drained()) {
-        if (!in_time()) one.unlock();
-      }
-      engine_.locks_.push_back(std::move(one));
-    }
-  }
-
-  Engine& engine_;
-};
 
 Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& clock)
     : kernels_(kernels),

@@ -59,8 +59,8 @@ class Executor {
   void fail_as_thrown();  // in a handler: what was thrown is a fault of the task that runs
   void rest() { running_.store(-1, std::memory_order_relaxed); }  // no kernel runs
   void deliver(const Message& message);
-  // Whether all that is in queues of devices has run.
-  bool is_drained();
+  // Behind all that is in its devices' queues, one for each.
+  std::vector<std::pair<const DeviceQueue*, uint64_t>> marks() const;
 
  private:
   Outcome run_until(double deadline_s);

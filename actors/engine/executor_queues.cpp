@@ -59,15 +59,15 @@ void Executor::ask_to_be_rung() {
   for (const StreamLoop* stream : holding_) stream->device_stream.queue()->call([this] { ring(); });
 }
 
-bool Executor::is_drained() {
+std::vector<std::pair<const DeviceQueue*, uint64_t>> Executor::marks() const {
+  std::vector<std::pair<const DeviceQueue*, uint64_t>> marks;
   for (const Share* share : shares_) {
     if (share == nullptr) continue;
     for (const auto& stream : share->streams) {
-      DeviceQueue* queue = stream->device_stream.queue();
-      if (queue != nullptr && !queue->has_passed(queue->mark())) return false;
+      if (DeviceQueue* queue = stream->device_stream.queue()) marks.emplace_back(queue, queue->mark());
     }
   }
-  return true;
+  return marks;
 }
 
 }  // namespace troupe

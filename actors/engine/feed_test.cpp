@@ -4,6 +4,8 @@
 
 #include <numeric>
 
+#include "actors/engine/test_source.h"
+
 namespace troupe {
 namespace {
 
@@ -22,13 +24,7 @@ class FeedTest : public testing::Test {
   std::string read(int64_t step, int32_t shard, int32_t piece, const Dims& offset, const Shape& shape, int64_t rows) {
     out_.assign(static_cast<size_t>(shape.elements()), -1);
     const TensorView view{out_.data(), DType::f32, shape, offset, {rows, 2}};
-    Firing firing;
-    firing.step = step;
-    firing.shard = shard;
-    firing.piece = piece;
-    std::string failure;
-    source_.read(firing, 2, view, &failure);
-    return failure;
+    return read_piece(source_, step, shard, piece, view);
   }
 
   std::shared_ptr<Feed> feed_ = std::make_shared<Feed>();

@@ -18,7 +18,7 @@ class DeviceQueue {
   virtual void launch(Kernel kernel, const KernelArgs& args) = 0;
   // Says where the queue is now: behind everything put so far. Marks count up from 1.
   virtual uint64_t mark() = 0;
-  // Whether everything before the mark has run. FaultError when the device has failed.
+  // Whether everything before the mark has run.
   virtual bool has_passed(uint64_t mark) const = 0;
   // What is put from now on runs after the other queue, perhaps of another device, has passed a mark that it has.
   virtual void wait_for(const DeviceQueue& other, uint64_t mark) = 0;
