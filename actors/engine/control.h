@@ -55,7 +55,8 @@ struct LinkAddress {
   std::string address;
 };
 
-// A request has been carried out, or has failed; then nothing has changed in this worker.
+// A request has been carried out, or has failed. What that leaves in the worker is the driver's to mend: it begins the plan
+// afresh, or ends the run.
 struct Answer {
   uint64_t request = 0;
   enum class Outcome : uint8_t { done, user_error, fault } outcome = Outcome::done;

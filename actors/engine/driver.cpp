@@ -188,7 +188,8 @@ bool Driver::wait_for(double at_most_s, double patience_s) {
       seen_at_ = clock_.now();
     } else if (clock_.now() - seen_at_ >= patience_s) {
       Fault fault = stall();
-      if (crew_.gone()) continue;
+      // While the workers were asked, what was waited for may have come, or the reason why it does not.
+      if (crew_.gone() || crew_.fault() || broken_ || crew_.reached() || crew_.firings() != seen_firings_) continue;
       fault.deadline = patience_s;
       stop_and_raise(std::move(fault));
     }
@@ -234,8 +235,9 @@ void Driver::shutdown() {
     for (size_t p = 0; p < plans_.size(); ++p) {
       if (plans_[p] != nullptr && goes_on()) unload(PlanHandle(static_cast<int64_t>(p)));
     }
-  } catch (const std::exception&) {
-    // A worker that goes while everything ends takes nothing along that is still needed.
+  } catch (const std::exception& error) {
+    // Nothing is needed any more of a worker that goes now; of one that stays and has not unloaded a plan, nothing can be.
+    if (!crew_.gone()) end_run("not all workers have unloaded their plans", error);
   }
   running_ = false;
   // Nothing else ends what is under way.

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <set>
+#include <thread>
 
 #include "actors/engine/interpreter.h"
 #include "actors/engine/plan_builder.h"
@@ -52,6 +53,7 @@ class Rig final : public Courier {
       says(worker, said.reply);
       said_.push_back({worker, said});
     }
+    for (const Said& said : member.worker.on_change()) said_.push_back({worker, said});
     if (std::holds_alternative<Welcome>(order.command) && !idle.contains(worker))
       member.threads = std::make_unique<ThreadRunner>(*member.worker.engine());
   }
@@ -183,6 +185,58 @@ TEST(Driver, AWorkerWhoseExecutorsDoNotRunIsNamedWithTheTaskWhoseTurnItIs) {
               std::string::npos)
         << error.fault().what;
   }
+}
+
+// Two devices that wait for each other; nothing else.
+Plan two_devices() {
+  PlanBuilder builder;
+  const TaskId a = builder.task(builder.stream(builder.device("cpu:0"), "s"), "a", "mix");
+  const TaskId b = builder.task(builder.stream(builder.device("cpu:1"), "s"), "b", "mix");
+  builder.read(b, builder.output(a, {.name = "there", .slots = 2}));
+  return builder.finish();
+}
+
+TEST(Driver, WorkersThatKeepAPlanAtTheEndAreNotGivenAnother) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  Rig rig(kernels, clock, {{1, 1}, {1, 1}});
+  rig.is_told = [](int worker, Command& command) {
+    if (std::holds_alternative<Stop>(command) && worker == 1) command = GetObserved{99};  // which fails
+  };
+  Driver driver(rig, {2, kToken, 5}, clock);
+  ASSERT_TRUE(driver.gather(5, 5));
+  driver.load(std::make_shared<const Plan>(two_devices()), {});
+  driver.shutdown();
+  try {
+    driver.load(std::make_shared<const Plan>(two_devices()), {});
+    ADD_FAILURE() << "loaded";
+  } catch (const FaultError& error) {
+    EXPECT_NE(error.fault().what.find("the run is over: not all workers have unloaded their plans: "),
+              std::string::npos)
+        << error.fault().what;
+  }
+}
+
+// What ends while the driver asks why nothing moves has not stalled.
+TEST(Driver, WhatComesWhileItAsksForAStallCounts) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  Rig rig(kernels, clock, {{1, 1}, {1, 1}});
+  rig.idle = {0, 1};
+  Driver driver(rig, {2, kToken, 5}, clock);
+  ASSERT_TRUE(driver.gather(5, 5));
+  const PlanHandle plan = driver.load(std::make_shared<const Plan>(two_devices()), {});
+  std::vector<std::unique_ptr<ThreadRunner>> runners;
+  rig.is_told = [&](int, Command& command) {
+    if (!std::holds_alternative<GetStall>(command) || !runners.empty()) return;
+    for (int w : {0, 1}) runners.push_back(std::make_unique<ThreadRunner>(rig.engine(w)));
+    while (rig.engine(0).running() || rig.engine(1).running()) std::this_thread::yield();
+  };
+  driver.start(plan, 0, 3);
+  while (!driver.wait_for(1, 0.3)) {
+  }
+  EXPECT_EQ(runners.size(), 2u);
+  driver.shutdown();
 }
 
 // What gather throws, the first time and the next.

@@ -35,7 +35,7 @@ class InOrder {
   uint64_t due() const { return due_; }
   // When the first came that was sent after it and has to wait for it; nothing when none does.
   std::optional<double> missing_since() const {
-    if (early_.empty()) return std::nullopt;
+    if (early_.empty() || early_.begin()->first == due_) return std::nullopt;
     return early_.begin()->second.came;
   }
 

@@ -148,8 +148,8 @@ void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
                    started().restart(PlanHandle(restart.handle), restart.epoch, restart.first_step);
                  },
                  [&](const Go& go) {
+                   started().go(PlanHandle(go.handle), go.until);
                    running_ = PlanHandle(go.handle);
-                   started().go(running_, go.until);
                    // Nothing of it may be this worker's: then it is done already.
                    for (Reply& reply : on_progress()) replies.push_back(std::move(reply));
                  },
@@ -220,11 +220,11 @@ std::vector<Said> Worker::on(const Order& order) {
   std::vector<Reply> replies;
   while (!over_) {
     const std::optional<Order> next = orders_.take();
+    missing_since_.store(orders_.missing_since().value_or(-1));  // before one that may take long
     if (!next) break;
     take(*next);
     for (Reply& reply : advance()) replies.push_back(std::move(reply));
   }
-  missing_since_.store(orders_.missing_since().value_or(-1));
   return numbered(std::move(replies));
 }
 
