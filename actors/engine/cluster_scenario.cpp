@@ -1,10 +1,9 @@
 #include "actors/engine/cluster_scenario.h"
 
-#include <algorithm>
-#include <iterator>
 #include <stdexcept>
 #include <utility>
 
+#include "actors/engine/placement.h"
 #include "actors/engine/sample_graphs.h"
 #include "actors/engine/sample_step.h"
 
@@ -84,6 +83,17 @@ std::string Scenario::name(int process) const {
     return "worker " + std::to_string(w) + " (host" + number + ", process 10" + number + ")";
   }
   return "";
+}
+
+int Scenario::owner(const std::string& devices) const {
+  std::vector<int> joined;
+  std::vector<WorkerShare> shares;
+  for (int w = 0; w < processes(); ++w) {
+    joined.push_back(cluster_.process_of_worker(w));
+    shares.push_back(joined.back() < 0 ? WorkerShare{0, 1} : kShares[static_cast<size_t>(joined.back())]);
+  }
+  const int worker = process_of_device(devices.substr(0, devices.find(' ')), shares);
+  return worker < 0 ? -1 : joined[static_cast<size_t>(worker)];
 }
 
 void Scenario::script() {

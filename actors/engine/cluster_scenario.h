@@ -102,6 +102,7 @@ class Scenario {
   bool happened() const { return happened_at_.has_value(); }
   int victim() const { return victim_; }                     // the process
   std::string name(int process) const;                       // as the driver calls it; empty when it has not joined
+  int owner(const std::string& devices) const;               // the process of "cpu:3", of "cpu:3 to cpu:5"
   const std::pair<int, int>& link() const { return link_; }  // between these processes
   const std::string& task() const { return task_; }          // whose kernel it is
   int processes() const;

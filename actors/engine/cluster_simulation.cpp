@@ -45,7 +45,7 @@ ClusterSimulation::ClusterSimulation(SimulatedClock& clock, const KernelTable& k
       kernels_(kernels),
       options_(options),
       random_(mix64(options.seed, 1)),
-      simulation_(events_, {mix64(options.seed, 2), options.kernel_s, options.lane_s}),
+      simulation_(events_, {mix64(options.seed, 2), options.kernel_s, options.lane_s, options.lane_late}),
       networks_(mix64(options.seed, 3), options.network_s, clock, [this](size_t network, double when) {
         events_.at(when, kProgress + network, [this, network] { progress(network); });
       }) {

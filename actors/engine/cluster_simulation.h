@@ -25,6 +25,7 @@ struct ClusterOptions {
   std::string token{};
   double kernel_s = 0.02;   // at most
   double lane_s = 0.01;     // that a message between executors takes, at most
+  double lane_late = 0.05;  // how likely with each one of an older life arrives once more
   double control_s = 0.01;  // that one between the driver and a worker takes, at most
   double network_s = 0.01;  // that one between hosts takes, at most; the bytes behind it take up to three times as long
   double limit_s = 1000;    // of simulated time; whoever waits longer waits for ever

@@ -191,7 +191,8 @@ void Simulation::send(int from, int to, const Message& message) {
 
 void Simulation::send_late(int from, int to, const Message& message) {
   Message& kept = sent_[static_cast<size_t>(from * executors() + to)];
-  if (kept.epoch != 0 && kept.epoch < message.epoch && random_.chance(options_.late)) {
+  const bool over = kept.epoch != 0 && kept.plan == message.plan && kept.epoch < message.epoch;
+  if (over && random_.chance(options_.late)) {
     send(from, to, std::exchange(kept, message));
   } else if (kept.epoch == 0 || random_.chance(options_.late)) {
     kept = message;

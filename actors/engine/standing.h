@@ -20,7 +20,6 @@ struct Lack {
   RegisterId reg;
   int64_t version = 0;
   bool room = false;
-  bool operator==(const Lack&) const = default;
 };
 
 // Of a head that lacks more, the others are not told: where a plan can go on, what is amiss shows behind each of them.
@@ -41,7 +40,6 @@ struct Standing {
   int64_t step = 0;
   int64_t done = 0;  // firings of this step
   std::vector<Lack> lacks;
-  bool operator==(const Standing&) const = default;
 };
 
 // Of the plan that a process runs, in which life.
