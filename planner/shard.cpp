@@ -246,17 +246,18 @@ class ShardStage {
     const BoxingStep& step = *here.boxing;
     const ValueId value = here.outputs.front();
     int task = 0;
+    int slice = -1;
     const TensorType& type = program_.value(value).type;
     if (step.kind == BoxingKind::all_reduce && !one_hop(step, type.shape, type.dtype)) {
       const int first = add_task(id, Operands::sliced, here.path + ".slice", "pull", {input});
-      const int slice = add_register(here.path + ".slice", value, first);
-      graph_.registers[static_cast<size_t>(slice)].whole = slice + 1;
+      slice = add_register(here.path + ".slice", value, first);
       graph_.tasks.back().outputs.push_back(slice);
       task = add_task(id, Operands::joined, here.path, "pull", {slice});
     } else {
       task = add_task(id, Operands::pulled, here.path, "pull", {input});
     }
     const int reg = add_register(program_.value(value).name, value, task);
+    if (slice >= 0) graph_.registers[static_cast<size_t>(slice)].whole = reg;
     graph_.tasks[static_cast<size_t>(task)].outputs.push_back(reg);
     graph_.register_of[value.index()] = reg;
   }
