@@ -86,6 +86,7 @@ Cluster::Cluster(const KernelTable& kernels, const ClusterOptions& options) {
   EngineOptions engine_options;
   engine_options.executors = executor_count(options);
   engine_options.spin_s = options.spin_s;
+  engine_options.backend = options.backend;
   engine_ = std::make_unique<Engine>(kernels, engine_options, clock_);
   actors_ = std::make_unique<Actors>();
   actors_->worker = actors_->system.spawn(worker_actor, engine_.get(), &actors_->executors);

@@ -16,9 +16,10 @@
 namespace troupe {
 
 struct ClusterOptions {
-  int devices = 1;        // how many the plans will use
-  int executors = 0;      // threads; 0: as many as cores or devices, whichever is less
-  double spin_s = 50e-6;  // see EngineOptions
+  int devices = 1;                   // how many the plans will use
+  int executors = 0;                 // threads; 0: as many as cores or devices, whichever is less
+  double spin_s = 50e-6;             // see EngineOptions
+  DeviceBackend* backend = nullptr;  // of CUDA devices; outlives the cluster
 };
 
 // The driver's handle. Used by one thread at a time; the engine's rules hold.

@@ -24,12 +24,17 @@ Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& c
       own_(options_.own.value_or(ExecutorRange{0, options_.executors})),
       own_doorbells_(options_.doorbells == nullptr ? static_cast<size_t>(options_.executors) : 0),
       doorbells_(options_.doorbells == nullptr ? own_doorbells_.data() : options_.doorbells),
+      memory_(Memory::Kind::own, nullptr, options_.backend),
       lanes_(options_.executors) {
   CHECK(own_.count > 0 && own_.first >= 0 && own_.first + own_.count <= options_.executors, own_.first, own_.count);
   std::vector<Doorbell*> doorbells;
   for (int i = 0; i < options_.executors; ++i) {
     const bool far = options_.exchange != nullptr && options_.exchange->is_far(i);
     doorbells.push_back(far ? &options_.exchange->bell() : &doorbells_[i]);
+  }
+  if (options_.backend != nullptr) {
+    queues_ = std::make_unique<DeviceQueues>(*options_.backend);
+    options_.queue_of = [this](const Plan& plan, StreamId stream) { return queues_->find(plan, stream); };
   }
   if (options_.exchange != nullptr) {
     const int self = options_.exchange->self();
@@ -324,7 +329,7 @@ void Engine::observe(PlanHandle handle, const Observe& what) {
   for (int e = own_.first; e < own_.first + own_.count; ++e) {
     Share& share = loaded.share(e);
     share.observer.reset();
-    if (what.any()) share.observer = std::make_unique<Observer>(loaded.plan(), what, clock_, live);
+    if (what.any()) share.observer = std::make_unique<Observer>(loaded.plan(), what, clock_, live, options_.backend);
   }
   // Which slots are live is known from the first firing on only.
   if (what.live_bytes) {

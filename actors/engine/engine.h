@@ -24,6 +24,7 @@
 #include <string_view>
 #include <vector>
 
+#include "actors/engine/device_queues.h"
 #include "actors/engine/exchange.h"
 #include "actors/engine/executor.h"
 #include "actors/engine/lane_table.h"
@@ -44,8 +45,9 @@ struct EngineOptions {
   Doorbell* doorbells = nullptr;     // by executor of the run; by default the engine's own
   double spin_s = 50e-6;             // how long an executor without work looks for some before it sleeps
   PlaceOfStream place;
-  QueueOfStream queue_of;        // of devices that compute on their own
-  Exchange* exchange = nullptr;  // where processes of the run share no memory with this one; outlives the engine
+  DeviceBackend* backend = nullptr;  // of CUDA devices; outlives the engine
+  QueueOfStream queue_of;            // of devices that compute on their own; by default the backend's
+  Exchange* exchange = nullptr;      // where processes of the run share no memory with this one; outlives the engine
   std::function<int(const std::string&)> process_of;  // by device; with an exchange
   std::function<void()> changed;  // from any thread: steps are done, or there is a fault; must not block
 };
@@ -159,6 +161,7 @@ class Engine {
   std::vector<Doorbell> own_doorbells_;
   Doorbell* doorbells_;
   Memory memory_;
+  std::unique_ptr<DeviceQueues> queues_;  // with a backend; outlive the plans
   Arena lane_memory_;
   LaneTable lanes_;
   std::vector<std::unique_ptr<LoadedPlan>> plans_;    // by handle; null when unloaded

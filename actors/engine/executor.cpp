@@ -251,8 +251,10 @@ bool Executor::compute(StreamLoop& stream) {
 
 void Executor::finish(StreamLoop& stream) {
   TaskActor& task = stream.head();
-  if (stream.share->observer) [[unlikely]]
+  if (stream.share->observer) [[unlikely]] {
+    if (stream.device_stream.queue() != nullptr && stream.share->observer->reads_outputs()) wait_for_queue(stream);
     stream.share->observer->end(task, stream.position++);
+  }
   if (stream.device_stream.queue() != nullptr) [[unlikely]] {
     tell_from_queue(stream);
   } else {

@@ -73,6 +73,7 @@ class Executor {
   void post(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
   // Of streams with a device's queue.
   void tell_from_queue(StreamLoop& stream);
+  void wait_for_queue(StreamLoop& stream);
   void post_late(const StreamLoop& from, const StreamLoop::Held& held);
   void hold(StreamLoop& from, const StreamLoop::Held& held);
   bool let_go();

@@ -1,5 +1,7 @@
 // What an executor does with streams whose kernels are put into queues of devices (device_edges.h).
 
+#include <thread>
+
 #include "actors/engine/executor.h"
 
 namespace troupe {
@@ -16,6 +18,13 @@ void Executor::tell_from_queue(StreamLoop& stream) {
     if (edge.way == Way::marked) edge.marks[slot].store(mark, std::memory_order_release);
     post_late(stream, message);
   });
+}
+
+// Until what has been put into the stream's queue has run, or the run has failed.
+void Executor::wait_for_queue(StreamLoop& stream) {
+  DeviceQueue& queue = *stream.device_stream.queue();
+  const uint64_t mark = queue.mark();
+  while (!queue.has_passed(mark) && !shared_.fault()) std::this_thread::yield();
 }
 
 void Executor::hold(StreamLoop& from, const StreamLoop::Held& held) {

@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "actors/engine/device_names.h"
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
 
@@ -15,10 +16,6 @@ namespace {
 }
 
 TensorView view_of(const PlanRegister& reg) { return {nullptr, reg.dtype, reg.shape, reg.offset, reg.logical}; }
-
-DeviceKind kind_of(const PlanDevice& device) {
-  return device.name.starts_with("cuda") ? DeviceKind::cuda : DeviceKind::cpu;
-}
 
 // A register that a task reads and writes is overwritten in place.
 void check_overwritten(const Plan& plan, const PlanTask& task, const PlanRead& read) {
@@ -129,9 +126,9 @@ void LoadedPlan::make_actors(const KernelTable& kernels) {
     }
     Kernel kernel = nullptr;
     if (task.kind == TaskKind::compute) {
-      const PlanDevice& device = plan().devices[task.device.index()];
-      kernel = kernels.find(task.kernel, kind_of(device));
-      if (kernel == nullptr) refuse(plan(), task, "no kernel '" + task.kernel + "' for " + device.name);
+      kernel = kernels.find(task.kernel, kind_of(plan(), task.device));
+      const std::string& device = plan().devices[task.device.index()].name;
+      if (kernel == nullptr) refuse(plan(), task, "no kernel '" + task.kernel + "' for " + device);
     }
     std::pmr::memory_resource* memory = memory_[static_cast<size_t>(place_of(id) - own_.first)].get();
     void* place = memory->allocate(sizeof(TaskActor), alignof(TaskActor));
@@ -193,7 +190,7 @@ void LoadedPlan::make_streams(const QueueOfStream& queue_of) {
     stream->share = &share_of;
     stream->runs_ahead = planned.runs_ahead && held[s];
     DeviceQueue* queue = queue_of ? queue_of(plan(), stream->id) : nullptr;
-    stream->device_stream = Stream(kind_of(plan().devices[planned.device.index()]), queue);
+    stream->device_stream = Stream(kind_of(plan(), planned.device), queue);
     for (const StreamLoop::Segment& segment : stream->segments) {
       for (const TaskActor* actor : segment.tasks) {
         const PlanTask& task = plan().task(actor->id());

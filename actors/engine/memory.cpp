@@ -3,7 +3,7 @@
 #include <cstring>
 #include <utility>
 
-#include "runtime/base/check.h"
+#include "actors/engine/device_names.h"
 
 namespace troupe {
 
@@ -15,12 +15,12 @@ bool Memory::add(const Plan& plan, int index) {
     const OfDevice& old = devices_[device.name];
     const auto bytes_of = [&](ArenaKind kind) { return device.arena_bytes[static_cast<int>(kind)]; };
     if (bytes_of(ArenaKind::variables) > old.variables.bytes()) {
-      made.variables = make(device.name, bytes_of(ArenaKind::variables));
+      made.variables = make(device.name, ArenaKind::variables, bytes_of(ArenaKind::variables));
     }
     if (bytes_of(ArenaKind::workspace) > old.workspace.bytes()) {
-      made.workspace = make(device.name, bytes_of(ArenaKind::workspace));
+      made.workspace = make(device.name, ArenaKind::workspace, bytes_of(ArenaKind::workspace));
     }
-    if (!old.io.contains(index)) made.io.emplace(index, make(device.name, bytes_of(ArenaKind::io)));
+    if (!old.io.contains(index)) made.io.emplace(index, make(device.name, ArenaKind::io, bytes_of(ArenaKind::io)));
   }
   bool grown = false;
   for (auto& [name, made] : fresh) {
@@ -28,7 +28,7 @@ bool Memory::add(const Plan& plan, int index) {
     if (made.variables.bytes() > 0) {
       grown = true;
       if (old.variables.bytes() > 0 && !(is_far_ && is_far_(name))) {
-        std::memcpy(made.variables.data(), old.variables.data(), static_cast<size_t>(old.variables.bytes()));
+        copy(made.variables.data(), old.variables.data(), old.variables.bytes());
       }
       old.variables = std::move(made.variables);
     }
@@ -65,9 +65,26 @@ void Memory::put(const Block& block) {
   }
 }
 
-Arena Memory::make(const std::string& device, int64_t bytes) const {
+Arena Memory::make(const std::string& device, ArenaKind kind, int64_t bytes) const {
+  if (backend_ != nullptr) {
+    if (bytes == 0) return Arena();
+    const bool on_host = is_on_host(device, kind);
+    return {on_host ? backend_->allocate_pinned(bytes) : backend_->allocate(number_of(device), bytes), bytes};
+  }
   if (kind_ == Kind::shared) return Arena::shared(bytes);
   return is_far_ && is_far_(device) ? Arena::sparse(bytes) : Arena(bytes);
+}
+
+bool Memory::is_on_host(const std::string& device, ArenaKind kind) const {
+  return kind == ArenaKind::io || !is_cuda(device);
+}
+
+void Memory::copy(std::byte* to, const std::byte* from, int64_t bytes) const {
+  if (backend_ != nullptr) {
+    backend_->copy(to, from, bytes);
+  } else {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
 }
 
 void Memory::clear() { devices_.clear(); }

@@ -55,14 +55,16 @@ int64_t LiveBytes::Count::add(int64_t bytes) {
   return then;
 }
 
-Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live)
+Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live,
+                   DeviceBackend* backend)
     : plan_(plan),
       what_(what),
       clock_(clock),
       tasks_(plan.tasks.size()),
       trace_(plan, what.trace_from, what.trace_steps),
       live_(std::move(live)),
-      most_live_(plan.devices.size(), 0) {
+      most_live_(plan.devices.size(), 0),
+      backend_(backend) {
   for (const PlanTask& task : plan.tasks) of_task_.push_back({task.device, task.stream, 0});
   if (!what.live_bytes) return;
   for (size_t t = 0; t < plan.tasks.size(); ++t) {
@@ -219,7 +221,7 @@ void Observer::freed(const TaskActor& producer, int32_t reader, int64_t version)
 
 void Observer::scan(const TaskActor& task, int64_t position) {
   for (size_t i = 0; i < task.outputs().size(); ++i) {
-    const TensorView& view = task.outputs()[i];
+    const TensorView view = on_host(task.outputs()[i]);
     const int64_t element = first_nonfinite(view);
     if (element < 0) continue;
     const size_t inputs = task.inputs().size();
@@ -233,20 +235,29 @@ void Observer::scan(const TaskActor& task, int64_t position) {
     found.task = task.id();
     found.reg = RegisterId(task.operands()[inputs + i].reg);
     found.element = element;
-    found.value = value_at(view, element);
+    found.value = value_at(view, element);  // before the copy of another
     for (size_t in = 0; in < inputs && found.born; ++in) {
       const Operand& operand = task.operands()[in];
       const bool overwritten = std::any_of(task.outputs().begin(), task.outputs().end(), [&](const TensorView& out) {
         return out.data == task.inputs()[in].data;  // a variable, or bytes that an output has taken over
       });
       if (overwritten) continue;
-      if (first_nonfinite(task.inputs()[in]) < 0) continue;
+      if (first_nonfinite(on_host(task.inputs()[in])) < 0) continue;
       found.born = false;
       found.input = RegisterId(operand.reg);
     }
     if (!nonfinite_ || comes_first(found, *nonfinite_, plan_)) nonfinite_ = found;
     return;
   }
+}
+
+// Of the last view only: the next has the same place.
+TensorView Observer::on_host(TensorView view) {
+  if (backend_ == nullptr || view.elements() == 0) return view;
+  staged_.resize(static_cast<size_t>(view.bytes()));
+  backend_->copy(staged_.data(), view.data, view.bytes());
+  view.data = staged_.data();
+  return view;
 }
 
 void Observer::report(Observations& into) const {

@@ -9,6 +9,7 @@
 #include "actors/engine/observe.h"
 #include "actors/engine/task_actor.h"
 #include "runtime/base/clock.h"
+#include "runtime/device/backend.h"
 #include "runtime/plan/kept_bytes.h"
 #include "runtime/plan/plan.h"
 
@@ -33,11 +34,15 @@ struct LiveBytes {
 // Used by one executor; read while nothing runs.
 class Observer {
  public:
-  Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live);
+  // With a backend tensors may lie on its devices; what is scanned is copied from there.
+  Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live,
+           DeviceBackend* backend = nullptr);
 
   // The plan starts afresh; these tasks are the executor's.
   void restart(const std::vector<TaskActor*>& tasks);
   void begin(const TaskActor& task);
+  // Whether `end` reads what the firing has made: then it must have run.
+  bool reads_outputs() const { return what_.finite; }
   void end(const TaskActor& task, int64_t position);
   void posted(bool crossing) {
     ++messages_;
@@ -85,6 +90,7 @@ class Observer {
   void drop_live(int32_t reg, size_t slot);
   void trace(const TaskActor& task, double end_s);
   void scan(const TaskActor& task, int64_t position);
+  TensorView on_host(TensorView view);
 
   const Plan& plan_;
   const Observe what_;
@@ -98,6 +104,8 @@ class Observer {
   std::vector<OfTask> of_task_;
   std::vector<bool> fetched_;  // by register: the driver reads it, at any time
   std::optional<NonFinite> nonfinite_;
+  DeviceBackend* backend_;
+  std::vector<std::byte> staged_;
   int64_t messages_ = 0;
   int64_t crossing_ = 0;
   double begin_s_ = 0;

@@ -32,9 +32,23 @@ std::vector<FarRegisters::Slot> Registers::far_slots(const std::vector<PlanPart>
   return slots;
 }
 
+bool Registers::is_on_host(const PlanPart& part) const {
+  const std::string& device = life_.plan().devices[life_.device_of(part.reg).index()].name;
+  return memory_.is_on_host(device, life_.plan().reg(part.reg).arena);
+}
+
+// A part, into its place in the logical tensor.
+void Registers::get(const PlanPart& part, DType dtype, const Shape& shape, std::span<std::byte> into) const {
+  const std::span<std::byte> from = bytes(part);
+  if (is_on_host(part)) return put_part(into, shape, dtype, part.box, from);
+  std::vector<std::byte> staged(from.size());
+  memory_.copy(staged.data(), from.data(), static_cast<int64_t>(from.size()));
+  put_part(into, shape, dtype, part.box, staged);
+}
+
 void Registers::fetch(const PlanOutput& output, std::span<std::byte> into) const {
   if (const auto slots = far_slots(output.parts); !slots.empty()) far_->fetch(life_, slots);
-  for (const PlanPart& part : output.parts) put_part(into, output.shape, output.dtype, part.box, bytes(part));
+  for (const PlanPart& part : output.parts) get(part, output.dtype, output.shape, into);
 }
 
 void Registers::read(const PlanVariable& variable, std::span<std::byte> into) const {
@@ -44,12 +58,17 @@ void Registers::read(const PlanVariable& variable, std::span<std::byte> into) co
     if (std::none_of(parts.begin(), parts.end(), same)) parts.push_back(part);
   }
   if (const auto slots = far_slots(parts); !slots.empty()) far_->fetch(life_, slots);
-  for (const PlanPart& part : parts) put_part(into, variable.shape, variable.dtype, part.box, bytes(part));
+  for (const PlanPart& part : parts) get(part, variable.dtype, variable.shape, into);
 }
 
 void Registers::write(const PlanVariable& variable, std::span<const std::byte> from) const {
+  std::vector<std::byte> staged;
   for (const PlanPart& part : variable.parts) {
-    take_part(from, variable.shape, variable.dtype, part.box, bytes(part));
+    const std::span<std::byte> to = bytes(part);
+    const bool on_host = is_on_host(part);
+    if (!on_host) staged.resize(to.size());
+    take_part(from, variable.shape, variable.dtype, part.box, on_host ? to : staged);
+    if (!on_host) memory_.copy(to.data(), staged.data(), static_cast<int64_t>(to.size()));
   }
   if (const auto slots = far_slots(variable.parts); !slots.empty()) far_->store(life_, slots);
 }

@@ -32,7 +32,7 @@ class Registers {
       : memory_(memory), life_(life), far_(far) {}
 
   // The bytes of a slot, of the newest version, of the version of one piece of the last step, as they lie in this
-  // process. PlanError when the plan does not say on which device the register lies; it has none for a control edge.
+  // process; perhaps on a device, where the host must not touch them. PlanError when the plan does not say on which device the register lies; it has none for a control edge.
   std::span<std::byte> bytes(RegisterId reg, size_t slot) const;
   std::span<std::byte> bytes(RegisterId reg) const { return bytes(reg, life_.newest_slot(reg)); }
   std::span<std::byte> bytes(const PlanPart& part) const { return bytes(part.reg, life_.slot_of(part)); }
@@ -47,6 +47,8 @@ class Registers {
   const PlanLife& life_;
   const FarRegisters* far_;
 
+  bool is_on_host(const PlanPart& part) const;
+  void get(const PlanPart& part, DType dtype, const Shape& shape, std::span<std::byte> into) const;
   std::vector<FarRegisters::Slot> far_slots(const std::vector<PlanPart>& parts) const;
 };
 

@@ -67,19 +67,21 @@ ArenaFile Arena::file() const {
 }
 
 Arena::~Arena() {
-  if (data_ != nullptr) munmap(data_, static_cast<size_t>(bytes_));
+  if (data_ != nullptr && of_backend_ == nullptr) munmap(data_, static_cast<size_t>(bytes_));
   if (file_ >= 0) close(file_);
 }
 
 Arena::Arena(Arena&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       bytes_(std::exchange(other.bytes_, 0)),
-      file_(std::exchange(other.file_, -1)) {}
+      file_(std::exchange(other.file_, -1)),
+      of_backend_(std::move(other.of_backend_)) {}
 
 Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   std::swap(file_, other.file_);
+  std::swap(of_backend_, other.of_backend_);
   return *this;
 }
 

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "runtime/base/align.h"
 
@@ -15,7 +17,7 @@ struct ArenaFile {
   int64_t bytes = 0;
 };
 
-// Host memory for a CPU device, zeroed, page-aligned. Not copied; moved only.
+// Host memory for a CPU device, zeroed, page-aligned; or a backend's. Not copied; moved only.
 class Arena {
  public:
   Arena() = default;
@@ -23,6 +25,9 @@ class Arena {
   explicit Arena(int64_t bytes);
   // The same for memory of which few pages will ever be touched: it counts only what is.
   static Arena sparse(int64_t bytes);
+  // A backend's: of a device, or of the host.
+  Arena(std::shared_ptr<std::byte> memory, int64_t bytes)
+      : data_(memory.get()), bytes_(bytes), of_backend_(std::move(memory)) {}
   // One that other processes may open. It has no name in any file system and goes with the last process that maps it,
   // so a process that is killed leaves nothing behind. Throws std::bad_alloc.
   static Arena shared(int64_t bytes);
@@ -43,6 +48,7 @@ class Arena {
   std::byte* data_ = nullptr;
   int64_t bytes_ = 0;
   int file_ = -1;
+  std::shared_ptr<std::byte> of_backend_;
 };
 
 }  // namespace troupe
