@@ -104,7 +104,8 @@ OpDef cross_entropy() {
           .infer = infer_cross_entropy,
           .gradient = backward,
           .decompose = decompose_cross_entropy,
-          .cpu = cross_entropy_cpu};
+          .cpu = cross_entropy_cpu,
+          .explain = explain_label};
 }
 
 OpDef cross_entropy_gradient() {
@@ -115,6 +116,7 @@ OpDef cross_entropy_gradient() {
           .rule_of = gradient_rule,
           .infer = infer_gradient,
           .cpu = gradient_cpu,
+          .explain = explain_label,
           .in_place = {{0, 0}}};
 }
 

@@ -73,7 +73,8 @@ OpDef picked_logit() {
           .doc = "y[..] = x[.., labels[..]], 0 where the label is ignore_index.",
           .rule_of = [](const OpArgs& args) { return rows_rule(args, "; linear(0)"); },
           .infer = infer_picked_logit,
-          .cpu = picked_logit_cpu};
+          .cpu = picked_logit_cpu,
+          .explain = explain_label};
 }
 
 }  // namespace troupe::define

@@ -32,14 +32,26 @@ std::vector<ValueId> backward(GradientBuilder& g) {
           g.needed(1) ? g.add("embedding_gradient", {g.input(0), g.gradient()}, {{"rows", rows}}) : ValueId()};
 }
 
+std::string id_text(const KernelArgs& args, int64_t id, int64_t index, int64_t rows) {
+  return "id " + element_text(id, index, args.inputs[0]) + " is outside the table's rows 0.." +
+         std::to_string(rows - 1);
+}
+
+std::string explain_id(const KernelArgs& args, const KernelReport& report) {
+  return id_text(args, report.value, report.element, args.inputs[1].logical[0]);
+}
+
+std::string explain_gradient_id(const KernelArgs& args, const KernelReport& report) {
+  return id_text(args, report.value, report.element, args.outputs[0].logical[0]);
+}
+
 bool ids_are_valid(const KernelArgs& args, int64_t rows) {
   const TensorView& ids = args.inputs[0];
   with_id(ids.dtype, [&](auto zero) {
     const auto* id = ids.as<decltype(zero)>();
     for (int64_t i = 0; i < ids.elements() && args.failure->empty(); ++i) {
       if (id[i] >= 0 && id[i] < rows) continue;
-      *args.failure =
-          "id " + element_text(id[i], i, ids) + " is outside the table's rows 0.." + std::to_string(rows - 1);
+      *args.failure = id_text(args, id[i], i, rows);
     }
   });
   return args.failure->empty();
@@ -98,7 +110,8 @@ OpDef embedding() {
           .rule_of = embedding_rule,
           .infer = infer_embedding,
           .gradient = backward,
-          .cpu = embedding_cpu};
+          .cpu = embedding_cpu,
+          .explain = explain_id};
 }
 
 OpDef embedding_gradient() {
@@ -108,7 +121,8 @@ OpDef embedding_gradient() {
           .doc = "dtable[r, d] = the sum of dy[.., d] over the places where ids is r, in order; `rows` rows.",
           .rule_of = gradient_rule,
           .infer = infer_gradient,
-          .cpu = gradient_cpu};
+          .cpu = gradient_cpu,
+          .explain = explain_gradient_id};
 }
 
 }  // namespace troupe::define

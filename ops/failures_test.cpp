@@ -23,6 +23,52 @@ std::string fault_of(const char* op, const Attrs& attrs, const std::vector<HostT
   return "";
 }
 
+// What is said of a device's report of it.
+std::string text_of_report(const char* op, const Attrs& attrs, const std::vector<HostTensor>& inputs, int operand,
+                           int64_t element, int64_t value) {
+  std::vector<TensorType> types;
+  std::vector<TensorView> of_inputs;
+  for (const HostTensor& input : inputs) {
+    types.push_back(input.type());
+    of_inputs.push_back(input.view());
+  }
+  std::vector<TensorView> of_outputs;
+  for (const TensorType& type : find_op(op)->infer({types, attrs})) {
+    const Dims zero = Dims::filled(type.shape.rank(), 0);
+    of_outputs.push_back({nullptr, type.dtype, type.shape, zero, type.shape});
+  }
+  KernelArgs args;
+  args.inputs = of_inputs;
+  args.outputs = of_outputs;
+  args.attrs = &attrs;
+  KernelTable table;
+  add_cpu_kernels(table);
+  return table.text_of(op, args, {KernelReport::kReported, 0, operand, element, value});
+}
+
+TEST(BadData, DevicesReportItInTheSameWords) {
+  const HostTensor table({DType::f32, {4, 2}});
+  const std::vector<HostTensor> looked_up = {numbers(DType::i64, {2, 3}, {0, 1, 2, 3, 4, 1}), table};
+  EXPECT_EQ(text_of_report("embedding", {}, looked_up, 0, 4, 4), fault_of("embedding", {}, looked_up));
+  const std::vector<HostTensor> dy = {numbers(DType::i64, {1}, {9}), HostTensor({DType::f32, {1, 2}})};
+  const Attrs rows = {{"rows", int64_t{4}}};
+  EXPECT_EQ(text_of_report("embedding_gradient", rows, dy, 0, 0, 9), fault_of("embedding_gradient", rows, dy));
+  const std::vector<HostTensor> classes = {HostTensor({DType::f32, {3, 5}}), numbers(DType::i64, {3}, {4, -100, 5})};
+  for (const char* op : {"cross_entropy", "picked_logit"}) {
+    EXPECT_EQ(text_of_report(op, {}, classes, 1, 2, 5), fault_of(op, {}, classes)) << op;
+  }
+  const std::vector<HostTensor> choices = {numbers(DType::i32, {2, 3, 1}, {1, 0, 2, 2, 2, 2})};
+  for (const int64_t experts : {2, 3}) {  // a choice outside; too many tokens for one
+    const Attrs few = {{"experts", experts}, {"capacity", int64_t{2}}, {"dropless", int64_t{1}}};
+    const std::string text = fault_of("expert_places", few, choices);
+    EXPECT_NE(text, "");
+    EXPECT_EQ(experts == 2 ? text_of_report("expert_places", few, choices, 0, 2, 2)
+                           : text_of_report("expert_places", few, choices, 1, 5, 3),
+              text);
+  }
+  EXPECT_EQ(text_of_report("exp", {}, {table}, 0, 3, 7), "element 3 of operand 0 is 7, which 'exp' cannot take");
+}
+
 TEST(BadData, AnIdOutsideTheTableIsNamedWithItsPlace) {
   const HostTensor table({DType::f32, {4, 2}});
   EXPECT_EQ(fault_of("embedding", {}, {numbers(DType::i64, {2, 3}, {0, 1, 2, 3, 4, 1}), table}),

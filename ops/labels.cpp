@@ -15,6 +15,20 @@ void expect_logits_and_labels(const OpArgs& args) {
   expect_shape(args, 1, "labels", rows_of(args.shape(0)), "one per row, and " + operand_text(args, 0, "logits"));
 }
 
+namespace {
+
+std::string label_text(const KernelArgs& args, int64_t label, int64_t index) {
+  return "label " + element_text(label, index, args.inputs[1]) + " is outside 0.." +
+         std::to_string(args.inputs[0].logical.back() - 1) +
+         " and is not ignore_index=" + std::to_string(ignore_index(*args.attrs));
+}
+
+}  // namespace
+
+std::string explain_label(const KernelArgs& args, const KernelReport& report) {
+  return label_text(args, report.value, report.element);
+}
+
 bool labels_are_valid(const KernelArgs& args) {
   const TensorView& labels = args.inputs[1];
   const int64_t classes = args.inputs[0].logical.back();
@@ -23,8 +37,7 @@ bool labels_are_valid(const KernelArgs& args) {
     const auto* label = labels.as<decltype(zero)>();
     for (int64_t i = 0; i < labels.elements() && args.failure->empty(); ++i) {
       if (label[i] == ignored || (label[i] >= 0 && label[i] < classes)) continue;
-      *args.failure = "label " + element_text(label[i], i, labels) + " is outside 0.." + std::to_string(classes - 1) +
-                      " and is not ignore_index=" + std::to_string(ignored);
+      *args.failure = label_text(args, label[i], i);
     }
   });
   return args.failure->empty();

@@ -15,6 +15,9 @@ void expect_logits_and_labels(const OpArgs& args);
 // *args.failure which label does not, and where it stands in the whole tensor.
 bool labels_are_valid(const KernelArgs& args);
 
+// What it says of one, for reports from devices.
+std::string explain_label(const KernelArgs& args, const KernelReport& report);
+
 // "5 at [2,3]" for the element of a part, in coordinates of the whole.
 std::string element_text(int64_t value, int64_t index, const TensorView& view);
 

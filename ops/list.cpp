@@ -217,6 +217,7 @@ std::vector<Signature> signatures_of(const OpDef& op, const OpArgs& args, int pa
 void add_cpu_kernels(KernelTable& table) {
   for (const OpDef& op : all_ops()) {
     if (op.cpu != nullptr) table.add(op.name, DeviceKind::cpu, op.cpu);
+    if (op.explain != nullptr) table.explain(op.name, op.explain);
   }
   table.add("pull", DeviceKind::cpu, pull_kernel, pull_reads);
 }

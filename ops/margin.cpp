@@ -91,6 +91,7 @@ OpDef margin_logits() {
       .infer = infer_margin,
       .gradient = backward,
       .cpu = margin_cpu,
+      .explain = explain_label,
       .in_place = {{0, 0}}};
 }
 

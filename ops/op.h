@@ -82,6 +82,9 @@ struct OpDef {
   // Local shapes come from the views, never from attributes; where a part lies, from view.offset and view.logical.
   Kernel cpu = nullptr;
 
+  // Of an op that cannot take all values: what a kernel on a device reports, in the words of the CPU kernel.
+  KernelExplain explain = nullptr;
+
   // Scratch for the CPU kernel on operands of these local types. nullptr: none.
   int64_t (*scratch_bytes)(const OpArgs&) = nullptr;
 

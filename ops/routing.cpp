@@ -49,6 +49,20 @@ std::string overflow_text(const KernelArgs& args, int64_t expert, int64_t row, i
          number_text(args.attrs->number("capacity_factor", 1)) + ") is needed, or none";
 }
 
+std::string choice_text(const KernelArgs& args, int64_t choice) {
+  return "choice " + std::to_string(choice) + " is outside the experts 0.." +
+         std::to_string(args.attrs->integer("experts") - 1);
+}
+
+// Of a choice, or of a count of tokens.
+std::string explain_places(const KernelArgs& args, const KernelReport& report) {
+  if (report.operand == 0) return choice_text(args, report.value);
+  const TensorView& counts = args.outputs[0];
+  const int64_t batch = counts.shape[1];
+  return overflow_text(args, counts.offset[0] + report.element / batch, report.element % batch,
+                       static_cast<int32_t>(report.value));
+}
+
 void places_cpu(const KernelArgs& args, Stream&) {
   const TensorView& choices = args.inputs[0];
   const TensorView& counts = args.outputs[0];
@@ -56,7 +70,7 @@ void places_cpu(const KernelArgs& args, Stream&) {
   const int64_t experts = args.attrs->integer("experts");
   for (int64_t i = 0; i < choices.elements(); ++i) {
     if (choice[i] >= 0 && choice[i] < experts) continue;
-    *args.failure = "choice " + std::to_string(choice[i]) + " is outside the experts 0.." + std::to_string(experts - 1);
+    *args.failure = choice_text(args, choice[i]);
     return;
   }
   const cpu::Places of{.batch = choices.shape[0],
@@ -215,6 +229,7 @@ OpDef expert_places() {
       .rule = "b s k -> e b, b s k; !s, !k",
       .infer = infer_places,
       .cpu = places_cpu,
+      .explain = explain_places,
       .scratch_bytes = [](const OpArgs& args) {
         return args.attrs.integer("experts") * static_cast<int64_t>(sizeof(int32_t));
       }};

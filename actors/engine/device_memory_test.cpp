@@ -6,6 +6,7 @@
 #include "actors/engine/device_names.h"
 #include "actors/engine/engine.h"
 #include "actors/engine/interpreter.h"
+#include "actors/engine/plan_builder.h"
 #include "actors/engine/sample_graphs.h"
 #include "actors/engine/test_backend.h"
 #include "actors/engine/thread_runner.h"
@@ -78,6 +79,39 @@ TEST(DeviceMemory, ARunOnDevicesEqualsTheInterpreter) {
     }
   }
   EXPECT_GT(compared, 20);
+}
+
+// Of an unlike element in its third firing, as a kernel on a device does.
+void report_one(const KernelArgs& args, Stream&) {
+  if (args.firing.step != 2) return;
+  *args.report = {KernelReport::kReported, args.task, 0, 7, -3};
+}
+
+TEST(DeviceMemory, WhatAKernelReportsIsTheFaultOfItsTask) {
+  KernelTable kernels;
+  kernels.add("picky", DeviceKind::cuda, report_one);
+  PlanBuilder builder;
+  const DeviceId device = builder.device("cuda:0.1");
+  const StreamId stream = builder.stream(device, "compute");
+  builder.task(stream, "look up", "picky");
+  TestBackend backend(1);
+  EngineOptions options;
+  options.backend = &backend;
+  const SteadyClock clock;
+  Engine engine(kernels, options, clock);
+  const PlanHandle handle = engine.load(std::make_shared<Plan>(builder.finish()));
+  ThreadRunner threads(engine);
+  for (int life = 0; life < 2; ++life) {
+    engine.run(handle, 0, 2);
+    try {
+      engine.run(handle, 2, 5);
+      FAIL() << "nothing was raised";
+    } catch (const FaultError& error) {
+      EXPECT_EQ(error.fault().what, "element 7 of operand 0 is -3, which 'picky' cannot take");
+      EXPECT_EQ(error.fault().task, "look up");
+      EXPECT_EQ(error.fault().device, "cuda:0.1");
+    }
+  }
 }
 
 TEST(DeviceMemory, VariablesKeepTheirBytesWhenTheyGrow) {

@@ -102,6 +102,7 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
       for (const Memory::Block& block : lent->blocks) memory_.put(block);
     }
     memory_.add(*plan, handle.value);
+    if (options_.backend != nullptr) plans_.back()->set_report(options_.backend->allocate_pinned(sizeof(KernelReport)));
     if (options_.exchange != nullptr) {
       options_.exchange->add(*plans_.back(), plans_.back().get(), memory_, std::move(crossings));
     }

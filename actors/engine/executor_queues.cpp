@@ -41,7 +41,9 @@ bool Executor::let_go() {
       const StreamLoop::Held held = stream->held.front();
       stream->held.pop_front();
       something = true;
-      if (held.route == nullptr) {
+      if (std::optional<Fault> fault = stream->share->plan->reported()) [[unlikely]] {
+        shared_.raise(*std::move(fault));
+      } else if (held.route == nullptr) {
         reach_limit(*stream->share);
       } else {
         post_late(*stream, held);

@@ -40,7 +40,8 @@ LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, cons
     : PlanLife(std::move(plan), handle),
       own_(own),
       executor_of_(executor_of),
-      actors_(this->plan().tasks.size(), nullptr) {
+      actors_(this->plan().tasks.size(), nullptr),
+      kernels_(kernels) {
   for (int e = 0; e < own.count; ++e) {
     memory_.push_back(std::make_unique<std::pmr::monotonic_buffer_resource>());
     shares_.push_back(std::make_unique<Share>());
@@ -206,6 +207,26 @@ void LoadedPlan::make_streams(const QueueOfStream& queue_of) {
   }
 }
 
+void LoadedPlan::set_report(DeviceMemory memory) {
+  report_memory_ = std::move(memory);
+  report_ = new (report_memory_.get()) KernelReport;
+  for (TaskActor* actor : actors_) {
+    if (actor != nullptr) actor->set_report(report_);
+  }
+}
+
+std::optional<Fault> LoadedPlan::reported() const {
+  if (report_ == nullptr) return std::nullopt;
+  if (std::atomic_ref(report_->said).load(std::memory_order_acquire) != KernelReport::kReported) return std::nullopt;
+  const TaskActor& actor = *actors_.at(static_cast<size_t>(report_->task));
+  const PlanTask& task = plan().task(actor.id());
+  Fault fault;
+  fault.what = kernels_.text_of(task.kernel, actor.args(), *report_);
+  fault.task = task.name;
+  fault.device = plan().devices[task.device.index()].name;
+  return fault;
+}
+
 void LoadedPlan::set_sources(SourceMap sources) {
   sources_ = std::move(sources);
   for (TaskActor* actor : actors_) {
@@ -234,6 +255,7 @@ void LoadedPlan::restart(uint32_t new_epoch, int64_t step) {
   begin(new_epoch, step);
   limit.store(step);
   device_edges_.restart();
+  if (report_ != nullptr) *report_ = KernelReport();
   for (TaskActor* actor : actors_) {
     if (actor != nullptr) actor->restart();
   }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <memory_resource>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "actors/engine/ports.h"
 #include "actors/engine/stream_loop.h"
 #include "actors/engine/task_actor.h"
+#include "runtime/device/backend.h"
 #include "runtime/device/source.h"
 #include "runtime/plan/plan.h"
 
@@ -58,6 +60,11 @@ class LoadedPlan : public PlanLife {
   bool is_own(TaskId task) const { return actors_[task.index()] != nullptr; }
   int executor_of(StreamId stream) const { return executor_of_[stream.index()]; }
 
+  // Where kernels on devices report; in memory that these reach. Null where there are none.
+  void set_report(DeviceMemory report);
+  // What one has reported since the plan's life began: the fault of it. Only once its queue has passed the kernel.
+  std::optional<Fault> reported() const;
+
   void set_sources(SourceMap sources);
   // PlanError that names the sources that are not there.
   void check_sources() const;
@@ -79,6 +86,9 @@ class LoadedPlan : public PlanLife {
   std::vector<std::unique_ptr<Share>> shares_;
   UnderWay under_way_;
   DeviceEdges device_edges_;
+  const KernelTable& kernels_;
+  DeviceMemory report_memory_;
+  KernelReport* report_ = nullptr;
   SourceMap sources_;
 };
 

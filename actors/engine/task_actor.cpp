@@ -41,6 +41,7 @@ TaskActor::TaskActor(const Plan& plan, TaskId id, Kernel kernel, Parts parts, st
   args_.outputs = std::span<const TensorView>(views_).subspan(parts.kernel_inputs);
   args_.attrs = &task.attrs;
   args_.key = task.key;
+  args_.task = id.value;
 
   size_t movable = 0;
   for (const Operand& operand : operands_) movable += operand.slots.size() > 1 && operand.port >= 0;

@@ -75,6 +75,8 @@ class TaskActor {
     for (Route& route : readers_) find(route);
   }
   void set_source(Source* source) { source_ = source; }
+  // Where its kernels on a device report.
+  void set_report(KernelReport* report) { args_.report = report; }
   // For one on a device's queue: what it tells and waits for across queues.
   QueuedTask& queued();
 
@@ -136,6 +138,7 @@ class TaskActor {
 
   TaskId id() const { return id_; }
   const Credits& credits() const { return credits_; }
+  const KernelArgs& args() const { return args_; }
   const Firing& firing() const { return args_.firing; }
   std::span<const Route> producers() const { return producers_; }
   std::span<const Route> readers() const { return readers_; }

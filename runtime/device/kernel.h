@@ -44,6 +44,18 @@ struct Firing {
   uint64_t seed = 0;  // of the run
 };
 
+// What a kernel on a device says of data that it cannot take: in memory which device and host reach. The kernel goes on, and
+// touches nothing but its operands. Who changes `said` from 0 to kReporting writes the rest, then kReported.
+struct KernelReport {
+  static constexpr uint32_t kReporting = 1;
+  static constexpr uint32_t kReported = 2;
+  uint32_t said = 0;
+  int32_t task = -1;
+  int32_t operand = -1;  // of the inputs, then the outputs: where the element is
+  int64_t element = 0;   // of this device's part
+  int64_t value = 0;
+};
+
 struct KernelArgs {
   std::span<const TensorView> inputs;
   std::span<const TensorView> outputs;
@@ -53,12 +65,17 @@ struct KernelArgs {
   Firing firing;
   std::string* failure = nullptr;  // a kernel that finds bad data (an id outside its table) describes it here; the
                                    // engine makes a Fault of it. Never null.
+  KernelReport* report = nullptr;  // instead, for one that runs later, in a device's queue; and whose report it is
+  int32_t task = -1;
 };
 
 using Kernel = void (*)(const KernelArgs& args, Stream& stream);
 
 // Which bytes of this input a kernel with these attributes reads. `input.data` is null.
 using KernelReads = std::vector<ByteRuns> (*)(const Attrs& attrs, size_t number, const TensorView& input);
+
+// What a report of a kernel says, in the words in which its CPU kernel describes a failure.
+using KernelExplain = std::string (*)(const KernelArgs& args, const KernelReport& report);
 
 enum class DeviceKind : uint8_t { cpu, cuda };
 
@@ -68,10 +85,14 @@ class KernelTable {
  public:
   // Without `read` the kernel reads all of its inputs.
   void add(const std::string& name, DeviceKind kind, Kernel kernel, KernelReads read = nullptr);
+  // For kernels of this name on any device; some may be known by no kernel here.
+  void explain(const std::string& name, KernelExplain text);
   // nullptr when there is none.
   Kernel find(const std::string& name, DeviceKind kind) const;
   // nullptr when there is none, or it reads all.
   KernelReads reads(const std::string& name, DeviceKind kind) const;
+  // In general words when nothing is known of the kernel.
+  std::string text_of(const std::string& name, const KernelArgs& args, const KernelReport& report) const;
 
  private:
   struct Entry {
@@ -79,6 +100,7 @@ class KernelTable {
     KernelReads reads;
   };
   std::map<std::pair<std::string, DeviceKind>, Entry> kernels_;
+  std::map<std::string, KernelExplain> explain_;
 };
 
 class DeviceQueue;
