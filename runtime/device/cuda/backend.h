@@ -1,0 +1,37 @@
+// The CUDA devices of this process.
+#pragma once
+
+#include <mutex>
+#include <set>
+
+#include "runtime/device/backend.h"
+
+namespace troupe {
+
+class CudaBackend final : public DeviceBackend {
+ public:
+  using AddKernels = void (*)(KernelTable& table);
+
+  // Looks for devices; without any it does nothing but say why.
+  explicit CudaBackend(AddKernels kernels);
+
+  std::vector<DeviceInfo> devices() const override;
+  std::string description() const override { return description_; }
+  DeviceMemory allocate(int device, int64_t bytes) override;
+  DeviceMemory allocate_pinned(int64_t bytes) override;
+  void copy(void* to, const void* from, int64_t bytes) override;
+  void fill_zero(void* to, int64_t bytes) override;
+  std::unique_ptr<DeviceQueue> make_queue(int device) override;
+  void add_kernels(KernelTable& table) const override { add_kernels_(table); }
+
+ private:
+  void use(int device);
+
+  const AddKernels add_kernels_;
+  std::vector<DeviceInfo> found_;  // what does not change
+  std::string description_;
+  std::mutex mutex_;
+  std::set<int> used_;  // devices whose kernels can reach one another's memory, where the hardware can
+};
+
+}  // namespace troupe
