@@ -51,13 +51,18 @@ TensorView HostTensor::view(const Dims& offset, const Shape& logical) const {
 
 void run_kernel(const OpDef& op, const Attrs& attrs, std::span<const TensorView> inputs,
                 std::span<const TensorView> outputs, const RunContext& context) {
-  CHECK(op.cpu != nullptr, op.name);
+  CHECK(op.cpu != nullptr || context.run != nullptr, op.name);
   const std::vector<TensorType> types = types_of(inputs);
   std::vector<std::byte> scratch;
   if (op.scratch_bytes != nullptr) scratch.resize(static_cast<size_t>(op.scratch_bytes({types, attrs})));
   std::string failure;
-  Stream stream;
-  op.cpu({inputs, outputs, scratch, &attrs, context.key, context.firing, &failure}, stream);
+  const KernelArgs args{inputs, outputs, scratch, &attrs, context.key, context.firing, &failure};
+  if (context.run != nullptr) {
+    context.run(op, args);
+  } else {
+    Stream stream;
+    op.cpu(args, stream);
+  }
   if (!failure.empty()) throw FaultError({.what = failure, .device = "cpu:0", .task = op.name, .peer = ""});
 }
 

@@ -49,6 +49,8 @@ class HostTensor {
 struct RunContext {
   uint64_t key = 0;  // of the node's path
   Firing firing = {};
+  // Runs the kernel of another device, and returns when it has run. nullptr: the CPU's.
+  void (*run)(const OpDef& op, const KernelArgs& args) = nullptr;
 };
 
 // Runs an op's CPU kernel with scratch of its own. Throws FaultError with the op and what the kernel says about bad

@@ -1,20 +1,90 @@
-// What device code is written with, for a compiler that knows no CUDA.
+// What CUDA C++ has beside C++, as far as the kernels in ops/cuda use it, for compilers that do not know it: the same
+// source runs on the CPU, in a grid that is simulated (grid.h).
+//
+// Shared memory is the dynamic one alone, as one block for the whole kernel (ops/cuda/device.h).
 #pragma once
 
-struct dim3 {
-  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
-  unsigned x, y, z;
-};
-struct uint3 {
-  unsigned x, y, z;
-};
+#include <math.h>
 
+#include <cstdint>
+#include <cstring>
+
+// NOLINTBEGIN: names that CUDA has chosen
 #define __global__
 #define __device__
 #define __host__
+#define __shared__ __thread
 #define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 
-inline thread_local uint3 threadIdx{};
-inline thread_local uint3 blockIdx{};
-inline thread_local dim3 blockDim;
-inline thread_local dim3 gridDim;
+struct uint3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+// Of the thread of the grid that runs now.
+extern constinit thread_local uint3 threadIdx;
+extern constinit thread_local uint3 blockIdx;
+extern constinit thread_local dim3 blockDim;
+extern constinit thread_local dim3 gridDim;
+
+namespace troupe::simulated {
+
+constexpr int kWarp = 32;
+
+void wait_at_barrier();
+// Waits until all lanes of `mask` have come, and returns the bits that lane `source` brought.
+uint64_t exchange(unsigned mask, uint64_t bits, int source);
+// The lanes of `mask` for which `predicate` holds.
+unsigned ballot(unsigned mask, bool predicate);
+
+inline int lane() {
+  return static_cast<int>((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % kWarp);
+}
+
+// Lanes of other groups of `width` lanes, and those beyond the warp, are not read: a lane gets its own value then.
+template <class T>
+T shuffled(unsigned mask, T value, int source, int width) {
+  static_assert(sizeof(T) <= sizeof(uint64_t));
+  const int own = lane();
+  if (source < 0 || source >= kWarp || source / width != own / width) source = own;
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = exchange(mask, bits, source);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+}  // namespace troupe::simulated
+
+inline void __syncthreads() { troupe::simulated::wait_at_barrier(); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { troupe::simulated::exchange(mask, 0, troupe::simulated::lane()); }
+inline unsigned __ballot_sync(unsigned mask, int predicate) { return troupe::simulated::ballot(mask, predicate != 0); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = troupe::simulated::kWarp) {
+  const int group = troupe::simulated::lane() / width * width;
+  return troupe::simulated::shuffled(mask, value, group + source % width, width);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = troupe::simulated::kWarp) {
+  return troupe::simulated::shuffled(mask, value, troupe::simulated::lane() ^ lanes, width);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = troupe::simulated::kWarp) {
+  return troupe::simulated::shuffled(mask, value, troupe::simulated::lane() + static_cast<int>(by), width);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = troupe::simulated::kWarp) {
+  return troupe::simulated::shuffled(mask, value, troupe::simulated::lane() - static_cast<int>(by), width);
+}
+
+inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
+inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+// NOLINTEND

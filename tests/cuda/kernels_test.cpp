@@ -1,0 +1,164 @@
+// What holds for the CUDA kernel of every op: it computes what the CPU's computes, in every dtype, may share memory as its
+// definition says, and writes all of its outputs.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "tests/cuda/run.h"
+#include "tests/simulated_cuda/grid.h"
+
+namespace troupe {
+namespace {
+
+const RunContext kContext{.key = 7, .firing = {.step = 2, .seed = 3}};
+
+// Ops whose values are made in float64 up to its precision, and otherwise in float32: as ops/kernels_test.cpp has them.
+constexpr double kDoubleTolerance = 1e-12;
+constexpr double kFloatTolerance = 2e-5;
+
+double tolerance_of(const UseCase& use, DType output) {
+  if (output == DType::bf16) return 1.0 / 256 + kFloatTolerance;
+  if (output == DType::f16) return 1.0 / 2048 + kFloatTolerance;
+  const bool in_double = std::all_of(use.operands.begin(), use.operands.end(), [](const Operand& operand) {
+    return operand.dtype != DType::f32 && !is_low(operand.dtype);
+  });
+  return in_double && output == DType::f64              ? kDoubleTolerance
+         : output == DType::f32 || output == DType::f64 ? kFloatTolerance
+                                                        : 0;
+}
+
+// The use in float64, with the numbers of `given`.
+std::vector<HostTensor> right_of(const UseCase& use, const std::vector<HostTensor>& given) {
+  UseCase wide = use;
+  for (Operand& operand : wide.operands) {
+    if (is_float(operand.dtype)) operand.dtype = DType::f64;
+  }
+  if (wide.attrs.has("dtype") && is_float(dtype_from_name(wide.attrs.text("dtype")))) {
+    wide.attrs.set("dtype", std::string("f64"));
+  }
+  std::vector<HostTensor> inputs = wide.inputs();
+  for (size_t i = 0; i < inputs.size(); ++i) inputs[i].set_numbers(given[i].numbers());
+  return run_op(wide.def(), wide.attrs, inputs, kContext);
+}
+
+TEST(CudaKernels, EqualFloat64WithinTheirPrecision) {
+  const std::vector<UseCase> uses = cuda_uses();
+  for (const UseCase& use : uses) {
+    const std::vector<HostTensor> given = use.inputs();
+    const std::vector<HostTensor> right = right_of(use, given);
+    const std::vector<HostTensor> found = run_on_cuda(use, given, kContext);
+    for (size_t i = 0; i < right.size(); ++i) {
+      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), tolerance_of(use, found[i].type().dtype)), "")
+          << use.str() << " output " << i;
+    }
+  }
+  EXPECT_GT(uses.size(), 100u);
+}
+
+// Runs the op with `output` in the memory of `input`, all other outputs in memory that is not zero.
+std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::pair<int, int>>& shared) {
+  std::vector<HostTensor> tensors = use.inputs();
+  std::vector<TensorView> inputs, outputs;
+  const size_t count = tensors.size();
+  for (const TensorType& type : use.output_types()) {
+    tensors.emplace_back(type);
+    const std::span<uint8_t> bytes{tensors.back().view().as<uint8_t>(),
+                                   static_cast<size_t>(tensors.back().view().bytes())};
+    std::fill(bytes.begin(), bytes.end(), uint8_t{0x5a});
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) (i < count ? inputs : outputs).push_back(tensors[i].view());
+  for (auto [output, input] : shared)
+    outputs[static_cast<size_t>(output)].data = inputs[static_cast<size_t>(input)].data;
+  run_kernel(use.def(), use.attrs, inputs, outputs, on_cuda(kContext));
+  std::vector<HostTensor> result;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    result.emplace_back(use.output_types()[i]);
+    if (outputs[i].bytes() > 0) {
+      std::memcpy(result.back().view().data, outputs[i].data, static_cast<size_t>(outputs[i].bytes()));
+    }
+  }
+  return result;
+}
+
+TEST(CudaKernels, WriteEveryElementOfTheirOutputs) {
+  for (const UseCase& use : cuda_uses()) {
+    EXPECT_EQ(run_sharing(use, {}), run_on_cuda(use, use.inputs(), kContext)) << use.str();
+  }
+}
+
+TEST(CudaKernels, GiveTheSameBitsInPlace) {
+  for (const UseCase& use : cuda_uses()) {
+    const std::vector<HostTensor> apart = run_on_cuda(use, use.inputs(), kContext);
+    for (auto [output, input] : use.def().in_place) {
+      if (!(use.types()[static_cast<size_t>(input)] == use.output_types()[static_cast<size_t>(output)])) continue;
+      EXPECT_EQ(run_sharing(use, {{output, input}}), apart) << use.str() << ": output " << output << " in " << input;
+    }
+    std::vector<std::pair<int, int>> updates = use.def().updates;
+    std::erase_if(updates, [&](auto pair) { return static_cast<size_t>(pair.second) >= use.operands.size(); });
+    if (updates.empty()) continue;
+    EXPECT_EQ(run_sharing(use, updates), apart) << use.str();
+  }
+}
+
+// A barrier too few, or a sum whose order is that of threads, gives other bits in some of these.
+TEST(CudaKernels, GiveTheSameBitsInEveryOrderOfThreads) {
+  for (const UseCase& use : cuda_uses()) {
+    simulated::set_order(1);
+    const std::vector<HostTensor> first = run_on_cuda(use, use.inputs(), kContext);
+    for (uint64_t seed : {2, 3, 4}) {
+      simulated::set_order(seed);
+      EXPECT_EQ(run_on_cuda(use, use.inputs(), kContext), first) << use.str() << " with seed " << seed;
+    }
+  }
+}
+
+TEST(CudaKernels, RunOnTensorsWithoutElements) {
+  for (const UseCase& use : cuda_uses()) {
+    UseCase empty = use;
+    for (Operand& operand : empty.operands) {
+      Shape& shape = operand.values.shape;
+      for (int d = 0; d < shape.rank(); ++d) shape[d] = shape[d] == 1 ? 1 : 0;  // 1 may have to stay so
+    }
+    bool fixed = false;  // some attributes fix sizes
+    for (const char* name : {"shape", "sizes", "stop", "k", "stride", "size", "output_size"}) {
+      fixed = fixed || use.attrs.has(name);
+    }
+    if (fixed) continue;
+    const auto found = run_on_cuda(empty, empty.inputs(), kContext);
+    const auto right = run_op(empty.def(), empty.attrs, empty.inputs(), kContext);
+    for (size_t i = 0; i < right.size(); ++i) EXPECT_EQ(found[i], right[i]) << empty.str();
+  }
+}
+
+// Those that a GPU cannot run yet. When an op gets its kernel, its name goes.
+TEST(CudaKernels, AreThereForAllOpsButThese) {
+  std::string missing;
+  const auto expect = [&missing](const std::string& op) {
+    if (!has_cuda_kernel(op)) missing += (missing.empty() ? "" : " ") + op;
+  };
+  for (const OpDef& op : all_ops()) {
+    if (op.cpu != nullptr) expect(op.name);
+  }
+  expect("pull");
+  EXPECT_EQ(missing,
+            "fill to_layout assign accumulate matmul linear linear_input_gradient linear_weight_gradient "
+            "row_sum conv2d conv2d_input_gradient conv2d_weight_gradient max_pool2d max_pool2d_gradient "
+            "avg_pool2d avg_pool2d_gradient adaptive_avg_pool2d adaptive_avg_pool2d_gradient embedding "
+            "embedding_gradient layer_norm layer_norm_gradient rms_norm rms_norm_gradient batch_norm "
+            "batch_norm_gradient channel_sum channel_square_sum channel_product_sum channel_normalize "
+            "batch_norm_input_gradient normalize normalize_gradient softmax softmax_gradient log_softmax "
+            "log_softmax_gradient attention attention_gradient merge_attention halves join_halves rope add "
+            "sub mul div minimum maximum add_n equal less where sum_to expand reshape transpose slice pad "
+            "concat split cast reduce_sum reduce_mean reduce_max reduce_min count count_labels weighted_mean "
+            "margin_logits margin_logits_gradient cross_entropy cross_entropy_gradient exp_sum picked_logit "
+            "top_k top_k_gradient expert_places dispatch combine routed_dot expert_linear "
+            "expert_linear_weight_gradient dropout random_normal random_uniform row_sum_squares tree_sum "
+            "global_norm_scale is_finite loss_scale_update sgd adamw apply_update lamb lamb_rate "
+            "mean_squares adafactor_moment adafactor_direction adafactor_rate muon_momentum newton_schulz "
+            "pull");
+}
+
+}  // namespace
+}  // namespace troupe

@@ -1,0 +1,25 @@
+// For tests: ops with their CUDA kernels, on a simulated device.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ops/interpret.h"
+#include "ops/test_use_cases.h"
+
+namespace troupe {
+
+bool has_cuda_kernel(const std::string& op);
+
+// For run_op, run_kernel and what is built on them: the same, with CUDA kernels.
+RunContext on_cuda(RunContext context = {});
+
+inline std::vector<HostTensor> run_on_cuda(const UseCase& use, const std::vector<HostTensor>& inputs,
+                                           const RunContext& context = {}) {
+  return run_op(use.def(), use.attrs, inputs, on_cuda(context));
+}
+
+// Every use of an op that has a CUDA kernel, as it is and with float32, bf16 and f16 for float64.
+std::vector<UseCase> cuda_uses();
+
+}  // namespace troupe
