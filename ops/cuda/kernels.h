@@ -41,5 +41,34 @@ void rdiv_scalar_cuda(const KernelArgs& args, Stream& stream);
 void pow_scalar_cuda(const KernelArgs& args, Stream& stream);
 void minimum_scalar_cuda(const KernelArgs& args, Stream& stream);
 void maximum_scalar_cuda(const KernelArgs& args, Stream& stream);
+// pairs.cu
+void add_cuda(const KernelArgs& args, Stream& stream);
+void sub_cuda(const KernelArgs& args, Stream& stream);
+void mul_cuda(const KernelArgs& args, Stream& stream);
+void div_cuda(const KernelArgs& args, Stream& stream);
+void minimum_cuda(const KernelArgs& args, Stream& stream);
+void maximum_cuda(const KernelArgs& args, Stream& stream);
+void equal_cuda(const KernelArgs& args, Stream& stream);
+void less_cuda(const KernelArgs& args, Stream& stream);
+void where_cuda(const KernelArgs& args, Stream& stream);
+// cast.cu
+void cast_cuda(const KernelArgs& args, Stream& stream);
+// movement.cu
+void to_layout_cuda(const KernelArgs& args, Stream& stream);
+void assign_cuda(const KernelArgs& args, Stream& stream);
+void reshape_cuda(const KernelArgs& args, Stream& stream);
+void expand_cuda(const KernelArgs& args, Stream& stream);
+void transpose_cuda(const KernelArgs& args, Stream& stream);
+void slice_cuda(const KernelArgs& args, Stream& stream);
+void pad_cuda(const KernelArgs& args, Stream& stream);
+void concat_cuda(const KernelArgs& args, Stream& stream);
+void split_cuda(const KernelArgs& args, Stream& stream);
+void halves_cuda(const KernelArgs& args, Stream& stream);
+void join_halves_cuda(const KernelArgs& args, Stream& stream);
+// random.cu
+void fill_cuda(const KernelArgs& args, Stream& stream);
+void dropout_cuda(const KernelArgs& args, Stream& stream);
+void random_normal_cuda(const KernelArgs& args, Stream& stream);
+void random_uniform_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

@@ -35,6 +35,31 @@ void add_cuda_kernels(KernelTable& table) {
   add("pow_scalar", cuda::pow_scalar_cuda);
   add("minimum_scalar", cuda::minimum_scalar_cuda);
   add("maximum_scalar", cuda::maximum_scalar_cuda);
+  add("add", cuda::add_cuda);
+  add("sub", cuda::sub_cuda);
+  add("mul", cuda::mul_cuda);
+  add("div", cuda::div_cuda);
+  add("minimum", cuda::minimum_cuda);
+  add("maximum", cuda::maximum_cuda);
+  add("equal", cuda::equal_cuda);
+  add("less", cuda::less_cuda);
+  add("where", cuda::where_cuda);
+  add("cast", cuda::cast_cuda);
+  add("to_layout", cuda::to_layout_cuda);
+  add("assign", cuda::assign_cuda);
+  add("reshape", cuda::reshape_cuda);
+  add("expand", cuda::expand_cuda);
+  add("transpose", cuda::transpose_cuda);
+  add("slice", cuda::slice_cuda);
+  add("pad", cuda::pad_cuda);
+  add("concat", cuda::concat_cuda);
+  add("split", cuda::split_cuda);
+  add("halves", cuda::halves_cuda);
+  add("join_halves", cuda::join_halves_cuda);
+  add("fill", cuda::fill_cuda);
+  add("dropout", cuda::dropout_cuda);
+  add("random_normal", cuda::random_normal_cuda);
+  add("random_uniform", cuda::random_uniform_cuda);
 }
 
 }  // namespace troupe
