@@ -14,16 +14,6 @@
 namespace troupe {
 namespace {
 
-// Calls visit(begin, end) for the largest nodes within [first, last) below the node [begin, end), in order.
-template <class Visit>
-void visit_nodes(int64_t begin, int64_t end, int64_t first, int64_t last, Visit& visit) {
-  if (last <= begin || end <= first) return;
-  if (first <= begin && end <= last) return visit(begin, end);
-  const int64_t middle = left_end(begin, end);
-  visit_nodes(begin, middle, first, last, visit);
-  visit_nodes(middle, end, first, last, visit);
-}
-
 void append_program(int64_t begin, int64_t end, const std::vector<TreeNode>& nodes, std::vector<int>& program) {
   const auto it = std::lower_bound(nodes.begin(), nodes.end(), begin,
                                    [](const TreeNode& node, int64_t leaf) { return node.begin < leaf; });
@@ -40,20 +30,9 @@ void append_program(int64_t begin, int64_t end, const std::vector<TreeNode>& nod
 
 }  // namespace
 
-int64_t left_end(int64_t begin, int64_t end) {
-  return begin + static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(end - begin - 1)));
-}
-
 std::vector<TreeNode> final_nodes(int64_t first, int64_t count, int64_t total) {
   std::vector<TreeNode> nodes;
   const auto visit = [&](int64_t begin, int64_t end) { nodes.push_back({begin, end}); };
-  if (count > 0) visit_nodes(0, total, first, first + count, visit);
-  return nodes;
-}
-
-int64_t final_node_count(int64_t first, int64_t count, int64_t total) {
-  int64_t nodes = 0;
-  const auto visit = [&](int64_t, int64_t) { ++nodes; };
   if (count > 0) visit_nodes(0, total, first, first + count, visit);
   return nodes;
 }

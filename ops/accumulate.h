@@ -11,6 +11,7 @@
 // All functions are pure.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <vector>
 
@@ -24,13 +25,30 @@ struct TreeNode {
 };
 
 // Where the left child of [begin, end) ends; end - begin >= 2.
-int64_t left_end(int64_t begin, int64_t end);
+inline int64_t left_end(int64_t begin, int64_t end) {
+  return begin + static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(end - begin - 1)));
+}
+
+// Calls visit(begin, end) for the largest nodes within [first, last) below the node [begin, end), in order.
+template <class Visit>
+void visit_nodes(int64_t begin, int64_t end, int64_t first, int64_t last, Visit& visit) {
+  if (last <= begin || end <= first) return;
+  if (first <= begin && end <= last) return visit(begin, end);
+  const int64_t middle = left_end(begin, end);
+  visit_nodes(begin, middle, first, last, visit);
+  visit_nodes(middle, end, first, last, visit);
+}
 
 // The largest nodes of the tree over `total` leaves that lie within [first, first + count), in order: what a device
 // with these leaves can add up by itself.
 std::vector<TreeNode> final_nodes(int64_t first, int64_t count, int64_t total);
 // Their number, without allocating.
-int64_t final_node_count(int64_t first, int64_t count, int64_t total);
+inline int64_t final_node_count(int64_t first, int64_t count, int64_t total) {
+  int64_t nodes = 0;
+  const auto visit = [&](int64_t, int64_t) { ++nodes; };
+  if (count > 0) visit_nodes(0, total, first, first + count, visit);
+  return nodes;
+}
 
 // How many accumulators a device with these leaves needs when it adds leaf by leaf.
 int64_t accumulator_depth(int64_t first, int64_t count, int64_t total);

@@ -3,27 +3,6 @@
 #include <algorithm>
 
 namespace troupe {
-namespace sequence_parts_detail {
-
-Part intersect(const Part& a, const Part& b) {
-  const int64_t begin = std::max(a.offset, b.offset);
-  const int64_t end = std::min(a.offset + a.size, b.offset + b.size);
-  return {begin, std::max<int64_t>(end - begin, 0)};
-}
-
-std::array<Stretch, 2> stretches_of(bool paired, int64_t size, int64_t parts, int64_t part) {
-  const Part rows = part_of(size, parts, part);
-  if (!paired) return {{{rows, rows.offset}, {{rows.offset + rows.size, 0}, 0}}};
-  const Part far = part_of(size, parts, parts - 1 - part);
-  const int64_t second = second_half(size, parts);
-  const int64_t first = rows.size - second;
-  return {{{{rows.offset, first}, rows.offset}, {{rows.offset + first, second}, far.offset + far.size - second}}};
-}
-
-}  // namespace sequence_parts_detail
-
-int64_t second_half(int64_t size, int64_t parts) { return (size / parts + 1) / 2; }
-
 double visible_pairs(const AttentionRun& run, bool causal) {
   if (!causal) return static_cast<double>(run.queries) * static_cast<double>(run.keys);
   // Query i sees query_offset + 1 + i keys, but no fewer than none and no more than all.

@@ -5,6 +5,7 @@
 // same work (each its own half, the other one from the far end). The second halves of all parts are equally long.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -14,7 +15,7 @@
 namespace troupe {
 
 // The second half of each of `parts` parts of a dim of this size.
-int64_t second_half(int64_t size, int64_t parts);
+inline int64_t second_half(int64_t size, int64_t parts) { return (size / parts + 1) / 2; }
 
 // Rows of queries that are neighbours in the sequence, and the keys that they may see, all in local rows.
 struct AttentionRun {
@@ -44,9 +45,20 @@ struct Stretch {
   int64_t place = 0;
 };
 
-Part intersect(const Part& a, const Part& b);
+inline Part intersect(const Part& a, const Part& b) {
+  const int64_t begin = std::max(a.offset, b.offset);
+  const int64_t end = std::min(a.offset + a.size, b.offset + b.size);
+  return {begin, std::max<int64_t>(end - begin, 0)};
+}
 // The one or two of a part of the queries; the second one may be empty.
-std::array<Stretch, 2> stretches_of(bool paired, int64_t size, int64_t parts, int64_t part);
+inline std::array<Stretch, 2> stretches_of(bool paired, int64_t size, int64_t parts, int64_t part) {
+  const Part rows = part_of(size, parts, part);
+  if (!paired) return {{{rows, rows.offset}, {{rows.offset + rows.size, 0}, 0}}};
+  const Part far = part_of(size, parts, parts - 1 - part);
+  const int64_t second = second_half(size, parts);
+  const int64_t first = rows.size - second;
+  return {{{{rows.offset, first}, rows.offset}, {{rows.offset + first, second}, far.offset + far.size - second}}};
+}
 
 }  // namespace sequence_parts_detail
 

@@ -70,5 +70,59 @@ void fill_cuda(const KernelArgs& args, Stream& stream);
 void dropout_cuda(const KernelArgs& args, Stream& stream);
 void random_normal_cuda(const KernelArgs& args, Stream& stream);
 void random_uniform_cuda(const KernelArgs& args, Stream& stream);
+// sums.cu
+void add_n_cuda(const KernelArgs& args, Stream& stream);
+void accumulate_cuda(const KernelArgs& args, Stream& stream);
+// pull.cu
+void pull_cuda(const KernelArgs& args, Stream& stream);
+// softmax.cu
+void softmax_cuda(const KernelArgs& args, Stream& stream);
+void softmax_gradient_cuda(const KernelArgs& args, Stream& stream);
+void log_softmax_cuda(const KernelArgs& args, Stream& stream);
+void log_softmax_gradient_cuda(const KernelArgs& args, Stream& stream);
+// norms.cu
+void layer_norm_cuda(const KernelArgs& args, Stream& stream);
+void layer_norm_gradient_cuda(const KernelArgs& args, Stream& stream);
+void rms_norm_cuda(const KernelArgs& args, Stream& stream);
+void rms_norm_gradient_cuda(const KernelArgs& args, Stream& stream);
+void normalize_cuda(const KernelArgs& args, Stream& stream);
+void normalize_gradient_cuda(const KernelArgs& args, Stream& stream);
+// reduce.cu
+void reduce_sum_cuda(const KernelArgs& args, Stream& stream);
+void reduce_mean_cuda(const KernelArgs& args, Stream& stream);
+void reduce_max_cuda(const KernelArgs& args, Stream& stream);
+void reduce_min_cuda(const KernelArgs& args, Stream& stream);
+void mean_squares_cuda(const KernelArgs& args, Stream& stream);
+void sum_to_cuda(const KernelArgs& args, Stream& stream);
+void row_sum_squares_cuda(const KernelArgs& args, Stream& stream);
+void row_sum_cuda(const KernelArgs& args, Stream& stream);
+// scalars.cu
+void count_cuda(const KernelArgs& args, Stream& stream);
+void weighted_mean_cuda(const KernelArgs& args, Stream& stream);
+void global_norm_scale_cuda(const KernelArgs& args, Stream& stream);
+void is_finite_cuda(const KernelArgs& args, Stream& stream);
+void loss_scale_update_cuda(const KernelArgs& args, Stream& stream);
+void lamb_rate_cuda(const KernelArgs& args, Stream& stream);
+void adafactor_rate_cuda(const KernelArgs& args, Stream& stream);
+// optimizer.cu
+void sgd_cuda(const KernelArgs& args, Stream& stream);
+void adamw_cuda(const KernelArgs& args, Stream& stream);
+void lamb_cuda(const KernelArgs& args, Stream& stream);
+void apply_update_cuda(const KernelArgs& args, Stream& stream);
+void adafactor_moment_cuda(const KernelArgs& args, Stream& stream);
+void adafactor_direction_cuda(const KernelArgs& args, Stream& stream);
+void muon_momentum_cuda(const KernelArgs& args, Stream& stream);
+// losses.cu
+void cross_entropy_cuda(const KernelArgs& args, Stream& stream);
+void cross_entropy_gradient_cuda(const KernelArgs& args, Stream& stream);
+void exp_sum_cuda(const KernelArgs& args, Stream& stream);
+void picked_logit_cuda(const KernelArgs& args, Stream& stream);
+void margin_logits_cuda(const KernelArgs& args, Stream& stream);
+void margin_logits_gradient_cuda(const KernelArgs& args, Stream& stream);
+void count_labels_cuda(const KernelArgs& args, Stream& stream);
+void tree_sum_cuda(const KernelArgs& args, Stream& stream);
+// embedding.cu
+void embedding_cuda(const KernelArgs& args, Stream& stream);
+void embedding_gradient_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

@@ -2,6 +2,7 @@
 
 #include "ops/cuda/copy.h"
 #include "ops/cuda/kernels.h"
+#include "ops/sequence_parts.h"
 #include "runtime/base/box.h"
 
 namespace troupe::cuda {
@@ -28,7 +29,7 @@ void for_each_half(const KernelArgs& args, const TensorView& whole, const Tensor
   const int dim = dim_of(args);
   const int64_t parts = args.attrs->integer("parts");
   const bool mirrored = args.attrs->integer("mirrored", 0) != 0;
-  const int64_t size = (whole.logical[dim] / parts + 1) / 2;  // of a second half, see ops/sequence_parts.h
+  const int64_t size = second_half(whole.logical[dim], parts);
   for (int64_t p = 0; p < parts; ++p) {
     const Part part = part_of(whole.logical[dim], parts, p);
     const int64_t at = part.offset - whole.offset[dim];

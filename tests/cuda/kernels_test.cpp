@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "tests/cuda/run.h"
@@ -114,6 +115,12 @@ TEST(CudaKernels, GiveTheSameBitsInEveryOrderOfThreads) {
   }
 }
 
+// A mean over nothing is NaN, which equals nothing.
+std::vector<double> marked(std::vector<double> numbers) {
+  for (double& number : numbers) number = std::isnan(number) ? 1e300 : number;
+  return numbers;
+}
+
 TEST(CudaKernels, RunOnTensorsWithoutElements) {
   for (const UseCase& use : cuda_uses()) {
     UseCase empty = use;
@@ -128,7 +135,10 @@ TEST(CudaKernels, RunOnTensorsWithoutElements) {
     if (fixed) continue;
     const auto found = run_on_cuda(empty, empty.inputs(), kContext);
     const auto right = run_op(empty.def(), empty.attrs, empty.inputs(), kContext);
-    for (size_t i = 0; i < right.size(); ++i) EXPECT_EQ(found[i], right[i]) << empty.str();
+    for (size_t i = 0; i < right.size(); ++i) {
+      // Those of rank 0 have an element all the same.
+      EXPECT_EQ(difference(marked(found[i].numbers()), marked(right[i].numbers()), kFloatTolerance), "") << empty.str();
+    }
   }
 }
 
@@ -143,21 +153,12 @@ TEST(CudaKernels, AreThereForAllOpsButThese) {
   }
   expect("pull");
   EXPECT_EQ(missing,
-            "fill to_layout assign accumulate matmul linear linear_input_gradient linear_weight_gradient "
-            "row_sum conv2d conv2d_input_gradient conv2d_weight_gradient max_pool2d max_pool2d_gradient "
-            "avg_pool2d avg_pool2d_gradient adaptive_avg_pool2d adaptive_avg_pool2d_gradient embedding "
-            "embedding_gradient layer_norm layer_norm_gradient rms_norm rms_norm_gradient batch_norm "
-            "batch_norm_gradient channel_sum channel_square_sum channel_product_sum channel_normalize "
-            "batch_norm_input_gradient normalize normalize_gradient softmax softmax_gradient log_softmax "
-            "log_softmax_gradient attention attention_gradient merge_attention halves join_halves rope add "
-            "sub mul div minimum maximum add_n equal less where sum_to expand reshape transpose slice pad "
-            "concat split cast reduce_sum reduce_mean reduce_max reduce_min count count_labels weighted_mean "
-            "margin_logits margin_logits_gradient cross_entropy cross_entropy_gradient exp_sum picked_logit "
-            "top_k top_k_gradient expert_places dispatch combine routed_dot expert_linear "
-            "expert_linear_weight_gradient dropout random_normal random_uniform row_sum_squares tree_sum "
-            "global_norm_scale is_finite loss_scale_update sgd adamw apply_update lamb lamb_rate "
-            "mean_squares adafactor_moment adafactor_direction adafactor_rate muon_momentum newton_schulz "
-            "pull");
+            "matmul linear linear_input_gradient linear_weight_gradient conv2d conv2d_input_gradient "
+            "conv2d_weight_gradient max_pool2d max_pool2d_gradient avg_pool2d avg_pool2d_gradient "
+            "adaptive_avg_pool2d adaptive_avg_pool2d_gradient batch_norm batch_norm_gradient channel_sum "
+            "channel_square_sum channel_product_sum channel_normalize batch_norm_input_gradient attention "
+            "attention_gradient merge_attention rope top_k top_k_gradient expert_places dispatch combine "
+            "routed_dot expert_linear expert_linear_weight_gradient newton_schulz");
 }
 
 }  // namespace
