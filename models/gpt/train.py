@@ -142,8 +142,8 @@ def main() -> int:
     except (tr.PlanError, tr.FaultError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print("stopped" if interrupt.__cause__ is None else f"stopped; {interrupt.__cause__}", file=sys.stderr)
         return 130
     return 0
 

@@ -41,8 +41,8 @@ def train(
     A checkpoint or a timeline that cannot be written raises FaultError, the timeline's when all steps have been made
     and saved. Training can go on with the same `step` afterwards.
 
-    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt; pressed twice, it stops at once without
-    saving.
+    Ctrl-C lets the running step end, saves, and raises KeyboardInterrupt, whose cause is what could not be written;
+    pressed twice, it stops at once without saving.
     """
     if every is not None and (checkpoint is None or every < 1):
         raise PlanError("every=N needs a checkpoint directory and a number of at least 1")
@@ -81,17 +81,28 @@ def train(
         while step.steps < steps:
             with ctrl_c:
                 metrics = step.advance(source, read_ahead=step.steps + 1 < steps)
-            if metrics is None:
-                break
-            for write in log:
-                write(metrics)
+            try:
+                for write in log if metrics is not None else ():
+                    write(metrics)
+            except Exception as failure:
+                if ctrl_c.pressed:
+                    raise KeyboardInterrupt from failure
+                raise
             if ctrl_c.pressed:
                 raise KeyboardInterrupt
+            if metrics is None:
+                break
             if every is not None and step.steps % every == 0:
                 save()
             yield metrics
-    except (KeyboardInterrupt, GeneratorExit):
-        end(saves=not ctrl_c.forced)
+    except GeneratorExit:
+        end()
+        raise
+    except KeyboardInterrupt as interrupt:
+        try:
+            end(saves=not ctrl_c.forced)
+        except Exception as failure:  # no reason to go on
+            raise interrupt from interrupt.__cause__ or failure
         raise
     end()
 

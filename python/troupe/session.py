@@ -68,8 +68,11 @@ class LoadedPlan:
                 while not self.session.cluster.wait_for(_SLICE_S, PATIENCE_S):
                     status.look(self.session.cluster)
                 status.look(self.session.cluster)
-        except KeyboardInterrupt:
-            self.session.cluster.stop()
+        except KeyboardInterrupt as interrupt:
+            try:
+                self.session.cluster.stop()
+            except FaultError as failure:
+                raise interrupt from failure
             raise
 
     def run(self, step: int) -> dict[str, np.ndarray]:

@@ -350,8 +350,13 @@ class TrainStep:
     def __enter__(self) -> TrainStep:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
+        try:
+            self.close()
+        except FaultError as failure:
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            raise error from error.__cause__ or failure
 
 
 def _prepare(data: Data, step: int) -> bool:
