@@ -1,5 +1,7 @@
 """Data: what a step's batch holds depends on the seed, the step and the row alone."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,44 @@ def test_arrays_of_different_rows_are_refused():
         tr.data.arrays(x=np.zeros(3), y=np.zeros(4), batch=2)
     with pytest.raises(tr.PlanError, match="a batch of 9 rows cannot be taken from arrays of 3 rows"):
         tr.data.arrays(x=np.zeros(3), batch=9)
+
+
+NO_COUNTS = [0, -1, "8", 1.5, 2.0, True, None, np.float32(2), 2**63]
+NO_SEEDS = [-1, 1.5, "3", True, None, np.int64(-4), 2**64]
+
+
+@pytest.mark.parametrize(
+    "name, value, right",
+    [
+        *(("batch", value, r"a whole number from 1 to 2\*\*63 - 1") for value in NO_COUNTS),
+        *(("seed", value, r"a whole number from 0 to 2\*\*64 - 1") for value in NO_SEEDS),
+        *(("shuffle", value, "True or False") for value in ("yes", 1, None)),
+    ],
+)
+def test_what_says_how_arrays_are_cut_is_checked(name, value, right):
+    with pytest.raises(tr.PlanError, match=f"^arrays: {name}={re.escape(repr(value))} must be {right}$"):
+        tr.data.arrays(**{"x": np.zeros(8), "batch": 2, name: value})
+
+
+def test_numbers_of_numpy_say_how_data_is_cut(tmp_path):
+    given = tr.data.arrays(x=np.arange(8), batch=np.int32(2), seed=np.uint64(2**64 - 1), shuffle=np.bool_(True))
+    same = tr.data.arrays(x=np.arange(8), batch=2, seed=2**64 - 1)
+    assert np.array_equal(given.batch_at(1)["x"], same.batch_at(1)["x"]) and given.batch_rows == 2
+    in_order = tr.data.arrays(x=np.arange(8), batch=2, shuffle=np.bool_(False))
+    assert in_order.batch_at(1)["x"].tolist() == [2, 3]
+    (tmp_path / "t.bin").write_bytes(bytes(range(200)))
+    numbers = {"seq": np.int64(4), "batch": np.int8(2), "seed": np.uint32(7)}
+    plain = {name: int(value) for name, value in numbers.items()}
+    given, same = (tr.data.tokens(tmp_path / "t.bin", **each).batch_at(3)["x"] for each in (numbers, plain))
+    assert np.array_equal(given, same)
+
+
+@pytest.mark.parametrize("name, values", [("seq", NO_COUNTS), ("batch", NO_COUNTS), ("seed", NO_SEEDS)])
+def test_what_says_how_tokens_are_cut_is_checked(tmp_path, name, values):
+    (tmp_path / "t.bin").write_bytes(bytes(range(200)))
+    for value in values:
+        with pytest.raises(tr.PlanError, match=f"^tokens: {name}={re.escape(repr(value))} must be a whole number from"):
+            tr.data.tokens(tmp_path / "t.bin", **{"seq": 4, "batch": 2, name: value})
 
 
 def test_an_iterable_is_begun_again_and_skipped_on_resume():

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from troupe import _troupe
+from troupe._troupe import PlanError
 from troupe.batch import Field, as_arrays, check_rows, field_of
+from troupe.data.numbers import whole
 from troupe.data.paths import are_paths, found_files
 from troupe.data.source import FedData
 
@@ -69,10 +71,13 @@ def arrays(*, batch: int, shuffle: bool = True, seed: int = 0, **named: Any) -> 
     Each is an array in memory, or the path of a file that np.save wrote, a pattern or a list of either: files whose rows
     follow one another. Rows of files are read by the workers that need them, each for itself, so their paths must be the
     same everywhere. The row at a place of a step's batch depends on (seed, step, place) alone. Evaluation takes the
-    rows in order. Raises PlanError when the numbers of rows differ or are below `batch`, FaultError for a file that
-    cannot be read or whose elements tensors cannot have.
+    rows in order. Raises PlanError when the numbers of rows differ or are below `batch`, or `batch`, `shuffle` or `seed`
+    is none, FaultError for a file that cannot be read or whose elements tensors cannot have.
     """
+    batch, seed = whole("arrays: batch", batch, 1, 63), whole("arrays: seed", seed, 0, 64)
+    if not isinstance(shuffle, (bool, np.bool_)):
+        raise PlanError(f"arrays: shuffle={shuffle!r} must be True or False")
     files = {name: _troupe.ArrayFiles(found_files(value)) for name, value in named.items() if are_paths(value)}
     memory = {name: value for name, value in named.items() if name not in files}
     columns = {**files, **(as_arrays(memory) if memory or not files else {})}
-    return Arrays({name: columns[name] for name in named}, batch, shuffle, seed)
+    return Arrays({name: columns[name] for name in named}, batch, bool(shuffle), seed)

@@ -10,6 +10,7 @@ import numpy as np
 from troupe import _troupe
 from troupe._troupe import PlanError
 from troupe.batch import Field
+from troupe.data.numbers import whole
 from troupe.data.paths import Paths, found_files
 from troupe.data.source import Data
 
@@ -74,8 +75,10 @@ def tokens(
     `seq` + 1 consecutive tokens from places drawn by (seed, step, row) alone, read where they are needed: "x" is the
     first `seq` of them and "y" the last, both i32[batch, seq]. Evaluation goes through the tokens once, in order.
     `part`: only these of the tokens, as fractions of all: (0.0, 0.9) for training, (0.9, 1.0) held out.
-    Raises FaultError for a file that cannot be read, PlanError for fewer than seq + 1 tokens.
+    Raises FaultError for a file that cannot be read, PlanError for fewer than seq + 1 tokens, and for a `seq`, `batch`
+    or `seed` that is no such number.
     """
     if not 0 <= part[0] < part[1] <= 1:
         raise PlanError(f"part={part} must be two rising numbers from 0 to 1")
-    return Tokens(found_files(paths), seq, batch, seed, dtype, part)
+    seq, batch = whole("tokens: seq", seq, 1, 63), whole("tokens: batch", batch, 1, 63)
+    return Tokens(found_files(paths), seq, batch, whole("tokens: seed", seed, 0, 64), dtype, part)
