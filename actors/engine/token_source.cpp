@@ -22,11 +22,15 @@ TokenSource::TokenSource(std::shared_ptr<const TokenFiles> files, TokenRows rows
   throw FaultError(std::move(fault));
 }
 
-void TokenSource::read(const Firing& firing, int32_t pieces_per_shard, const TensorView& out, std::string*) {
+void TokenSource::read(const Firing& firing, int32_t pieces_per_shard, const TensorView& out, std::string* failure) {
   const int64_t piece = static_cast<int64_t>(firing.shard) * pieces_per_shard + firing.piece;
-  for (int64_t row = 0; row < out.shape[0]; ++row) {
-    const int64_t start = windows_.start(firing.step, piece * out.logical[0] + out.offset[0] + row);
-    files_->copy(rows_.first + start + out.offset[1], out.shape[1], out.as<int32_t>() + row * out.shape[1]);
+  try {
+    for (int64_t row = 0; row < out.shape[0]; ++row) {
+      const int64_t start = windows_.start(firing.step, piece * out.logical[0] + out.offset[0] + row);
+      files_->copy(rows_.first + start + out.offset[1], out.shape[1], out.as<int32_t>() + row * out.shape[1]);
+    }
+  } catch (const FaultError& error) {
+    *failure = error.fault().what;
   }
 }
 

@@ -1,4 +1,4 @@
-// Rows of consecutive tokens from mapped files, read by each device for itself.
+// Rows of consecutive tokens from files, read by each device for itself.
 #pragma once
 
 #include <memory>

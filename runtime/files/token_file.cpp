@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <span>
 
 #include "runtime/base/check.h"
 #include "runtime/base/error.h"
@@ -26,8 +27,11 @@ int64_t bytes_per_token(TokenType type) {
   return 0;
 }
 
+// Makes integers of n tokens that lie at the end of `out`. No token is overwritten before it is read: behind token i there are
+// n - i - 1 others, which need no less room as integers.
 template <class Token>
-void widen(const std::byte* from, int64_t n, int32_t* out) {
+void widen(int32_t* out, int64_t n) {
+  const auto* from = reinterpret_cast<const std::byte*>(out + n) - static_cast<size_t>(n) * sizeof(Token);
   for (int64_t i = 0; i < n; ++i) {
     Token token;
     std::memcpy(&token, from + static_cast<size_t>(i) * sizeof token, sizeof token);
@@ -42,8 +46,8 @@ TokenFiles TokenFiles::open(const std::vector<std::string>& paths, TokenType typ
   TokenFiles files(type);
   const int64_t width = bytes_per_token(type);
   for (const std::string& path : paths) {
-    MappedFile file(kWhat, path);
-    const auto bytes = static_cast<int64_t>(file.bytes().size());
+    OpenFile file(kWhat, path);
+    const int64_t bytes = file.size();
     if (bytes == 0) refuse_read(kWhat, path, "it is empty");
     if (bytes % width != 0) {
       refuse_read(kWhat, path,
@@ -61,21 +65,14 @@ void TokenFiles::copy(int64_t begin, int64_t n, int32_t* out) const {
   auto part = std::upper_bound(parts_.begin(), parts_.end(), begin,
                                [](int64_t token, const Part& p) { return token < p.begin; }) -
               1;
+  const int64_t width = bytes_per_token(type_);
   while (n > 0) {
     const int64_t first = begin - part->begin;
     const int64_t count = std::min(n, part->size - first);
-    const std::byte* from = part->file.bytes().data() + first * bytes_per_token(type_);
-    switch (type_) {
-      case TokenType::u8:
-        widen<uint8_t>(from, count, out);
-        break;
-      case TokenType::u16:
-        widen<uint16_t>(from, count, out);
-        break;
-      case TokenType::i32:
-        widen<int32_t>(from, count, out);
-        break;
-    }
+    const std::span<std::byte> room = std::as_writable_bytes(std::span(out, static_cast<size_t>(count)));
+    part->file.read(first * width, room.last(static_cast<size_t>(count * width)));
+    if (type_ == TokenType::u8) widen<uint8_t>(out, count);
+    if (type_ == TokenType::u16) widen<uint16_t>(out, count);
     begin += count;
     out += count;
     n -= count;

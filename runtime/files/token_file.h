@@ -1,4 +1,4 @@
-// Token files: text as a list of token ids, raw and without a header, mapped into memory.
+// Token files: text as a list of token ids, raw and without a header, read where tokens are needed.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +21,12 @@ class TokenFiles {
   static TokenFiles open(const std::vector<std::string>& paths, TokenType type);
 
   int64_t size() const { return size_; }  // in tokens
-  // Tokens [begin, begin + n) to `out`.
+  // Tokens [begin, begin + n) to `out`. Throws FaultError for a file that has become shorter.
   void copy(int64_t begin, int64_t n, int32_t* out) const;
 
  private:
   struct Part {
-    MappedFile file;
+    OpenFile file;
     int64_t begin;  // of its first token in the whole list
     int64_t size;
   };

@@ -63,6 +63,32 @@ TEST(TokenFiles, NamesTheFileThatCannotBeRead) {
   EXPECT_THROW(TokenFiles::open({}, TokenType::u8), PlanError);
 }
 
+TEST(TokenFiles, WidenLongRuns) {
+  const TestDir dir;
+  std::string text;
+  Tokens bytes, pairs;
+  for (int i = 0; i < 1000; ++i) text += static_cast<char>(i * 7 % 256), bytes.push_back(i * 7 % 256);
+  for (size_t i = 0; i < 1000; i += 2) pairs.push_back(bytes[i] + 256 * bytes[i + 1]);
+  const std::string path = dir.with_file("a", text);
+  EXPECT_EQ(tokens_of(TokenFiles::open({path}, TokenType::u8), 0, 1000), bytes);
+  EXPECT_EQ(tokens_of(TokenFiles::open({path}, TokenType::u16), 0, 500), pairs);
+}
+
+TEST(TokenFiles, NameAFileThatIsCutShortWhileItIsOpen) {
+  const TestDir dir;
+  const std::string a = dir.with_file("a", "abcd"), b = dir.with_file("b", std::string(8192, 'b'));
+  const auto files = TokenFiles::open({a, b}, TokenType::u16);
+  std::filesystem::resize_file(b, 100);
+  EXPECT_EQ(tokens_of(files, 0, 3), (Tokens{'a' + 256 * 'b', 'c' + 256 * 'd', 'b' + 256 * 'b'}));
+  EXPECT_EQ(fault_of([&] { tokens_of(files, 50, 20); }),
+            "token file '" + b +
+                "' cannot be read: bytes 100 to 136 are not there; it had 8192 bytes when it was opened and has become "
+                "shorter");
+  EXPECT_EQ(
+      fault_of([&] { tokens_of(files, 4000, 1); }).find("token file '" + b + "' cannot be read: bytes 7996 to 7998"),
+      0U);
+}
+
 TEST(TokenFiles, RefusesToReadBeyondTheEnd) {
   const TestDir dir;
   const auto files = TokenFiles::open({dir.with_file("a", "abc")}, TokenType::u8);
