@@ -38,6 +38,7 @@ class Connection final : public caf::io::scribe {
         gate_(std::move(gate)),
         session_(gate_->context(), role, socket),
         stream_(multiplexer, socket, this) {
+    network::keepalive(socket, true);  // as CAF has it for those in the clear
     gate_->wait(socket, peer, now());
     if (role == TlsSession::Role::client) session_.handshake();  // a failure is seen when it is read
   }

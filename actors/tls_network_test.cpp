@@ -9,11 +9,11 @@
 #include <optional>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "actors/listener.h"
 #include "actors/test_workers.h"
 #include "runtime/base/clock.h"
+#include "runtime/files/test_dir.h"
 
 namespace troupe {
 namespace {
@@ -33,6 +33,10 @@ class Stranger {
   ~Stranger() { close(socket_); }
   Stranger(const Stranger&) = delete;
   void say(const std::string& text) const { send(socket_, text.data(), text.size(), MSG_NOSIGNAL); }
+  bool hung_up() const {
+    char byte = 0;
+    return recv(socket_, &byte, 1, MSG_DONTWAIT) == 0;
+  }
   // Until the other end closes it.
   void wait() const {
     char bytes[100];
@@ -142,6 +146,53 @@ TEST(TlsNetwork, BothEndsSayWhatIsWrong) {
   EXPECT_TRUE(plain_driver.of_worker.ends_with(" cannot be joined with TLS: it does not speak TLS"))
       << plain_driver.of_worker;
   EXPECT_EQ(plain_driver.of_driver, missing);
+}
+
+TEST(TlsNetwork, WhoSaysNothingIsHungUpOnAndNamed) {
+  const SteadyClock clock;
+  Listener listener(kHere, 0, make_tls_identity());
+  Driver driver(listener, {1, kToken, 5}, clock);
+  const Stranger silent(listener.address());
+  const std::string error = fault_of([&] {
+    while (!silent.hung_up()) driver.gather(0.05, 60);
+    while (true) driver.gather(0.05, 0);
+  });
+  EXPECT_TRUE(silent.hung_up());
+  EXPECT_EQ(error,
+            "0 workers have joined; the run needs 1; not let in: 127.0.0.1: it has not shown a certificate within 5 s");
+}
+
+// A host that is gone without a word is noticed by the system in the end, at either end of a connection.
+TEST(TlsNetwork, ConnectionsAreKeptAliveWithAndWithoutTls) {
+  for (const auto& tls : {std::optional<TlsIdentity>(), std::optional(make_tls_identity())}) {
+    const SteadyClock clock;
+    Listener listener(kHere, 0, tls);
+    const auto port = htons(static_cast<uint16_t>(std::stoi(listener.address().substr(sizeof(kHere)))));
+    Driver driver(listener, {1, kToken, 5}, clock);
+    std::thread worker([&, options = worker_options(1, tls)]() mutable {
+      options.driver = listener.address();
+      serve(sample_kernels(), options);
+    });
+    while (!driver.gather(1, 20)) {
+    }
+    int servers = 0, clients = 0;
+    for (int fd = 3; fd < 1024; ++fd) {
+      sockaddr_in here = {}, there = {};
+      socklen_t size = sizeof(here);
+      if (getsockname(fd, reinterpret_cast<sockaddr*>(&here), &size) != 0 || here.sin_family != AF_INET) continue;
+      size = sizeof(there);
+      if (getpeername(fd, reinterpret_cast<sockaddr*>(&there), &size) != 0) continue;  // it listens
+      int alive = 0;
+      size = sizeof(alive);
+      ASSERT_EQ(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &size), 0);
+      servers += here.sin_port == port && alive != 0;
+      clients += there.sin_port == port && alive != 0;
+    }
+    EXPECT_EQ(servers, 1) << tls.has_value();
+    EXPECT_EQ(clients, 1) << tls.has_value();
+    driver.dismiss();
+    worker.join();
+  }
 }
 
 TEST(TlsNetwork, AnIdentityThatCannotBeUsedIsTheUsersMistake) {

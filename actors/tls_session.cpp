@@ -90,6 +90,23 @@ SocketMethod quiet_socket() {
   return method;
 }
 
+// Whether an alert of the peer's is about the certificate that it was shown, or was not.
+bool is_about_certificates(int alert) {
+  switch (alert) {
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_CERTIFICATE_REQUIRED:
+      return true;
+    default:
+      return false;
+  }
+}
+
 TlsSession::Failure failure_of(const SSL* session) {
   switch (SSL_get_verify_result(session)) {
     case X509_V_OK:
@@ -117,7 +134,12 @@ TlsSession::Failure failure_of(const SSL* session) {
     default:
       break;
   }
-  if (why > SSL_AD_REASON_OFFSET) return {"it does not accept the certificate of this end (" + reason() + ")", true};
+  if (why > SSL_AD_REASON_OFFSET) {
+    const bool certificate = is_about_certificates(why - SSL_AD_REASON_OFFSET);
+    return {std::string(certificate ? "it does not accept the certificate of this end" : "it gives TLS up") + " (" +
+                reason() + ")",
+            true};
+  }
   return {"TLS fails: " + reason(), true};
 }
 

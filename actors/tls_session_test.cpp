@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -173,6 +172,29 @@ TEST(TlsSession, SaysWhatDoesNotSpeakTls) {
       EXPECT_EQ(session.failure().why, "it does not speak TLS");
       EXPECT_TRUE(session.failure().refused);
     }
+  }
+}
+
+// Of the alerts of the other end, those that are about certificates and no others are put down to these.
+TEST(TlsSession, SaysWhatTheOtherEndGivesAsTheReason) {
+  const TlsContext context(make_tls_identity());
+  const std::string certificate = "it does not accept the certificate of this end (", other = "it gives TLS up (";
+  for (const auto& [alert, why] :
+       {std::pair(42, certificate + "sslv3 alert bad certificate)"),
+        std::pair(48, certificate + "tlsv1 alert unknown ca)"),
+        std::pair(49, certificate + "tlsv1 alert access denied)"),
+        std::pair(116, certificate + "tlsv13 alert certificate required)"),
+        std::pair(40, other + "sslv3 alert handshake failure)"), std::pair(70, other + "tlsv1 alert protocol version)"),
+        std::pair(80, other + "tlsv1 alert internal error)")}) {
+    const Sockets sockets;
+    TlsSession session(context, Role::client, sockets.end[0]);
+    EXPECT_EQ(session.handshake(), Outcome::again);
+    const unsigned char record[] = {
+        21, 3, 3, 0, 2, 2, static_cast<unsigned char>(alert)};  // a fatal one, not encrypted
+    ASSERT_EQ(send(sockets.end[1], record, sizeof(record), 0), static_cast<ssize_t>(sizeof(record)));
+    EXPECT_EQ(session.handshake(), Outcome::closed);
+    EXPECT_EQ(session.failure().why, why);
+    EXPECT_TRUE(session.failure().refused);
   }
 }
 

@@ -65,7 +65,12 @@ def _worker(arguments: argparse.Namespace) -> None:
     if arguments.token_stdin:
         offer = ["--join", arguments.join, "--devices", arguments.devices, "--host", arguments.host]
         offer += [] if arguments.rank is None else ["--rank", str(arguments.rank)]
-        launch.supervise(["-P", "-m", "troupe", "worker", *offer, *(["--tls-stdin"] if arguments.tls_stdin else [])])
+        files = {"--tls-cert": arguments.tls_cert, "--tls-key": arguments.tls_key}
+        given = [word for option, path in files.items() if path is not None for word in (option, path)]
+        if given and arguments.tls_stdin:
+            raise troupe.PlanError("--tls-stdin reads the certificate and the key, files give them: use one way")
+        offer += ["--tls-stdin"] if arguments.tls_stdin else given
+        launch.supervise(["-P", "-m", "troupe", "worker", *offer])
     if arguments.tls_stdin:
         raise troupe.PlanError("--tls-stdin needs --token-stdin: the certificate and key come after the token")
     identity = tls.read(arguments.tls_cert, arguments.tls_key, ("--tls-cert", "--tls-key"))

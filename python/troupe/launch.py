@@ -113,7 +113,7 @@ def tls_of(arguments: argparse.Namespace) -> str | None:
     if given and arguments.tls:
         raise ValueError("--tls makes a certificate and a key, --tls-cert and --tls-key give them: use one way")
     pair = given or (_troupe.new_tls_identity() if arguments.tls else None)
-    return pair and "".join(pair)
+    return pair and "".join(text if text.endswith("\n") else f"{text}\n" for text in pair)
 
 
 def start(arguments: argparse.Namespace) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ import time
 import pytest
 from launched import DEADLINE_S
 
-from troupe import _troupe
+from troupe import _troupe, launch
 from troupe.__main__ import main
 from troupe.launcher.settings import Host
 
@@ -112,6 +114,65 @@ def test_the_token_can_be_read_on_the_way_only_without_tls(tmp_path, files, encr
     assert (TOKEN.encode() in proxy.recorded) == (not encrypted)
 
 
+@contextlib.contextmanager
+def overheard(port: int):
+    """What passes between this port and others of this host, packet by packet, in a list that ends with the block."""
+    try:
+        ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))  # IPv4
+    except PermissionError as error:
+        pytest.skip(f"packets cannot be looked at, which takes root: {error}")
+    ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+    ear.bind(("lo", 0x0800))
+    ear.setblocking(False)
+    heard: list[bytes] = []
+    yield heard
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            packet = ear.recv(1 << 16)
+            header = 4 * (packet[0] & 15)
+            if packet[9] == socket.IPPROTO_TCP and port in struct.unpack_from("!HH", packet, header):
+                heard.append(packet[header + 4 * (packet[header + 12] >> 4) :])
+    ear.close()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_a_launch_sends_can_be_read_only_without_tls(script, encrypted):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    launched = [sys.executable, "-m", "troupe", "launch", "-n", "1", "--listen", f"127.0.0.1:{port}"]
+    path = script("import os\nprint(os.environ['TROUPE_TOKEN'])\n" + DRIVER)
+    with overheard(port) as heard:
+        ended = subprocess.run(
+            [*launched, *(["--tls"] if encrypted else []), path], capture_output=True, text=True, timeout=DEADLINE_S
+        )
+    token, stepped = ended.stdout.split()
+    assert (ended.returncode, stepped) == (0, "stepped"), ended.stderr
+    assert len(token) == 64 and sum(map(len, heard)) > 1000
+    assert any(token.encode() in packet for packet in heard) == (not encrypted)
+
+
+def test_a_worker_with_its_token_on_stdin_may_have_its_certificate_in_files(tmp_path, files):
+    driver, address = driven(DRIVER, tmp_path, files)
+    options = ["--token-stdin", "--tls-cert", str(files[0]), "--tls-key", str(files[1])]
+    worker = by_hand("-m", "troupe", "worker", "--join", address, *options, TROUPE_TOKEN="another")
+    worker.stdin.write(f"{TOKEN}\n")
+    worker.stdin.flush()
+    out, error = driver.communicate(timeout=DEADLINE_S)
+    assert (driver.returncode, out) == (0, "stepped\n"), error
+    assert worker.wait(DEADLINE_S) == 0, worker.stderr.read()
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_files_without_a_last_end_of_line_make_one_text(files, end):
+    for path in files:
+        path.write_text(path.read_text().rstrip("\n") + end)
+    parser = argparse.ArgumentParser()
+    launch.add_arguments(parser)
+    identity = launch.tls_of(parser.parse_args(["-n", "1", "--tls-cert", str(files[0]), "--tls-key", str(files[1])]))
+    _troupe.check_tls_identity((identity, identity))
+    assert "\n\n" not in identity
+
+
 def test_a_worker_ends_when_its_driver_is_killed(tmp_path, files):
     driver, address = driven(DRIVER + "print(input())", tmp_path, files)
     worker = joining(address, files)
@@ -167,6 +228,10 @@ def test_a_launch_without_tls_gives_none(start):
         ("worker --join 127.0.0.1:1 --tls-cert CERT", "--tls-cert needs --tls-key too"),
         ("worker --join 127.0.0.1:1 --tls-cert CERT --tls-key OTHER", "TLS: the key is not that of the certificate"),
         ("worker --join 127.0.0.1:1 --tls-stdin", "--tls-stdin needs --token-stdin"),
+        (
+            "worker --join 127.0.0.1:1 --token-stdin --tls-stdin --tls-cert CERT --tls-key KEY",
+            "--tls-stdin reads the certificate and the key, files give them: use one way",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_said(capsys, monkeypatch, tmp_path, files, command, expected):
