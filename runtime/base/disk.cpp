@@ -14,8 +14,11 @@ std::string write_failure(int error, const std::string& path, int64_t needed) {
   std::string text = std::strerror(error);
   if (error != ENOSPC && error != EDQUOT && error != EFBIG) return text;
   text += ": it needs " + bytes_text(needed);
-  rlimit limit{};
-  if (error == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+  if (error == EDQUOT) return text + ", more than the quota here leaves";
+  if (error == EFBIG) {
+    rlimit limit{};
+    const bool limited = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < static_cast<rlim_t>(needed);
+    if (!limited) return text + ", more than a file may have here";
     return text + ", this process may write files of " + bytes_text(static_cast<int64_t>(limit.rlim_cur));
   }
   const size_t slash = path.rfind('/');

@@ -72,26 +72,29 @@ void remove_all(const std::string& path) {
   if (error) refuse_write(kWhat, path, "it cannot be removed: " + error.message());
 }
 
-void sync(const std::string& path) {
+// The system's error, 0 for none.
+int sync(const std::string& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) refuse_write(kWhat, path, std::strerror(errno));
+  if (file < 0) return errno;
   // EINVAL: a file system that has no sync for directories.
   const int error = ::fsync(file) != 0 && errno != EINVAL ? errno : 0;
-  struct stat status {};
-  ::fstat(file, &status);
   ::close(file);
-  if (error != 0) refuse_write(kWhat, path, write_failure(error, path, status.st_size));
+  return error;
 }
 
-void sync_all(const std::string& dir) {
+// The same for a directory and all that is in it; `bytes` is how many its files have.
+int sync_all(const std::string& dir, int64_t& bytes) {
   std::error_code error;
+  int failed = 0;
   fs::recursive_directory_iterator it(dir, error), end;
   for (; !error && it != end; it.increment(error)) {
     const fs::file_status status = it->symlink_status(error);
-    if (!error && (fs::is_regular_file(status) || fs::is_directory(status))) sync(it->path().string());
+    const bool file = fs::is_regular_file(status);
+    if (!error && file) bytes += static_cast<int64_t>(it->file_size(error));
+    if (!error && failed == 0 && (file || fs::is_directory(status))) failed = sync(it->path().string());
   }
-  if (error) refuse_write(kWhat, dir, error.message());
-  sync(dir);
+  if (failed == 0) failed = error.value();
+  return failed != 0 ? failed : sync(dir);
 }
 
 void rename_to(const std::string& from, const std::string& to) {
@@ -143,10 +146,14 @@ void AtomicDir::write(std::string_view name, std::span<const std::byte> bytes) c
 
 void AtomicDir::commit() {
   CHECK(!committed_, path_);
-  sync_all(partial_);
+  int64_t bytes = 0;
+  if (const int error = sync_all(partial_, bytes); error != 0) {
+    remove_if_possible(partial_);
+    refuse_write(kWhat, path_, write_failure(error, path_, bytes));
+  }
   const std::string old = put_in_place(partial_, path_);
   committed_ = true;
-  sync(parent_of(path_).string());
+  if (const int error = sync(parent_of(path_).string()); error != 0) refuse_write(kWhat, path_, std::strerror(error));
   if (!old.empty()) remove_if_possible(old);  // not before the new one is known to be on the disk
 }
 

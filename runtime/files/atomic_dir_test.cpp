@@ -1,8 +1,31 @@
 #include "runtime/files/atomic_dir.h"
 
 #include <gtest/gtest.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <functional>
 
 #include "runtime/files/test_dir.h"
+
+// Some file systems say only here that there is no room.
+static int fsync_error = 0;
+extern "C" int fsync(int file) {
+  if (fsync_error == 0) return static_cast<int>(syscall(SYS_fsync, file));
+  errno = fsync_error;
+  return -1;
+}
+
+static std::function<void(const std::string&)> on_statvfs;
+extern "C" int statvfs(const char* folder, struct statvfs* status) {
+  if (on_statvfs) on_statvfs(folder);
+  *status = {};
+  status->f_frsize = 1024;
+  status->f_bavail = 3;
+  return 0;
+}
 
 namespace troupe {
 namespace {
@@ -125,6 +148,30 @@ TEST(AtomicDir, NamesThePathAndTheReasonOfAFailure) {
   EXPECT_EQ(fault_of([&] { AtomicDir(base / "file").commit(); }),
             "directory '" + base.path() + "/file' cannot be written: a file of that name is in the way");
   EXPECT_EQ(base.names(), std::set<std::string>{"file"});
+}
+
+TEST(AtomicDir, SaysWhatIsFreeWhenAllThatWasWrittenIsGone) {
+  const TestDir base;
+  write_dir(base / "last", "old");
+  std::set<std::string> left;
+  on_statvfs = [&](const std::string& folder) {
+    EXPECT_EQ(folder, base.path() + "/");
+    left = base.names();
+  };
+  fsync_error = ENOSPC;
+  const std::string fault = fault_of([&] {
+    AtomicDir dir(base / "last");
+    dir.write("a", bytes_of(std::string(4000, 'a')));
+    fs::create_directory(dir.file("sub"));
+    dir.write("sub/b", bytes_of(std::string(1120, 'b')));
+    dir.commit();
+  });
+  fsync_error = 0;
+  on_statvfs = nullptr;
+  EXPECT_EQ(fault, "directory '" + base.path() +
+                       "/last' cannot be written: No space left on device: it needs 5.0 KiB, 3.0 KiB are free");
+  EXPECT_EQ(left, std::set<std::string>{"last"});
+  EXPECT_EQ(content_of(base / "last/a"), "old");
 }
 
 TEST(AtomicDir, AFullDiskLeavesTheOldOne) {
