@@ -11,9 +11,10 @@ namespace troupe {
 ArrayFiles ArrayFiles::open(const std::vector<std::string>& paths) {
   if (paths.empty()) throw PlanError("no array files are given");
   ArrayFiles files;
+  files.files_ = std::make_unique<OpenFiles>("array file");
   for (const std::string& path : paths) {
-    OpenFile file("array file", path);
-    const NpyHeader header = read_npy_header(file);
+    const std::shared_ptr<const OpenFile> file = files.files_->add(path);
+    const NpyHeader header = read_npy_header(*file);
     Shape row = header.shape;
     row.erase(0);
     if (files.parts_.empty()) {
@@ -21,11 +22,11 @@ ArrayFiles ArrayFiles::open(const std::vector<std::string>& paths) {
       files.row_shape_ = row;
       files.row_bytes_ = row.elements() * size_of(header.dtype);
     } else if (header.dtype != files.dtype_ || row != files.row_shape_) {
-      refuse_read(file.what(), path,
+      refuse_read(file->what(), path,
                   "its rows are " + type_text(header.dtype, row) + ", those of '" + paths.front() + "' are " +
                       type_text(files.dtype_, files.row_shape_));
     }
-    files.parts_.push_back({std::move(file), header.data, files.rows_, header.shape[0]});
+    files.parts_.push_back({header.data, files.rows_, header.shape[0]});
     files.rows_ += header.shape[0];
   }
   return files;
@@ -40,7 +41,7 @@ void ArrayFiles::read(int64_t row, int64_t byte, std::span<std::byte> into) cons
   int64_t from = (row - part->begin) * row_bytes_ + byte;
   for (; !into.empty(); ++part, from = 0) {
     const auto count = std::min(into.size(), static_cast<size_t>(part->rows * row_bytes_ - from));
-    part->file.read(part->data + from, into.first(count));
+    files_->read(static_cast<size_t>(part - parts_.begin()), part->data + from, into.first(count));
     into = into.subspan(count);
   }
 }

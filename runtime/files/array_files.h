@@ -3,13 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "runtime/base/dtype.h"
 #include "runtime/base/shape.h"
-#include "runtime/files/file.h"
+#include "runtime/files/open_files.h"
 
 namespace troupe {
 
@@ -28,13 +29,13 @@ class ArrayFiles {
 
  private:
   struct Part {
-    OpenFile file;
     int64_t data;   // where its elements begin
     int64_t begin;  // its first row
     int64_t rows;
   };
 
-  std::vector<Part> parts_;
+  std::unique_ptr<OpenFiles> files_;
+  std::vector<Part> parts_;  // by file
   DType dtype_ = DType::f32;
   Shape row_shape_;
   int64_t row_bytes_ = 0;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,6 +44,14 @@ class Descriptor {
   int fd_;
 };
 
+std::string why_not_open(int error) {
+  std::string text = std::strerror(error);
+  rlimit limit{};
+  if (error != EMFILE || getrlimit(RLIMIT_NOFILE, &limit) != 0) return text;
+  return text + ": this process may have " + std::to_string(limit.rlim_cur) + " open, sockets included; `ulimit -n " +
+         std::to_string(limit.rlim_cur * 4) + "` before it starts allows it more";
+}
+
 int64_t size_of(Parts parts) {
   int64_t bytes = 0;
   for (const std::span<const std::byte> part : parts) bytes += static_cast<int64_t>(part.size());
@@ -82,11 +91,12 @@ void refuse_write(const std::string& what, const std::string& path, const std::s
 
 OpenFile::OpenFile(std::string what, std::string path) : what_(std::move(what)), path_(std::move(path)) {
   Descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) refuse_read(what_, path_, std::strerror(errno));
+  if (file.get() < 0) refuse_read(what_, path_, why_not_open(errno));
   struct stat status;
   if (::fstat(file.get(), &status) != 0) refuse_read(what_, path_, std::strerror(errno));
   if (!S_ISREG(status.st_mode)) refuse_read(what_, path_, "it is not a file");
   size_ = status.st_size;
+  number_ = status.st_ino;
   fd_ = file.release();
 }
 
@@ -98,13 +108,15 @@ OpenFile::OpenFile(OpenFile&& other) noexcept
     : what_(std::move(other.what_)),
       path_(std::move(other.path_)),
       fd_(std::exchange(other.fd_, -1)),
-      size_(other.size_) {}
+      size_(other.size_),
+      number_(other.number_) {}
 
 OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
   std::swap(what_, other.what_);
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
   std::swap(size_, other.size_);
+  std::swap(number_, other.number_);
   return *this;
 }
 

@@ -24,7 +24,8 @@ class OpenFile {
 
   const std::string& what() const { return what_; }
   const std::string& path() const { return path_; }
-  int64_t size() const { return size_; }  // when it was opened
+  int64_t size() const { return size_; }       // when it was opened
+  uint64_t number() const { return number_; }  // on its file system: of another file of the same path another
   int descriptor() const { return fd_; }
   // All bytes from this place that `into` has room for.
   void read(int64_t offset, std::span<std::byte> into) const;
@@ -34,6 +35,7 @@ class OpenFile {
   std::string path_;
   int fd_ = -1;
   int64_t size_ = 0;
+  uint64_t number_ = 0;
 };
 
 // A file mapped into memory, read-only. Moved only. The bytes are page-aligned. Whoever cuts the file short

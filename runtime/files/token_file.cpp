@@ -41,20 +41,21 @@ void widen(int32_t* out, int64_t n) {
 
 }  // namespace
 
+TokenFiles::TokenFiles(TokenType type) : type_(type), files_(std::make_unique<OpenFiles>(kWhat)) {}
+
 TokenFiles TokenFiles::open(const std::vector<std::string>& paths, TokenType type) {
   if (paths.empty()) throw PlanError("no token files are given");
   TokenFiles files(type);
   const int64_t width = bytes_per_token(type);
   for (const std::string& path : paths) {
-    OpenFile file(kWhat, path);
-    const int64_t bytes = file.size();
+    const int64_t bytes = files.files_->add(path)->size();
     if (bytes == 0) refuse_read(kWhat, path, "it is empty");
     if (bytes % width != 0) {
       refuse_read(kWhat, path,
                   "its " + std::to_string(bytes) + " bytes are no whole number of tokens of " + std::to_string(width) +
                       " bytes");
     }
-    files.parts_.push_back({std::move(file), files.size_, bytes / width});
+    files.parts_.push_back({files.size_, bytes / width});
     files.size_ += bytes / width;
   }
   return files;
@@ -70,7 +71,8 @@ void TokenFiles::copy(int64_t begin, int64_t n, int32_t* out) const {
     const int64_t first = begin - part->begin;
     const int64_t count = std::min(n, part->size - first);
     const std::span<std::byte> room = std::as_writable_bytes(std::span(out, static_cast<size_t>(count)));
-    part->file.read(first * width, room.last(static_cast<size_t>(count * width)));
+    files_->read(static_cast<size_t>(part - parts_.begin()), first * width,
+                 room.last(static_cast<size_t>(count * width)));
     if (type_ == TokenType::u8) widen<uint8_t>(out, count);
     if (type_ == TokenType::u16) widen<uint16_t>(out, count);
     begin += count;

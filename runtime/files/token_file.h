@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "runtime/files/file.h"
+#include "runtime/files/open_files.h"
 
 namespace troupe {
 
@@ -26,14 +27,14 @@ class TokenFiles {
 
  private:
   struct Part {
-    OpenFile file;
     int64_t begin;  // of its first token in the whole list
     int64_t size;
   };
-  explicit TokenFiles(TokenType type) : type_(type) {}
+  explicit TokenFiles(TokenType type);
 
   TokenType type_;
-  std::vector<Part> parts_;
+  std::unique_ptr<OpenFiles> files_;
+  std::vector<Part> parts_;  // by file
   int64_t size_ = 0;
 };
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -163,3 +164,21 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     np.savez(tmp_path / "all.npz", x=np.zeros(3))
     with pytest.raises(tr.FaultError, match="is an archive"):
         tr.data.arrays(x=tmp_path / "all.npz", batch=1)
+
+
+def test_more_files_are_read_than_may_be_open(tmp_path):
+    values = np.arange(600, dtype=np.int64)
+    for number, part in enumerate(np.split(values, 300)):
+        np.save(tmp_path / f"{number:03}.npy", part)
+        (tmp_path / f"{number:03}.bin").write_bytes(part.astype(np.uint16).tobytes())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 280, hard))
+    try:
+        arrays = tr.data.arrays(x=tmp_path / "*.npy", batch=100)
+        tokens = tr.data.tokens(tmp_path / "*.bin", seq=5, batch=4, dtype="u16")
+        for _ in range(2):
+            read = np.concatenate([arrays.batch_at(step)["x"] for step in range(6)])
+            assert np.array_equal(np.sort(read), values)
+            assert np.array_equal(tokens.tokens(), values)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
