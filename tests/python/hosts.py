@@ -32,8 +32,10 @@ def missing() -> str | None:
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         return f"needs network namespaces: {made.stderr.strip()}"
+    # ip mounts /sys anew for a command, which not every place allows.
+    ran = subprocess.run(["ip", "netns", "exec", name, "true"], capture_output=True, text=True, check=False)
     call("ip", "netns", "delete", name)
-    return None
+    return None if ran.returncode == 0 else f"needs `ip netns exec`: {ran.stderr.strip()}"
 
 
 def call(*command: str) -> str:
