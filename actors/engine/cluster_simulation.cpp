@@ -9,10 +9,9 @@
 namespace troupe {
 namespace {
 
-constexpr double kStallPatience = 0.1;  // as the engine's: how long a report waits for kernels that run
-constexpr double kNap = 0.1;            // until one that is stopped looks whether it may join
-constexpr double kLinkNap = 0.1;        // between looks at links, as an exchange's thread does it
-constexpr double kLate = 10;            // times as long as others, messages that are overtaken
+constexpr double kNap = 0.1;      // until one that is stopped looks whether it may join
+constexpr double kLinkNap = 0.1;  // between looks at links, as an exchange's thread does it
+constexpr double kLate = 10;      // times as long as others, messages that are overtaken
 constexpr int64_t kMostEvents = 2'000'000;
 
 // Labels of events, beside the process.
@@ -35,7 +34,7 @@ bool is_one_of(const Variant& variant) {
 // For kernels that run, of the thread that carries it out.
 double patience_of(const Command& command) {
   if (is_one_of<Hold, LoadPlan, UnloadPlan, SetSources, Restart, Stop, SetObserved, GetObserved>(command)) return 1e9;
-  return is_one_of<GetStall>(command) ? kStallPatience : 0;
+  return is_one_of<GetStall>(command) ? kStandingsPatience : 0;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "actors/engine/doorbell.h"
 #include "actors/engine/driver.h"
+#include "actors/engine/exchange_options.h"
 #include "runtime/base/text.h"
 
 namespace troupe {
@@ -66,25 +67,17 @@ void Driver::welcome() {
   welcome.beat_s = crew_.options().heartbeat_s / kBeatsPerHeartbeat;
   welcome.workers = crew_.shares();
   welcome.doorbells = doorbells_.file();
-  ExchangeOptions options;
-  options.checksums = welcome.checksums = std::getenv("TROUPE_CHECKSUMS") != nullptr;
-  options.patience_s = link_patience(welcome.beat_s);
-  options.self = crew_.size();
+  welcome.checksums = std::getenv("TROUPE_CHECKSUMS") != nullptr;
   std::random_device random;
-  options.key = welcome.key = uint64_t{random()} << 32 | random();
-  bool any_far = false;
+  welcome.key = uint64_t{random()} << 32 | random();
   for (int w = 0; w < crew_.size(); ++w) {
-    const bool near = crew_.members()[static_cast<size_t>(w)].memory == courier_.memory();
-    welcome.near.push_back(near);
+    welcome.near.push_back(crew_.members()[static_cast<size_t>(w)].memory == courier_.memory());
     welcome.names.push_back(crew_.name(w));
-    options.far.push_back(!near);
-    options.process_of.insert(options.process_of.end(), static_cast<size_t>(welcome.workers[w].executors), w);
-    any_far |= !near;
   }
   welcome.near.push_back(1);
   welcome.names.emplace_back("the driver");
-  options.far.push_back(false);
-  options.names = welcome.names;
+  ExchangeOptions options = exchange_options(welcome, crew_.size());
+  const bool any_far = options.any_far();
   if (any_far) {
     std::unique_ptr<Network> network = courier_.make_network();
     if (network == nullptr) {

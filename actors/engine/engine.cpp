@@ -13,7 +13,6 @@ namespace {
 
 // How often a waiting driver looks whether anything moves, in parts of its patience.
 constexpr double kLooksPerPatience = 8;
-constexpr double kStallReportPatience = 0.1;  // for executors whose kernels run
 
 }  // namespace
 
@@ -355,7 +354,7 @@ Observations Engine::observations(PlanHandle handle) {
 
 Standings Engine::standings() {
   if (current_ == nullptr) return {};
-  const Pause pause(*this, kStallReportPatience);
+  const Pause pause(*this, kStandingsPatience);
   std::vector<std::optional<TaskId>> busy(static_cast<size_t>(own_.count));
   for (int e = own_.first; e < own_.first + own_.count; ++e) {
     const auto [plan, task] = executor(e).running();

@@ -42,6 +42,7 @@ struct ExchangeOptions {
   double beat_s = 0.5;             // how often each far process is told that the link lives
   double patience_s = 5;           // a link between workers that carries nothing for so long is broken
   bool checksums = false;          // of all bytes that this process sends
+  bool any_far() const { return std::find(far.begin(), far.end(), true) != far.end(); }
 };
 
 // A link that carries less than this is as good as none, for whoever waits for bytes.

@@ -22,7 +22,6 @@ class Report {
     const Verdict verdict = graph.verdict();
     stall.end = verdict.end;
     if (verdict.waits.empty()) return stall;
-    for (const Wait& wait : verdict.waits) stall.chain.push_back(wait.task);
     const Wait& first = verdict.waits.front();
     stall.fault.task = plan().task(first.task).name;
     stall.fault.device = device_of(first.task);

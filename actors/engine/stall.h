@@ -34,8 +34,7 @@ struct Stall {
   // `what` has a line on who should have moved, then `waits`. Its task is the one that should have moved; for a link, the
   // one that waits for the message, and `peer` has sent it.
   Fault fault;
-  std::string waits;          // a line for each that waits, from there on up to the last; each begins with "\n"
-  std::vector<TaskId> chain;  // the same tasks; or those around a cycle
+  std::string waits;  // a line for each that waits, from there on up to the last; each begins with "\n"
 };
 
 Stall explain_stall(const StallScene& scene);

@@ -81,7 +81,6 @@ TEST(Stall, TheKernelThatRunsIsNamedFirstThenWhoWaits) {
   EXPECT_EQ(stall.fault.task, "first1");
   EXPECT_EQ(stall.fault.device, "cpu:1");
   EXPECT_EQ(stall.fault.peer, "");
-  EXPECT_EQ(stall.chain, (std::vector<TaskId>{line.first[1], line.stage[2], line.stage[3]}));
 }
 
 TEST(Stall, AMessageThatWasSentAndDidNotComeIsNamedWithBothItsEnds) {
@@ -167,7 +166,11 @@ TEST(Stall, OfSeveralEndsTheOneThatMostWaitForIsNamed) {
   line.stands(2, Standing::State::turn, line.first[2], 100, 0);
   line.waits(3, 100, {line.version(2, 0)});
   line.waits(4, 100, {line.version(3, 0)});
-  EXPECT_EQ(line.stall().chain, (std::vector<TaskId>{line.first[2], line.stage[3], line.stage[4]}));
+  const Stall stall = line.stall();
+  EXPECT_EQ(stall.fault.task, "first2");
+  EXPECT_TRUE(stall.waits.starts_with("\n  'stage3' on cpu:3 ")) << stall.waits;
+  EXPECT_NE(stall.waits.find("\n  'stage4' on cpu:4 "), std::string::npos) << stall.waits;
+  EXPECT_EQ(std::count(stall.waits.begin(), stall.waits.end(), '\n'), 2);
 }
 
 TEST(Stall, StreamsThatReadAheadAreNoReasonByThemselves) {
@@ -190,7 +193,6 @@ TEST(Stall, ALongChainIsToldAtItsEnds) {
   EXPECT_NE(what.find("\n  'stage8' "), std::string::npos) << what;
   EXPECT_NE(what.find("\n  28 more, and behind them\n  'stage37' "), std::string::npos) << what;
   EXPECT_NE(what.find("\n  'stage39' "), std::string::npos) << what;
-  EXPECT_EQ(stall.chain.size(), 40u);
 }
 
 // How often each task of a stream has fired is known from where the stream stands: three rounds, an accumulator, a

@@ -49,6 +49,9 @@ struct Standings {
   std::vector<Standing> streams;
 };
 
+// Seconds that a report waits for executors whose kernels run.
+constexpr double kStandingsPatience = 0.1;
+
 // `busy[e]`, of the e-th own executor that does not stop: the task whose kernel it runs; invalid for something else, and
 // then nothing is said of its streams. All other executors stand still while this looks.
 std::vector<Standing> standings(const LoadedPlan& plan, const std::vector<std::optional<TaskId>>& busy);

@@ -3,6 +3,7 @@
 #include <new>
 #include <utility>
 
+#include "actors/engine/exchange_options.h"
 #include "runtime/base/check.h"
 #include "runtime/base/overloaded.h"
 #include "runtime/plan/read.h"
@@ -54,24 +55,9 @@ void Worker::carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint
 
 // Opens a way to the processes that share no memory with this one, if there are any.
 void Worker::link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request) {
-  ExchangeOptions options;
-  options.self = welcome.index;
-  options.key = welcome.key;
-  options.names = welcome.names;
-  options.checksums = welcome.checksums;
-  options.patience_s = link_patience(welcome.beat_s);
-  bool any = false;
-  for (size_t p = 0; p < welcome.near.size(); ++p) {
-    const bool self = static_cast<int32_t>(p) == welcome.index;
-    options.far.push_back(!self && (far_from_driver_ || welcome.near[p] == 0));
-    any |= options.far.back();
-  }
-  for (size_t w = 0; w < workers_.size(); ++w) {
-    options.process_of.insert(options.process_of.end(), static_cast<size_t>(workers_[w].executors),
-                              static_cast<int>(w));
-  }
+  ExchangeOptions options = exchange_options(welcome, welcome.index);
   std::string address;
-  if (any) {
+  if (options.any_far()) {
     if (make_network_ == nullptr) throw PlanError("this worker has no network, and shares no memory with all others");
     exchange_ = std::make_unique<Exchange>(make_network_(), std::move(options), clock_);
     address = exchange_->address();
