@@ -95,12 +95,15 @@ int32_t Crew::devices() const {
 
 std::string Crew::name(int worker) const {
   const Member& member = members_.at(static_cast<size_t>(worker));
-  const int number = member.rank >= 0 ? member.rank : worker;
-  return "worker " + std::to_string(number) + " (" + member.host + ", process " + std::to_string(member.process) + ")";
+  const std::string where = " (" + member.host + ", process " + std::to_string(member.process) + ")";
+  const bool ranks = std::any_of(members_.begin(), members_.end(), [](const Member& m) { return m.rank >= 0; });
+  if (ranks && member.rank < 0) return "a worker" + where;
+  return "worker " + std::to_string(ranks ? member.rank : worker) + where;
 }
 
 uint64_t Crew::ask() {
   failure_.reset();
+  user_errors_ = 0;
   stands_.clear();
   observed_.clear();
   times_.clear();
@@ -149,7 +152,7 @@ void Crew::hear(int worker, const Reply& reply, double now) {
     if (answer->request == 0 && failed && !fault_)
       fault_ = named(worker, answer->fault);  // of a command that nobody waits for
     if (answer->request != request_) return;
-    owing_.erase(worker);
+    if (owing_.erase(worker) > 0 && answer->outcome == Answer::Outcome::user_error) ++user_errors_;
     if (failed && !failure_) failure_ = {answer->request, answer->outcome, named(worker, answer->fault)};
   } else if (const auto* link = std::get_if<LinkAddress>(&reply)) {
     if (link->request == request_) member.address = link->address;

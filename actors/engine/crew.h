@@ -56,7 +56,8 @@ class Crew {
   const std::vector<Member>& members() const { return members_; }
   std::vector<WorkerShare> shares() const;
   int32_t devices() const;
-  // "worker 1 (node7, process 4711)"
+  // "worker 1 (node7, process 4711)"; "a worker (node7, process 4711)" while it depends on those who have not joined which
+  // number is left for it.
   std::string name(int worker) const;
 
   // A request to all; the next one may be sent when `settled`.
@@ -64,6 +65,8 @@ class Crew {
   bool settled() const { return owing_.empty(); }
   // What the last request came to: the first that was not carried out. By value: nothing of it is kept.
   std::optional<Answer> failure() const { return failure_; }
+  // Whether every member has answered it that it is the user's mistake.
+  bool refused_by_all() const { return user_errors_ == members_.size(); }
   struct Stands {
     int worker = 0;
     Standings where;
@@ -126,6 +129,7 @@ class Crew {
   uint64_t request_ = 0;
   std::set<int> owing_;
   std::optional<Answer> failure_;
+  size_t user_errors_ = 0;  // among the answers to it
   std::vector<Stands> stands_;
   std::vector<Observed> observed_;
   std::vector<Time> times_;

@@ -63,6 +63,7 @@ TEST_F(CrewTest, NumbersWorkersByTheirRanks) {
   EXPECT_EQ(std::get<int>(crew.on(ranked("d", 5, 3), 0)), 0);
   EXPECT_EQ(std::get<int>(crew.on(ranked("x", 6, -1), 0)), 1);
   EXPECT_EQ(crew.name(0), "worker 3 (d, process 7)");
+  EXPECT_EQ(crew.name(1), "a worker (x, process 7)");  // 1 may be another's
   EXPECT_EQ(refusal_of(ranked("other", 1, 3)), "its rank is that of worker 3 (d, process 7)");
   EXPECT_EQ(refusal_of(ranked("other", 1, 4)), "its rank is 4; those of the run's 4 workers are 0 to 3");
   EXPECT_EQ(refusal_of(ranked("other", 1, -2)), "its rank is -2; those of the run's 4 workers are 0 to 3");
@@ -98,6 +99,21 @@ TEST_F(CrewTest, ARequestIsSettledWhenAllHaveAnsweredIt) {
   EXPECT_EQ(crew_.failure()->fault.what, "worker 0 (a, process 7): no kernel");
   crew_.ask();
   EXPECT_FALSE(crew_.failure().has_value());
+}
+
+TEST_F(CrewTest, ARequestIsRefusedByAllWhenEachCallsItTheUsersMistake) {
+  gather();
+  const Answer mistake{crew_.ask(), Answer::Outcome::user_error, {"no kernel", "", "", "", 0}};
+  say(0, mistake, 0);
+  say(0, mistake, 0);
+  EXPECT_FALSE(crew_.refused_by_all());
+  say(1, mistake, 0);
+  EXPECT_TRUE(crew_.refused_by_all());
+  const uint64_t request = crew_.ask();
+  EXPECT_FALSE(crew_.refused_by_all());
+  say(0, Answer{request, Answer::Outcome::user_error, {}}, 0);
+  say(1, Answer{request, Answer::Outcome::fault, {}}, 0);
+  EXPECT_FALSE(crew_.refused_by_all());
 }
 
 TEST_F(CrewTest, StepsAreReachedInTheirLifeOnly) {

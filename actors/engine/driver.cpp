@@ -142,14 +142,19 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   CHECK(steps >= 0 && first_step >= 0, first_step, steps);
   check_up();
   if (loaded.divided) raise(*loaded.divided);
+  if (crew_.fault()) feeds_.send_again();  // it may be that of a batch which has not come
+  crew_.forgive();
   hand_over();
   if (life.fresh || life.next_step != first_step) {
     hold();
     life.fresh = true;  // also when only some have begun it
     ask(Restart{handle.value, ++epoch_, first_step}, crew_.size() * initial_bytes(life.plan()));
     life.begin(epoch_, first_step);
+    if (crew_.fault()) {  // of a batch: nothing else is under way
+      life.fresh = true;
+      raise(*crew_.fault());
+    }
   }
-  crew_.forgive();
   resume();
   life.next_step = first_step + steps;
   if (exchange_ != nullptr && writes_variables(life.plan())) {

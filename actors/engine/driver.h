@@ -47,7 +47,8 @@ class Driver final : public Runner, private FarRegisters {
   // `patience_s` seconds of the first call, or no other within ten seconds of one.
   bool gather(double at_most_s, double patience_s);
 
-  // PlanError also when the plan names a device that no worker offers.
+  // PlanError also when the plan names a device that no worker offers. The run goes on after one that all workers give,
+  // unless variables have moved to make room for the plan's beside those of others.
   PlanHandle load(std::shared_ptr<const Plan> plan, SourceMap sources) override;
   void unload(PlanHandle handle) override;
   const Plan& plan(PlanHandle handle) const override { return find(handle).life.plan(); }
@@ -92,7 +93,8 @@ class Driver final : public Runner, private FarRegisters {
   void exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const;
   void wait_for_job(const ExchangeJob& job, double patience_s) const;
   void begin_afresh();
-  void add_memory(const PlanLife& life);
+  bool add_memory(const PlanLife& life);
+  bool is_only(PlanHandle handle) const;
   void forget(PlanHandle handle);
   Fault missing(double waited) const;
   Loaded& find(PlanHandle handle) const;

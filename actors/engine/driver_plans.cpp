@@ -65,16 +65,24 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
     const Arena bytes = shared_copy(serialize(*plan));
     const bool was_held = held_;
     hold();  // before variables move to an arena that has grown: sources run ahead
-    add_memory(plans_.back()->life);
+    const bool moved = add_memory(plans_.back()->life);
     const ArenaFile lanes_file = (grown ? lane_memory : lane_memory_).file();
     const LoadPlan command{handle.value, bytes.file(), memory_.blocks(*plan, handle.value), lanes_file};
-    ask_or_end(command, crew_.size() * bytes.bytes() + arena_bytes(*plan),
-               "plan '" + plan->name + "' could not be loaded by all workers");
+    try {
+      ask(command, crew_.size() * bytes.bytes() + arena_bytes(*plan));
+    } catch (const std::exception& error) {
+      // Where all refuse it, none has begun: they have what they had, and so has the driver unless variables have moved.
+      const bool in_step = crew_.refused_by_all() && (!moved || is_only(handle));
+      if (!in_step) end_run("plan '" + plan->name + "' could not be loaded by all workers", error);
+      throw;
+    }
     lanes_ = lanes;
     if (grown) lane_memory_ = std::move(lane_memory);
     if (!was_held) resume();
   } catch (...) {
+    const bool only = is_only(handle);
     forget(handle);  // its number is not used again
+    if (only) memory_.clear();
     throw;
   }
   if (sources.empty()) return handle;
@@ -91,12 +99,22 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
   return handle;
 }
 
-void Driver::add_memory(const PlanLife& life) {
+// True when variables have moved.
+bool Driver::add_memory(const PlanLife& life) {
   const auto lock = exchange_ ? std::unique_lock(exchange_->mutex()) : std::unique_lock<std::mutex>();
   const bool grown = memory_.add(life.plan(), life.handle().value);
-  if (exchange_ == nullptr) return;
+  if (exchange_ == nullptr) return grown;
   exchange_->add(life, nullptr, memory_, {});
   if (grown) begin_afresh();  // what was read of other hosts' variables has not moved along
+  return grown;
+}
+
+// Whether no other plan is loaded.
+bool Driver::is_only(PlanHandle handle) const {
+  for (size_t p = 0; p < plans_.size(); ++p) {
+    if (plans_[p] != nullptr && p != handle.index()) return false;
+  }
+  return true;
 }
 
 void Driver::forget(PlanHandle handle) {

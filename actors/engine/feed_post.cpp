@@ -48,26 +48,36 @@ std::vector<Command> FeedPost::news() {
     posted.batches.erase(posted.batches.begin(), posted.batches.lower_bound(oldest));
     for (int64_t step : steps) {
       const std::shared_ptr<const FedBatch> batch = feed->find(step);
-      const auto known = posted.batches.find(step);
-      if (batch == nullptr || (known != posted.batches.end() && known->second.batch == batch)) continue;
+      if (batch == nullptr) continue;
+      Posted::Batch& known = posted.batches[step];
+      if (known.batch == batch && known.sent) continue;
       HandOver given{id, step, oldest, {}, {}};
       int64_t bytes = 0;
       for (const auto& [name, array] : batch->arrays) {
         given.arrays.push_back({name, static_cast<int32_t>(array.dtype), array.shape.vector(), bytes});
         bytes += aligned(array.bytes());
       }
-      Arena memory = Arena::shared(bytes);
-      for (const HandOver::Array& array : given.arrays) {
-        const FedArray& from = batch->arrays.at(array.name);
-        std::memcpy(memory.data() + array.offset, from.data, static_cast<size_t>(from.bytes()));
+      if (known.batch != batch) {
+        known.memory = Arena::shared(bytes);
+        known.batch = batch;
+        for (const HandOver::Array& array : given.arrays) {
+          const FedArray& from = batch->arrays.at(array.name);
+          std::memcpy(known.memory.data() + array.offset, from.data, static_cast<size_t>(from.bytes()));
+        }
       }
-      given.memory = memory.file();
+      known.sent = true;
+      given.memory = known.memory.file();
       commands.push_back(given);
-      posted.batches.insert_or_assign(step, Posted::Batch{batch, std::move(memory)});
     }
     ++it;
   }
   return commands;
+}
+
+void FeedPost::send_again() {
+  for (auto& [id, posted] : feeds_) {
+    for (auto& [step, batch] : posted.batches) batch.sent = false;
+  }
 }
 
 }  // namespace troupe

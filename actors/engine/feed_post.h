@@ -22,12 +22,15 @@ class FeedPost {
   // Batches that were put since the last call, in shared memory, which is kept until the feed drops them; and feeds
   // that are gone. To be sent to every worker, in this order.
   std::vector<Command> news();
+  // They may not have come: they are news once more.
+  void send_again();
 
  private:
   struct Posted {
     struct Batch {
       std::shared_ptr<const FedBatch> batch;
       Arena memory;
+      bool sent = false;
     };
     std::weak_ptr<Feed> feed;
     std::map<int64_t, Batch> batches;  // by step

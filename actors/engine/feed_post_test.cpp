@@ -53,6 +53,23 @@ TEST(FeedPost, SendsEachBatchOnceAndAgainWhenItWasReplaced) {
   EXPECT_EQ(value_of(news[0]), 41);
 }
 
+// Whoever has not opened its memory yet finds it where it was.
+TEST(FeedPost, SendsAgainWhatMayNotHaveComeFromTheSameMemory) {
+  FeedPost post;
+  const auto feed = std::make_shared<Feed>();
+  post.spec_of("data", FeedSource(feed, "x"));
+  feed->put(3, batch(30));
+  feed->put(4, batch(40));
+  const std::vector<Command> first = post.news();
+  feed->drop_before(4);
+  post.send_again();
+  const std::vector<Command> again = post.news();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(value_of(again[0]), 40);
+  EXPECT_EQ(std::get<HandOver>(again[0]).memory.file, std::get<HandOver>(first.at(1)).memory.file);
+  EXPECT_TRUE(post.news().empty());
+}
+
 TEST(FeedPost, LetsMemoryGoWithTheBatchesAndTheFeed) {
   FeedPost post;
   auto feed = std::make_shared<Feed>();
