@@ -1,5 +1,6 @@
 #include "actors/engine/cluster_scenario.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -65,7 +66,11 @@ Scenario::Scenario(const Cell& cell, ClusterOptions options)
   if (cell.phase == Phase::kJoin) {
     cluster_.events().at(cluster_.random().uniform() * 0.12, 0, [this] { happen(); });
   }
-  cluster_.sends = [this](int process, Command& command) { on_command(process, command); };
+  cluster_.sends = [this](int process, Command& command) {
+    if (const auto* go = std::get_if<Go>(&command)) goes_ = PlanHandle(go->handle);
+    if (std::holds_alternative<GetStall>(command)) waited_when_asked_ = who_wait();
+    on_command(process, command);
+  };
 }
 
 void Scenario::fail_kernel(uint64_t key) const {
@@ -94,6 +99,37 @@ int Scenario::owner(const std::string& devices) const {
   }
   const int worker = process_of_device(devices.substr(0, devices.find(' ')), shares);
   return worker < 0 ? -1 : joined[static_cast<size_t>(worker)];
+}
+
+std::string Scenario::device_of(const std::string& task) const {
+  for (const Plan* plan : {&train_plan_, &evaluation_plan_}) {
+    for (const PlanTask& each : plan->tasks) {
+      if (each.name == task) return plan->devices[each.device.index()].name;
+    }
+  }
+  return "";
+}
+
+std::set<std::tuple<StreamId, TaskId, int64_t>> Scenario::who_wait() const {
+  std::set<std::tuple<StreamId, TaskId, int64_t>> found;
+  for (int p = 0; p < processes(); ++p) {
+    if (p == victim_ || !goes_.valid() || cluster_.engine(p) == nullptr) continue;
+    const LoadedPlan& plan = cluster_.engine(p)->loaded(goes_);
+    for (const Standing& standing : standings(plan, std::vector<std::optional<TaskId>>(plan.own().count))) {
+      const auto is_victims = [&](const Lack& lack) {
+        return owner(device_of(plan.plan().task(lack.from).name)) == victim_;
+      };
+      if (!std::all_of(standing.lacks.begin(), standing.lacks.end(), is_victims)) continue;
+      for (const Lack& lack : standing.lacks) found.emplace(standing.stream, lack.from, lack.version);
+    }
+  }
+  return found;
+}
+
+bool Scenario::waits_for_victim() const {
+  if (waited_when_asked_.empty()) return false;
+  const auto wait = who_wait();
+  return std::any_of(wait.begin(), wait.end(), [&](const auto& each) { return waited_when_asked_.contains(each); });
 }
 
 void Scenario::script() {

@@ -6,7 +6,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -105,6 +107,10 @@ class Scenario {
   int owner(const std::string& devices) const;               // the process of "cpu:3", of "cpu:3 to cpu:5"
   const std::pair<int, int>& link() const { return link_; }  // between these processes
   const std::string& task() const { return task_; }          // whose kernel it is
+  std::string device_of(const std::string& task) const;      // of either plan
+  // Whether the driver must have learnt that a task of another process waits for the victim and nobody else: one did when
+  // it asked last where all stand, and does still.
+  bool waits_for_victim() const;
   int processes() const;
   Driver& driver() { return driver_; }
   ClusterSimulation& cluster() { return cluster_; }
@@ -131,6 +137,8 @@ class Scenario {
   void fail_kernel(uint64_t key) const;
   void soon();
   void happen();
+  // The streams of other processes whose heads lack only what the victim has to give; which version, from which task.
+  std::set<std::tuple<StreamId, TaskId, int64_t>> who_wait() const;
   void spoil(Command& command);
 
   const Cell cell_;
@@ -162,6 +170,8 @@ class Scenario {
   double told_at_ = 0;
   std::optional<std::string> wrong_;
   std::string task_;
+  PlanHandle goes_;                                                    // the plan that was last told to
+  std::set<std::tuple<StreamId, TaskId, int64_t>> waited_when_asked_;  // see waits_for_victim
 };
 
 }  // namespace troupe

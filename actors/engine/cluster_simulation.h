@@ -52,6 +52,8 @@ class ClusterSimulation final : public Courier {
   int add_process(WorkerShare share, double joins_after_s, const std::function<void(Join&)>& show = nullptr);
   // Who has this number for the driver; -1: nobody.
   int process_of_worker(int worker) const;
+  // Null before it has been welcomed.
+  const Engine* engine(int process) { return at(process).worker.engine(); }
   // Why the driver has not let it in; empty when it has.
   const std::string& refused(int process) const { return at(process).worker.refused(); }
   // It has ended as it was told to.

@@ -217,6 +217,13 @@ void check_names(const Cell& cell, const Scenario& run) {
     const int owner = run.owner(run.fault()->device);
     EXPECT_TRUE(owner >= 0 && (owner == run.link().first || owner == run.link().second)) << told;
   }
+  if ((cell.is_gone() || cell.is_link()) && run.fault() && !run.fault()->task.empty()) {
+    EXPECT_EQ(run.device_of(run.fault()->task), run.fault()->device) << told;
+    EXPECT_NE(told.find("waits for"), std::string::npos) << told;
+  }
+  if (cell.is_gone() && run.waits_for_victim()) {
+    EXPECT_TRUE(run.fault() && !run.fault()->task.empty()) << told;
+  }
   if (!cell.is_gone() && cell.trouble != Trouble::kCommandFails && cell.trouble != Trouble::kControlLost) return;
   if (run.name(run.victim()).empty()) {
     EXPECT_NE(told.find("workers have joined"), std::string::npos) << told;
