@@ -97,6 +97,7 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
       crossings = Crossings(*plan, kernels_, process_of);
     }
     const auto lock = lock_exchange();
+    const Exchange::MemoryChange change(options_.exchange);
     if (lent != nullptr) {
       for (const Memory::Block& block : lent->blocks) memory_.put(block);
     }
@@ -122,6 +123,7 @@ void Engine::unload(PlanHandle handle) {
   const std::unique_ptr<LoadedPlan> dropped = std::move(plans_[handle.index()]);
   connect();
   const auto lock = lock_exchange();
+  const Exchange::MemoryChange change(options_.exchange);
   if (options_.exchange != nullptr) options_.exchange->remove(handle);
   memory_.remove(handle.value);
   const bool none = std::all_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan == nullptr; });

@@ -15,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <variant>
@@ -84,6 +85,17 @@ class Exchange final : private Network::User {
   bool drain();
   // Where the lanes lie from now on, and the doorbells of own executors.
   void set_lanes(const LaneTable& lanes, ExecutorRange own, Doorbell* doorbells);
+  // Held while arenas may be made, replaced or dropped, and a plan added or removed: the network knows nothing of them
+  // meanwhile, and afterwards where the bytes of the plans that there are cross.
+  class MemoryChange {
+   public:
+    explicit MemoryChange(Exchange* exchange);  // null: nothing
+    ~MemoryChange();
+    MemoryChange(const MemoryChange&) = delete;
+
+   private:
+    Exchange* exchange_;
+  };
   // A plan, until `remove`, and the memory of this process. `loaded` says what runs here; null where nothing does.
   void add(const PlanLife& life, const LoadedPlan* loaded, const Memory& memory, Crossings crossings);
   void remove(PlanHandle handle);
@@ -222,6 +234,7 @@ class Exchange final : private Network::User {
   void look_at_fences();
   bool is_due(int process, uint64_t number);
   void look_at_links();
+  std::vector<std::span<std::byte>> crossing_memory() const;
   void raise(int process, const std::string& what, double waited = 0);
 
   std::unique_ptr<Network> network_;
@@ -234,6 +247,7 @@ class Exchange final : private Network::User {
   std::atomic<double> assisted_{-1};  // when an executor last did
   std::atomic<bool> rests_{false};    // the thread, because it is assisted
   std::map<uint16_t, Loaded> plans_;
+  std::vector<std::span<std::byte>> registered_;  // with the network
   std::vector<FarLane> outgoing_;
   std::map<std::pair<int, int>, LaneSender> incoming_;  // by (from elsewhere, own executor)
   Doorbell* doorbells_ = nullptr;                       // by executor

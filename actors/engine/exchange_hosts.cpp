@@ -34,6 +34,9 @@ Hosts::Hosts(const KernelTable& kernels, const HostsOptions& options)
     with.names = names;
     with.far.assign(count + 1, true);
     with.far[p] = with.far[count] = false;
+    for (int other : options_.near) {
+      if (options_.near.contains(static_cast<int>(p))) with.far[static_cast<size_t>(other)] = false;
+    }
     with.process_of = process_of;
     with.patience_s = kPatience;
     with.checksums = options_.checksums;
@@ -66,8 +69,8 @@ void Hosts::load(const Plan& plan, SourceMap sources) {
 
 void Hosts::kill(size_t process) {
   hosts_[process].engine->resume();
+  hosts_[process].exchange = nullptr;  // before the memory that it writes
   hosts_[process].engine = nullptr;
-  hosts_[process].exchange = nullptr;
 }
 
 void Hosts::hold() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ struct HostsOptions {
   std::vector<WorkerShare> shares;  // by process
   int stranger = -1;                // of this process there is a network alone, for the test to use
   bool checksums = false;
+  std::set<int> near;  // of these processes each takes the others to share memory with it; such are only loaded
 };
 
 // Not thread-safe. Process 2 is called "worker 2", and its network has that number.
@@ -62,8 +64,8 @@ class Hosts {
 
  private:
   struct Host {
-    std::unique_ptr<Exchange> exchange;
     std::unique_ptr<Engine> engine;
+    std::unique_ptr<Exchange> exchange;  // goes first, as a worker's does
   };
   bool wait(const std::vector<std::unique_ptr<ExchangeJob>>& jobs);
 

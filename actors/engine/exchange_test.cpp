@@ -20,6 +20,10 @@ std::vector<ByteRuns> first_half(const Attrs&, size_t, const TensorView& input) 
 std::vector<ByteRuns> every_second(const Attrs&, size_t, const TensorView& input) {
   return {{0, 8, input.elements() / 2, 16}};
 }
+// Every second of runs of two pages.
+std::vector<ByteRuns> rows(const Attrs&, size_t, const TensorView& input) {
+  return {{0, 8192, input.bytes() / 16384, 16384}};
+}
 
 // Fills with the step.
 void count(const KernelArgs& args, Stream&) {
@@ -35,6 +39,7 @@ KernelTable kernels() {
   table.add("use", DeviceKind::cpu, nothing);
   table.add("half", DeviceKind::cpu, nothing, first_half);
   table.add("second", DeviceKind::cpu, nothing, every_second);
+  table.add("rows", DeviceKind::cpu, nothing, rows);
   return table;
 }
 
@@ -145,6 +150,83 @@ TEST(Exchange, OnlyBytesThatAreReadCrossAndEqualReadsOfAProcessOnce) {
   EXPECT_EQ(hosts.networks().bytes(0, 2), 32);
   EXPECT_EQ(elements(hosts.bytes(1, graph.made)), (Elements{1, 2, 3, 4, 5, 0, 7, 0}));
   EXPECT_EQ(elements(hosts.bytes(2, graph.made)), (Elements{1, 2, 3, 4, 0, 0, 0, 0}));
+}
+
+// "made" of many pages, of which the second process reads all and the third some rows; with two slots.
+struct Wide {
+  explicit Wide(int64_t elements) {
+    for (const char* name : {"cpu:0", "cpu:1", "cpu:2"}) streams.push_back(builder.stream(builder.device(name), "s"));
+    made = builder.output(builder.task(streams[0], "produce", "count"),
+                          {.name = "made", .elements = elements, .slots = 2});
+    builder.read(builder.task(streams[1], "all", "use"), made);
+    builder.read(builder.task(streams[2], "rows", "rows"), made);
+  }
+  PlanBuilder builder;
+  std::vector<StreamId> streams;
+  RegisterId made;
+};
+
+int64_t total(const std::vector<std::span<std::byte>>& regions) {
+  int64_t bytes = 0;
+  for (const std::span<std::byte> region : regions) bytes += static_cast<int64_t>(region.size());
+  return bytes;
+}
+
+TEST(Exchange, WhatCrossesInOnePieceLiesInRegisteredMemory) {
+  constexpr int64_t kElements = 10'000;
+  constexpr int64_t kBytes = kElements * 8;
+  constexpr int64_t kRounding = 2 * 4096;
+  const KernelTable table = kernels();
+  Hosts hosts(table, {.seed = 1, .delay = 5, .shares = kThree});
+  Wide first(kElements);
+  hosts.load(first.builder.finish());
+  ASSERT_TRUE(hosts.restart(0)) << hosts.failure();
+  hosts.go(3);
+  hosts.run([&] { return hosts.reached(); });
+  ASSERT_TRUE(hosts.reached()) << hosts.fault();
+  EXPECT_EQ(hosts.networks().registered_bytes(0, 1), 3 * kBytes);
+  EXPECT_EQ(hosts.networks().registered_bytes(0, 2), 0);
+  for (size_t h : {0, 1}) {
+    const int64_t bytes = total(hosts.networks().registered(h));
+    EXPECT_GE(bytes, 2 * kBytes);
+    EXPECT_LE(bytes, 2 * kBytes + kRounding);
+  }
+  EXPECT_TRUE(hosts.networks().registered(2).empty());
+}
+
+TEST(Exchange, NothingIsRegisteredForAProcessThatSharesMemory) {
+  const KernelTable table = kernels();
+  Hosts hosts(table, {.seed = 1, .shares = kThree, .near = {0, 1}});
+  hosts.load(Wide(10'000).builder.finish());
+  for (size_t h = 0; h < 3; ++h) EXPECT_TRUE(hosts.networks().registered(h).empty()) << h;
+}
+
+// Loads it beside a plan of other sizes and drops one after the other; the network looks whether what it is told to forget
+// is there still.
+TEST(Exchange, RegisteredMemoryFollowsThePlans) {
+  const KernelTable table = kernels();
+  Hosts hosts(table, {.seed = 1, .delay = 5, .shares = kThree});
+  const auto registered = [&](size_t h) { return total(hosts.networks().registered(h)); };
+  const auto step = [&] {
+    ASSERT_TRUE(hosts.restart(0)) << hosts.failure();
+    const int64_t before = hosts.networks().registered_bytes(0, 1);
+    hosts.go(1);
+    hosts.run([&] { return hosts.reached(); });
+    ASSERT_TRUE(hosts.reached()) << hosts.fault();
+    EXPECT_GE(hosts.networks().registered_bytes(0, 1) - before, 8 * 10'000);
+  };
+  hosts.load(Wide(10'000).builder.finish());
+  step();
+  const int64_t small = registered(0);
+  hosts.load(Wide(100'000).builder.finish());  // its workspace takes the place of the first one's
+  step();
+  const int64_t both = registered(0);
+  EXPECT_GE(both, 2 * 8 * 100'000);
+  for (size_t h = 0; h < 3; ++h) hosts.engine(h).unload(PlanHandle(1));
+  EXPECT_GE(registered(1), 2 * 8 * 10'000);
+  EXPECT_LE(registered(1), small);
+  for (size_t h = 0; h < 3; ++h) hosts.engine(h).unload(PlanHandle(0));
+  EXPECT_EQ(registered(0) + registered(1), 0);
 }
 
 // A run of one step in which the bytes from the first process to the second have this fate.

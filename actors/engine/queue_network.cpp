@@ -1,6 +1,7 @@
 #include "actors/engine/queue_network.h"
 
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,15 @@ namespace {
 
 const std::string kName = "queue ";
 
+// In whole pages.
+bool is_mapped(std::span<std::byte> memory) {
+  std::vector<unsigned char> pages(memory.size() / static_cast<size_t>(getpagesize()) + 1);
+  return mincore(memory.data(), memory.size(), pages.data()) == 0;
+}
+bool overlap(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return a.data() < b.data() + b.size() && b.data() < a.data() + a.size();
+}
+
 }  // namespace
 
 class QueueNetworks::Member final : public Network {
@@ -21,6 +31,7 @@ class QueueNetworks::Member final : public Network {
   Member(QueueNetworks& all, size_t number) : all_(all), number_(number) {}
   ~Member() override {
     all_.fail(number_);
+    for (const std::span<std::byte> memory : all_.registered(number_)) unregister_memory(memory);
     close(file());
   }
 
@@ -30,6 +41,8 @@ class QueueNetworks::Member final : public Network {
     all_.send(number_, peer, header, std::move(pieces), tag);
   }
   void disconnect(int peer) override { all_.disconnect(number_, peer); }
+  void register_memory(std::span<std::byte> memory) override { all_.register_memory(number_, memory); }
+  void unregister_memory(std::span<std::byte> memory) override { all_.unregister_memory(number_, memory); }
   bool progress(User& user) override { return all_.progress(number_, user); }
   bool arm() override { return all_.arm(number_); }
   int file() const override {
@@ -123,6 +136,54 @@ int64_t QueueNetworks::bytes(size_t from, size_t to) const {
   return it == sent_.end() ? 0 : it->second;
 }
 
+int64_t QueueNetworks::registered_bytes(size_t from, size_t to) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = registered_.find({from, to});
+  return it == registered_.end() ? 0 : it->second;
+}
+
+std::vector<std::span<std::byte>> QueueNetworks::registered(size_t number) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::span<std::byte>> all;
+  for (const auto& [begin, bytes] : ends_[number].registered) all.emplace_back(begin, bytes);
+  return all;
+}
+
+bool QueueNetworks::End::has(const Pieces& pieces) const {
+  if (pieces.size() != 1) return false;
+  const std::span<std::byte> piece = pieces.front();
+  const auto after = registered.upper_bound(piece.data());
+  if (after == registered.begin()) return false;
+  const auto& [begin, bytes] = *std::prev(after);
+  return piece.data() + piece.size() <= begin + bytes;
+}
+
+void QueueNetworks::register_memory(size_t self, std::span<std::byte> memory) {
+  const std::lock_guard lock(mutex_);
+  CHECK(is_mapped(memory), memory.data(), memory.size());
+  for (const auto& [begin, bytes] : ends_[self].registered) CHECK(!overlap({begin, bytes}, memory), begin, bytes);
+  ends_[self].registered.emplace(memory.data(), memory.size());
+}
+
+// As a network over RDMA needs it: the memory is there still, and nothing is under way in it.
+void QueueNetworks::unregister_memory(size_t self, std::span<std::byte> memory) {
+  const std::lock_guard lock(mutex_);
+  const auto free_of = [&](const Pieces& pieces) {
+    return std::none_of(pieces.begin(), pieces.end(), [&](const auto& piece) { return overlap(piece, memory); });
+  };
+  CHECK(ends_[self].registered.erase(memory.data()) == 1, memory.data());
+  CHECK(is_mapped(memory), memory.data(), memory.size());
+  if (ends_[self].dead) return;
+  for (const Pull& pull : ends_[self].pulls) CHECK(pull.ended || free_of(pull.into.pieces), pull.packet.from);
+  for (End& end : ends_) {
+    const auto sent = end.inbox.find(self);
+    if (sent != end.inbox.end()) {
+      for (const Packet& packet : sent->second) CHECK(free_of(packet.pieces), end.number);
+    }
+    for (const Pull& pull : end.pulls) CHECK(pull.packet.from != self || free_of(pull.packet.pieces), end.number);
+  }
+}
+
 void QueueNetworks::connect(size_t self, int peer, const std::string& address) {
   const std::lock_guard lock(mutex_);
   const size_t number = address.starts_with(kName) ? std::stoul(address.substr(kName.size())) : ends_.size();
@@ -163,9 +224,10 @@ void QueueNetworks::disconnect(size_t self, int peer) {
 void QueueNetworks::send(size_t self, int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) {
   const std::lock_guard lock(mutex_);
   const size_t to = ends_[self].peers.at(peer);
-  Packet packet{self, {header.begin(), header.end()}, std::move(pieces), {}, 0, tag, 0, Fate::arrive};
+  Packet packet{self, {header.begin(), header.end()}, std::move(pieces), {}, 0, tag, 0, Fate::arrive, false};
   for (const std::span<std::byte> piece : packet.pieces) packet.bytes += static_cast<int64_t>(piece.size());
   sent_[{self, to}] += packet.bytes;
+  packet.registered = ends_[self].has(packet.pieces);
   if (fate) packet.fate = fate(self, to, header);
   if (ends_[self].dead || ends_[to].dead || cut_.contains({self, to}) || packet.fate == Fate::vanish) {
     ends_[self].sent.push_back(tag);
@@ -211,6 +273,7 @@ bool QueueNetworks::progress(size_t self, Network::User& user) {
         continue;
       }
       packet.due = soon(end) + 2 * random_.uniform() * delay_ + static_cast<double>(packet.bytes) * seconds_per_byte;
+      if (packet.registered && end.has(into->pieces)) registered_[{from, self}] += packet.bytes;
       ring(end, packet.due);
       end.pulls.push_back({std::move(packet), std::move(*into)});
     }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,10 @@ class QueueNetworks {
   void mute(size_t from, size_t to);
   // Bytes behind headers that were sent from one to another.
   int64_t bytes(size_t from, size_t to) const;
+  // Of these the ones that were sent from registered memory to registered memory.
+  int64_t registered_bytes(size_t from, size_t to) const;
+  // What of a network's memory is registered.
+  std::vector<std::span<std::byte>> registered(size_t number) const;
   // Of what is sent. Set before anything is.
   std::function<Fate(size_t from, size_t to, std::span<const std::byte> header)> fate;
   // That bytes take; with a clock.
@@ -65,6 +70,7 @@ class QueueNetworks {
     uint64_t tag = 0;  // the sender's
     double due = 0;    // as `time` says
     Fate fate = Fate::arrive;
+    bool registered = false;  // where they were sent from
   };
   struct Pull {
     Packet packet;
@@ -82,12 +88,16 @@ class QueueNetworks {
     int64_t rounds = 0;  // calls of `progress`
     bool dead = false;
     bool silent = false;
+    std::map<std::byte*, size_t> registered;  // bytes, by where they begin
+    bool has(const Pieces& pieces) const;     // one piece, registered
   };
   void connect(size_t self, int peer, const std::string& address);
   void disconnect(size_t self, int peer);
   void send(size_t self, int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag);
   bool progress(size_t self, Network::User& user);
   bool arm(size_t self);
+  void register_memory(size_t self, std::span<std::byte> memory);
+  void unregister_memory(size_t self, std::span<std::byte> memory);
   double time(const End& end) const { return clock_ != nullptr ? clock_->now() : static_cast<double>(end.rounds); }
   double soon(const End& end) { return time(end) + (clock_ != nullptr ? 0 : 1) + random_.uniform() * delay_; }
   bool passes(size_t from, size_t to) const { return !muted_.contains({from, to}); }
@@ -106,7 +116,8 @@ class QueueNetworks {
   std::deque<End> ends_;
   std::set<Link> muted_;
   std::set<Link> cut_;
-  std::map<Link, int64_t> sent_;  // bytes
+  std::map<Link, int64_t> sent_;        // bytes
+  std::map<Link, int64_t> registered_;  // of these
 };
 
 }  // namespace troupe

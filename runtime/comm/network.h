@@ -46,6 +46,11 @@ class Network {
   virtual void disconnect(int peer) = 0;
   // Header and bytes, in any pieces; these stay as they are until `User::sent`. Does not wait.
   virtual void send(int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) = 0;
+  // Memory that pieces will lie in, until it is unregistered: where a piece alone makes up a message and lies in it whole, a
+  // transfer has less to do. It overlaps no other. When it is unregistered nothing is under way to it or from it, and it
+  // is still there.
+  virtual void register_memory(std::span<std::byte> memory) = 0;
+  virtual void unregister_memory(std::span<std::byte> memory) = 0;
   // Carries on. True when something happened.
   virtual bool progress(User& user) = 0;
   // Before a sleep: true when `file` becomes readable with whatever comes next; false when something has come already.

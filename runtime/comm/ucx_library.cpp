@@ -85,6 +85,8 @@ UcxLibrary load() {
   find(ucp, "ucp_ep_close_nbx", ucx.ep_close);
   find(ucp, "ucp_am_send_nbx", ucx.am_send);
   find(ucp, "ucp_am_recv_data_nbx", ucx.am_recv_data);
+  find(ucp, "ucp_mem_map", ucx.mem_map);
+  find(ucp, "ucp_mem_unmap", ucx.mem_unmap);
   find(ucp, "ucp_request_check_status", ucx.request_check_status);
   find(ucp, "ucp_request_free", ucx.request_free);
   find(ucp, "ucs_status_string", ucx.status_string);  // of a library that it depends on

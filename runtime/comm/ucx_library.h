@@ -24,6 +24,8 @@ struct UcxLibrary {
   decltype(&::ucp_ep_close_nbx) ep_close;
   decltype(&::ucp_am_send_nbx) am_send;
   decltype(&::ucp_am_recv_data_nbx) am_recv_data;
+  decltype(&::ucp_mem_map) mem_map;
+  decltype(&::ucp_mem_unmap) mem_unmap;
   decltype(&::ucp_request_check_status) request_check_status;
   decltype(&::ucp_request_free) request_free;
   decltype(&::ucs_status_string) status_string;

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/base/error.h"
 #include "runtime/comm/ucx_library.h"
+#include "runtime/comm/ucx_memory.h"
 
 namespace troupe {
 namespace {
@@ -24,6 +26,7 @@ struct Transfer {
   std::vector<ucp_dt_iov_t> pieces;
   std::span<std::byte> whole;  // of one piece
   uint64_t tag = 0;
+  std::shared_ptr<const UcxMemory::Region> memory;  // where it lies, if registered
 
   void hold(const Pieces& of) {
     if (of.size() == 1) whole = of.front();
@@ -35,6 +38,18 @@ struct Transfer {
   ucp_datatype_t type() const {
     return pieces.empty() ? ucp_dt_make_contig(1) : static_cast<ucp_datatype_t>(UCP_DATATYPE_IOV);
   }
+  // What UCX is told of it. UCX 1.13 takes a handle for one piece only, and registers several each time; so it does too,
+  // by its source, at a receiver that reads the sender's memory itself (RDMA), though not at one that is written to.
+  ucp_request_param_t param() {
+    ucp_request_param_t param{};
+    param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_DATATYPE;
+    param.datatype = type();
+    param.user_data = this;
+    if (memory == nullptr) return param;
+    param.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+    param.memh = memory->handle();
+    return param;
+  }
 };
 
 }  // namespace
@@ -43,6 +58,9 @@ struct UcxNetwork::State {
   const UcxLibrary& ucx = ucx_library();
   ucp_context_h context = nullptr;
   ucp_worker_h worker = nullptr;
+  std::unique_ptr<UcxMemory> memory;
+  int64_t registered_sends = 0;
+  int64_t registered_pulls = 0;
   int file = -1;
   std::map<int, ucp_ep_h> peers;
   std::map<ucp_ep_h, int> numbers;
@@ -54,8 +72,9 @@ struct UcxNetwork::State {
 
   ~State() {
     if (worker != nullptr) ucx.worker_destroy(worker);
-    if (context != nullptr) ucx.cleanup(context);
     for (Transfer* transfer : under_way) delete transfer;
+    memory.reset();
+    if (context != nullptr) ucx.cleanup(context);
   }
 
   void check(ucs_status_t status, const std::string& what) const {
@@ -118,16 +137,19 @@ struct UcxNetwork::State {
     return UCS_INPROGRESS;
   }
 
+  void hold(Transfer& transfer, const Pieces& pieces) {
+    transfer.hold(pieces);
+    if (pieces.size() == 1) transfer.memory = memory->find(pieces.front());
+    under_way.insert(&transfer);
+  }
+
   void pull(UcxNetwork* network, void* description, const User::Into& into) {
-    auto* transfer = new Transfer{network, {}, {}, {}, into.tag};
-    transfer->hold(into.pieces);
-    under_way.insert(transfer);
-    ucp_request_param_t param{};
-    param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_DATATYPE |
-                         UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
-    param.datatype = transfer->type();
+    auto* transfer = new Transfer{network, {}, {}, {}, into.tag, nullptr};
+    hold(*transfer, into.pieces);
+    registered_pulls += transfer->memory != nullptr;
+    ucp_request_param_t param = transfer->param();
+    param.op_attr_mask |= UCP_OP_ATTR_FLAG_NO_IMM_CMPL;
     param.cb.recv_am = &State::on_received;
-    param.user_data = transfer;
     void* request = ucx.am_recv_data(worker, description, transfer->buffer(), transfer->count(), &param);
     if (UCS_PTR_IS_ERR(request)) over_received(transfer, false);
   }
@@ -159,6 +181,7 @@ UcxNetwork::UcxNetwork(const std::string& devices) : state_(std::make_unique<Sta
   const ucs_status_t status = ucx.init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, config, &state.context);
   ucx.config_release(config);
   state.check(status, "no network device can be used" + (devices.empty() ? "" : " of " + devices));
+  state.memory = std::make_unique<UcxMemory>(ucx, state.context);
   ucp_worker_params_t worker{};
   worker.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   worker.thread_mode = UCS_THREAD_MODE_SERIALIZED;
@@ -227,14 +250,11 @@ void UcxNetwork::connect(int peer, const std::string& address) {
 
 void UcxNetwork::send(int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) {
   State& state = *state_;
-  auto* transfer = new Transfer{this, {header.begin(), header.end()}, {}, {}, tag};
-  transfer->hold(pieces);
-  state.under_way.insert(transfer);
-  ucp_request_param_t param{};
-  param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_DATATYPE;
-  param.datatype = transfer->type();
+  auto* transfer = new Transfer{this, {header.begin(), header.end()}, {}, {}, tag, nullptr};
+  state.hold(*transfer, pieces);
+  state.registered_sends += transfer->memory != nullptr;
+  ucp_request_param_t param = transfer->param();
   param.cb.send = &State::on_sent;
-  param.user_data = transfer;
   void* request = state.ucx.am_send(state.peers.at(peer), kMessage, transfer->header.data(), transfer->header.size(),
                                     transfer->buffer(), transfer->count(), &param);
   if (UCS_PTR_IS_PTR(request)) return;
@@ -256,5 +276,10 @@ bool UcxNetwork::arm() {
 }
 
 int UcxNetwork::file() const { return state_->file; }
+
+void UcxNetwork::register_memory(std::span<std::byte> memory) { state_->memory->add(memory); }
+void UcxNetwork::unregister_memory(std::span<std::byte> memory) { state_->memory->remove(memory); }
+int64_t UcxNetwork::registered_sends() const { return state_->registered_sends; }
+int64_t UcxNetwork::registered_pulls() const { return state_->registered_pulls; }
 
 }  // namespace troupe

@@ -22,9 +22,15 @@ class UcxNetwork final : public Network {
   void connect(int peer, const std::string& address) override;
   void disconnect(int peer) override;
   void send(int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) override;
+  void register_memory(std::span<std::byte> memory) override;
+  void unregister_memory(std::span<std::byte> memory) override;
   bool progress(User& user) override;
   bool arm() override;
   int file() const override;
+
+  // Transfers so far whose memory was registered beforehand, of sends and of pulls.
+  int64_t registered_sends() const;
+  int64_t registered_pulls() const;
 
  private:
   struct State;

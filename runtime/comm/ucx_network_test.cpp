@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <deque>
 
 #include "runtime/base/clock.h"
@@ -29,7 +30,8 @@ class Keeper final : public Network::User {
     arrivals.push_back({text, std::vector<std::byte>(static_cast<size_t>(bytes)), false, false});
     Into into;
     into.tag = arrivals.size() - 1;
-    std::span<std::byte> rest(arrivals.back().bytes);
+    std::span<std::byte> rest =
+        place.empty() ? std::span(arrivals.back().bytes) : place.first(arrivals.back().bytes.size());
     while (rest.size() > run) {
       into.pieces.push_back(rest.first(run));
       rest = rest.subspan(run);
@@ -45,6 +47,7 @@ class Keeper final : public Network::User {
   void failed(int peer, const std::string& why) override { failures.emplace_back(peer, why); }
 
   size_t run = size_t{1} << 40;  // in pieces of so many bytes
+  std::span<std::byte> place;    // if any, all arrivals begin here
   std::deque<Arrival> arrivals;
   std::vector<uint64_t> done;
   std::vector<std::pair<int, std::string>> failures;
@@ -124,6 +127,43 @@ TEST_F(UcxNetworkTest, GathersWhatLiesApart) {
     EXPECT_TRUE(there_.arrivals[0].complete);
     EXPECT_TRUE(there_.arrivals[0].bytes == expected);
   }
+}
+
+TEST_F(UcxNetworkTest, OnePieceWithinRegisteredMemoryCarriesItsHandle) {
+  constexpr size_t kBytes = 8 << 20;
+  std::vector<std::byte> from(kBytes);
+  std::vector<std::byte> to(kBytes);
+  Random random(3);
+  for (std::byte& byte : from) byte = static_cast<std::byte>(random.next());
+  near_.register_memory(std::span(from).first(kBytes / 2));
+  far_->register_memory(to);
+  there_.place = to;
+  // How many sends and pulls carried a handle.
+  const auto carried = [&](const Pieces& pieces) {
+    const int64_t sends = near_.registered_sends();
+    const int64_t pulls = far_->registered_pulls();
+    near_.send(1, text("bytes"), pieces, 1);
+    EXPECT_TRUE(until([&] { return !there_.arrivals.empty() && there_.arrivals.back().over && !here_.done.empty(); }));
+    std::vector<std::byte> expected;
+    for (const std::span<std::byte> piece : pieces) expected.insert(expected.end(), piece.begin(), piece.end());
+    EXPECT_TRUE(there_.arrivals.back().complete);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), to.begin()));
+    there_.arrivals.clear();
+    here_.done.clear();
+    return std::pair(near_.registered_sends() - sends, far_->registered_pulls() - pulls);
+  };
+  using Carried = std::pair<int64_t, int64_t>;
+  const std::span all(from);
+  EXPECT_EQ(carried({all.subspan(4096, 1 << 20)}), (Carried{1, 1}));
+  EXPECT_EQ(carried({all.subspan(kBytes / 2 - 4096, 1 << 20)}), (Carried{0, 1}));  // beyond the region
+  EXPECT_EQ(carried({all.first(1 << 18), all.subspan(1 << 19, 1 << 18)}), (Carried{0, 1}));
+  there_.run = 1 << 18;
+  EXPECT_EQ(carried({all.first(1 << 20)}), (Carried{1, 0}));
+  there_.run = kBytes;
+  near_.unregister_memory(std::span(from).first(kBytes / 2));
+  EXPECT_EQ(carried({all.first(1 << 20)}), (Carried{0, 1}));
+  far_->unregister_memory(to);
+  EXPECT_EQ(carried({all.first(1 << 20)}), (Carried{0, 0}));
 }
 
 TEST_F(UcxNetworkTest, LetsBytesGoBy) {
