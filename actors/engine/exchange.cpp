@@ -17,12 +17,6 @@ namespace {
 
 constexpr double kAssistedSeconds = 20e-6;
 
-int64_t size_of(const Pieces& pieces) {
-  int64_t bytes = 0;
-  for (const std::span<std::byte> piece : pieces) bytes += static_cast<int64_t>(piece.size());
-  return bytes;
-}
-
 uint64_t checksum_of(const Pieces& pieces) {
   WireChecksum sum;
   for (const std::span<std::byte> piece : pieces) sum.add(piece);
@@ -137,7 +131,7 @@ Exchange::Loaded* Exchange::find_live(const Message& message) {
 }
 
 Network::User::Into Exchange::expect(Arriving arriving) {
-  Into into{arriving.pieces, next_++};
+  Into into{arriving.pieces, next_++, arriving.from};
   arriving_bytes_ += size_of(arriving.pieces);
   arriving_.emplace(into.tag, std::move(arriving));
   return into;

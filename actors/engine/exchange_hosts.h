@@ -22,7 +22,7 @@ struct HostsOptions {
   std::vector<WorkerShare> shares;  // by process
   int stranger = -1;                // of this process there is a network alone, for the test to use
   bool checksums = false;
-  std::set<int> near;  // of these processes each takes the others to share memory with it; such are only loaded
+  std::set<int> near = {};  // of these processes each takes the others to share memory with it; such are only loaded
 };
 
 // Not thread-safe. Process 2 is called "worker 2", and its network has that number.

@@ -25,7 +25,7 @@ void Exchange::look_at_links() {
   const double now = clock_.now();
   // When it could not look for long, this process was stopped itself: silence before that does not count.
   const bool late = now - std::exchange(looked_, now) > options_.patience_s / 2;
-  // Beats wait behind bytes that are under way; what they say of those from here also behind those, and for the next beat.
+  // Beats wait behind some of the bytes that are under way; what they say of those from here also behind those, and for the next beat.
   const double patience = options_.patience_s + static_cast<double>(arriving_bytes_) / kLeastBytesPerSecond;
   const double both_ways = patience + 2 * options_.beat_s + static_cast<double>(sending_bytes_) / kLeastBytesPerSecond;
   for (size_t p = 0; p < peers_.size(); ++p) {

@@ -224,8 +224,8 @@ void QueueNetworks::disconnect(size_t self, int peer) {
 void QueueNetworks::send(size_t self, int peer, std::span<const std::byte> header, Pieces pieces, uint64_t tag) {
   const std::lock_guard lock(mutex_);
   const size_t to = ends_[self].peers.at(peer);
-  Packet packet{self, {header.begin(), header.end()}, std::move(pieces), {}, 0, tag, 0, Fate::arrive, false};
-  for (const std::span<std::byte> piece : packet.pieces) packet.bytes += static_cast<int64_t>(piece.size());
+  const int64_t bytes = size_of(pieces);
+  Packet packet{self, {header.begin(), header.end()}, std::move(pieces), {}, bytes, tag, 0, Fate::arrive, false};
   sent_[{self, to}] += packet.bytes;
   packet.registered = ends_[self].has(packet.pieces);
   if (fate) packet.fate = fate(self, to, header);

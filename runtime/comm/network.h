@@ -14,6 +14,12 @@ namespace troupe {
 // Bytes in order, in pieces of memory that lie apart from one another.
 using Pieces = std::vector<std::span<std::byte>>;
 
+inline int64_t size_of(const Pieces& pieces) {
+  int64_t bytes = 0;
+  for (const std::span<std::byte> piece : pieces) bytes += static_cast<int64_t>(piece.size());
+  return bytes;
+}
+
 class Network {
  public:
   // Whoever uses the network. Called from within `progress` alone.
@@ -25,6 +31,7 @@ class Network {
     struct Into {
       Pieces pieces;
       uint64_t tag = 0;
+      int peer = 0;  // whom they come from
     };
     virtual std::optional<Into> arrived(std::span<const std::byte> header, int64_t bytes) = 0;
     // All bytes are there, or none will come any more. Also where there were none.

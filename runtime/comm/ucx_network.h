@@ -1,5 +1,5 @@
 // A network over UCX: TCP or RDMA, whatever the hosts have. Bytes that are sent are read, and those that arrive are
-// written, where they lie; only short messages are copied on their way.
+// written, where they lie; only short messages are copied on their way, and long ones go in chunks (chunks.h).
 #pragma once
 
 #include <memory>

@@ -30,6 +30,7 @@ class Keeper final : public Network::User {
     arrivals.push_back({text, std::vector<std::byte>(static_cast<size_t>(bytes)), false, false});
     Into into;
     into.tag = arrivals.size() - 1;
+    into.peer = peer;
     std::span<std::byte> rest =
         place.empty() ? std::span(arrivals.back().bytes) : place.first(arrivals.back().bytes.size());
     while (rest.size() > run) {
@@ -44,10 +45,11 @@ class Keeper final : public Network::User {
     arrivals[tag].over = true;
   }
   void sent(uint64_t tag) override { done.push_back(tag); }
-  void failed(int peer, const std::string& why) override { failures.emplace_back(peer, why); }
+  void failed(int of, const std::string& why) override { failures.emplace_back(of, why); }
 
   size_t run = size_t{1} << 40;  // in pieces of so many bytes
   std::span<std::byte> place;    // if any, all arrivals begin here
+  int peer = 0;                  // that they are from
   std::deque<Arrival> arrivals;
   std::vector<uint64_t> done;
   std::vector<std::pair<int, std::string>> failures;
@@ -197,6 +199,51 @@ TEST_F(UcxNetworkTest, EndsWhatIsUnderWayToAPeerThatIsDisconnected) {
   far_->disconnect(0);
   ASSERT_TRUE(until([&] { return there_.arrivals[0].over; }));
   near_.disconnect(1);  // harmless
+}
+
+TEST_F(UcxNetworkTest, SmallMessagesGoBetweenTheChunksOfALargeOne) {
+  constexpr size_t kLarge = 256 << 20;
+  std::vector<std::byte> large(kLarge);
+  std::vector<std::byte> small(4096);
+  near_.send(1, text("first"), {large}, 1);
+  near_.send(1, text("second"), {large}, 2);
+  for (int i = 0; i < 20; ++i) {
+    here_.done.clear();
+    near_.send(1, text("small"), {small}, 3);
+    ASSERT_TRUE(until([&] {
+      return here_.done.size() == 1 && there_.arrivals.size() == static_cast<size_t>(i) + 3 &&
+             there_.arrivals.back().over;
+    }));
+    EXPECT_EQ(here_.done[0], 3u);
+  }
+  EXPECT_FALSE(there_.arrivals[0].over || there_.arrivals[1].over);
+  EXPECT_EQ(there_.arrivals[0].header, "first");
+  EXPECT_EQ(there_.arrivals[1].header, "second");
+  near_.disconnect(1);
+  ASSERT_TRUE(until([&] { return here_.done.size() == 3; }));
+  far_->disconnect(0);
+  ASSERT_TRUE(until([&] { return there_.arrivals[0].over && there_.arrivals[1].over; }));
+  EXPECT_FALSE(there_.arrivals[0].complete || there_.arrivals[1].complete);
+}
+
+// Also where the sender knows nothing of it, and what it sends no more is not waited for.
+TEST_F(UcxNetworkTest, EndsWhatHasComeInPartFromAPeerThatIsDisconnected) {
+  std::vector<std::byte> bytes(64 << 20);
+  near_.send(1, text("large"), {bytes}, 1);
+  ASSERT_TRUE(until([&] { return !there_.arrivals.empty(); }));
+  far_->disconnect(0);
+  ASSERT_TRUE(until([&] { return there_.arrivals[0].over; }));
+  EXPECT_FALSE(there_.arrivals[0].complete);
+  near_.disconnect(1);
+  ASSERT_TRUE(until([&] { return here_.done.size() == 1; }));
+}
+
+TEST_F(UcxNetworkTest, NothingIsKeptOfAPeerThatIsNotConnected) {
+  std::vector<std::byte> bytes(8 << 20);
+  there_.peer = 5;
+  near_.send(1, text("large"), {bytes}, 1);
+  ASSERT_TRUE(until([&] { return !there_.arrivals.empty() && there_.arrivals[0].over && here_.done.size() == 1; }));
+  EXPECT_FALSE(there_.arrivals[0].complete);
 }
 
 TEST_F(UcxNetworkTest, WakesASleeper) {
