@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -62,8 +63,8 @@ class Settings {
 UcxLibrary load() {
   void* ucp = nullptr;
   {
-    static std::vector<char*> with_settings;
-    const Settings settings(with_settings);
+    static std::deque<std::vector<char*>> tries;  // one that failed may be made again
+    const Settings settings(tries.emplace_back());
     ucp = dlopen("libucp.so.0", RTLD_NOW | RTLD_LOCAL);
   }
   if (ucp == nullptr) refuse();

@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
+#include "runtime/base/error.h"
 #include "runtime/comm/ucx_network.h"
 
 namespace troupe {
@@ -19,6 +22,30 @@ Code code_of(int (*function)(void*, size_t)) {
   Code code;
   std::memcpy(code.data(), reinterpret_cast<const void*>(function), code.size());
   return code;
+}
+
+// Without a file to be had it cannot be loaded. Afterwards it can, with the environment as that is by then.
+void load_at_the_second_try() {
+  rlimit files;
+  getrlimit(RLIMIT_NOFILE, &files);
+  const rlimit none{0, files.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  try {
+    ucx_library();
+    std::_Exit(1);
+  } catch (const FaultError&) {
+  }
+  setrlimit(RLIMIT_NOFILE, &files);
+  setenv("UCX_ERROR_SIGNALS", "SIGSEGV", 1);
+  ucx_library();
+  struct sigaction after;
+  sigaction(SIGSEGV, nullptr, &after);
+  std::_Exit(after.sa_handler == SIG_DFL ? 2 : 0);
+}
+
+TEST(UcxLibrary, ASecondTryReadsTheEnvironmentAnew) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process that has not loaded it
+  EXPECT_EXIT(load_at_the_second_try(), testing::ExitedWithCode(0), "");
 }
 
 // Of signals and functions that nothing in this process has taken over before.

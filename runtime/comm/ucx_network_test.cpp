@@ -255,11 +255,19 @@ TEST_F(UcxNetworkTest, WakesASleeper) {
     return poll(&entry, 1, 0) == 0;
   };
   ASSERT_TRUE(sleeps());
+  while (!near_.arm()) near_.progress(here_);
   near_.send(1, text("wake"), {}, 2);
+  EXPECT_FALSE(near_.arm());  // its end is to be told
   near_.progress(here_);
   pollfd entry{far_->file(), POLLIN, 0};
   EXPECT_EQ(poll(&entry, 1, static_cast<int>(kPatience * 1000)), 1);
   ASSERT_TRUE(until([&] { return there_.arrivals.size() == 2; }));
+  std::vector<std::byte> large(64 << 20);
+  for (uint64_t tag : {3, 4}) near_.send(1, text("large"), {large}, tag);
+  ASSERT_TRUE(until([&] { return there_.arrivals.size() == 4; }));
+  ASSERT_TRUE(sleeps());
+  far_->disconnect(0);
+  EXPECT_FALSE(far_->arm());  // that they end is to be told
 }
 
 }  // namespace
