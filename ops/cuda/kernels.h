@@ -124,5 +124,13 @@ void tree_sum_cuda(const KernelArgs& args, Stream& stream);
 // embedding.cu
 void embedding_cuda(const KernelArgs& args, Stream& stream);
 void embedding_gradient_cuda(const KernelArgs& args, Stream& stream);
+// products.cu
+void matmul_cuda(const KernelArgs& args, Stream& stream);
+void linear_cuda(const KernelArgs& args, Stream& stream);
+void linear_input_gradient_cuda(const KernelArgs& args, Stream& stream);
+void linear_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
+void expert_linear_cuda(const KernelArgs& args, Stream& stream);
+void expert_linear_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
+void newton_schulz_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

@@ -105,6 +105,13 @@ void add_cuda_kernels(KernelTable& table) {
   add("tree_sum", cuda::tree_sum_cuda);
   add("embedding", cuda::embedding_cuda);
   add("embedding_gradient", cuda::embedding_gradient_cuda);
+  add("matmul", cuda::matmul_cuda);
+  add("linear", cuda::linear_cuda);
+  add("linear_input_gradient", cuda::linear_input_gradient_cuda);
+  add("linear_weight_gradient", cuda::linear_weight_gradient_cuda);
+  add("expert_linear", cuda::expert_linear_cuda);
+  add("expert_linear_weight_gradient", cuda::expert_linear_weight_gradient_cuda);
+  add("newton_schulz", cuda::newton_schulz_cuda);
 }
 
 }  // namespace troupe
