@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
 
 #include "runtime/base/error.h"
 #include "runtime/comm/ucx_network.h"
@@ -24,18 +26,15 @@ Code code_of(int (*function)(void*, size_t)) {
   return code;
 }
 
-// Without a file to be had it cannot be loaded. Afterwards it can, with the environment as that is by then.
-void load_at_the_second_try() {
-  rlimit files;
-  getrlimit(RLIMIT_NOFILE, &files);
-  const rlimit none{0, files.rlim_max};
-  setrlimit(RLIMIT_NOFILE, &none);
+// In a process that finds a library first which is none. When that is gone it can be loaded, with the environment as it
+// is by then.
+void load_at_the_second_try(const std::string& none) {
   try {
     ucx_library();
     std::_Exit(1);
   } catch (const FaultError&) {
   }
-  setrlimit(RLIMIT_NOFILE, &files);
+  std::filesystem::remove(none);
   setenv("UCX_ERROR_SIGNALS", "SIGSEGV", 1);
   ucx_library();
   struct sigaction after;
@@ -44,8 +43,24 @@ void load_at_the_second_try() {
 }
 
 TEST(UcxLibrary, ASecondTryReadsTheEnvironmentAnew) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");  // in a process that has not loaded it
-  EXPECT_EXIT(load_at_the_second_try(), testing::ExitedWithCode(0), "");
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // this test again, in a process of its own with this environment
+  constexpr const char* kPath = "LD_LIBRARY_PATH";
+  constexpr const char* kFolder = "TROUPE_TEST_FOLDER";
+  const char* const given = std::getenv(kPath);
+  const std::string before = given == nullptr ? "" : given;
+  std::string folder = testing::TempDir() + "troupe-ucx-XXXXXX";
+  if (const char* const made = std::getenv(kFolder)) {
+    folder = made;
+  } else {
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    std::ofstream(folder + "/libucp.so.0") << "none";
+    setenv(kPath, (folder + ":" + before).c_str(), 1);
+    setenv(kFolder, folder.c_str(), 1);
+  }
+  EXPECT_EXIT(load_at_the_second_try(folder + "/libucp.so.0"), testing::ExitedWithCode(0), "");
+  given == nullptr ? unsetenv(kPath) : setenv(kPath, before.c_str(), 1);
+  unsetenv(kFolder);
+  std::filesystem::remove_all(folder);
 }
 
 // Of signals and functions that nothing in this process has taken over before.
