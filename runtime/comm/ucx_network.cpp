@@ -89,7 +89,7 @@ struct UcxNetwork::State {
   // To be told:
   std::vector<std::pair<int, ucs_status_t>> failures;
   std::vector<uint64_t> sent;
-  std::vector<std::pair<uint64_t, bool>> received;
+  std::vector<std::pair<uint64_t, bool>> received;  // which come within `progress` alone
   std::set<Transfer*> under_way;
   std::vector<void*> closing;  // peers, until the end
   User* user = nullptr;        // within `progress`
@@ -354,8 +354,7 @@ bool UcxNetwork::progress(User& user) {
 }
 
 bool UcxNetwork::arm() {
-  const bool told =
-      state_->sent.empty() && state_->received.empty() && state_->failures.empty() && state_->coming.idle();
+  const bool told = state_->sent.empty() && state_->failures.empty() && state_->coming.idle();
   return told && state_->ucx.worker_arm(state_->worker) == UCS_OK;
 }
 
