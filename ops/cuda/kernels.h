@@ -132,5 +132,11 @@ void linear_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
 void expert_linear_cuda(const KernelArgs& args, Stream& stream);
 void expert_linear_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
 void newton_schulz_cuda(const KernelArgs& args, Stream& stream);
+// attention.cu
+void attention_cuda(const KernelArgs& args, Stream& stream);
+void attention_gradient_cuda(const KernelArgs& args, Stream& stream);
+// sequence.cu
+void rope_cuda(const KernelArgs& args, Stream& stream);
+void merge_attention_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

@@ -112,6 +112,10 @@ void add_cuda_kernels(KernelTable& table) {
   add("expert_linear", cuda::expert_linear_cuda);
   add("expert_linear_weight_gradient", cuda::expert_linear_weight_gradient_cuda);
   add("newton_schulz", cuda::newton_schulz_cuda);
+  add("attention", cuda::attention_cuda);
+  add("attention_gradient", cuda::attention_gradient_cuda);
+  add("rope", cuda::rope_cuda);
+  add("merge_attention", cuda::merge_attention_cuda);
 }
 
 }  // namespace troupe
