@@ -89,8 +89,8 @@ __device__ __forceinline__ void products(Tile<C>& tile, ForwardShared<C, kDims>&
     load_chunk<C>(shared.chunks.x, x, x_step, rows, first, dims);
     load_chunk<C>(shared.chunks.y, y, y_step, columns, first, dims);
     __syncthreads();
-#pragma unroll 8
-    for (int d = 0; d < kChunk; ++d) {
+    const int here = static_cast<int>(least(dims - first, kChunk));
+    for (int d = 0; d < here; ++d) {
       C left[kOwn<C>];
       C right[kOwn<C>];
 #pragma unroll

@@ -1,0 +1,161 @@
+// Sizes at which kernels take other ways: packs and tails, rows that a warp, a block or no registers hold, several tiles.
+// The right numbers are those of the CPU's kernel in float64.
+
+#include <gtest/gtest.h>
+
+#include "ops/test_operands.h"
+#include "tests/cuda/run.h"
+
+namespace troupe {
+namespace {
+
+const RunContext kContext{.key = 7, .firing = {.step = 2, .seed = 3}};
+
+void check(const UseCase& use, double tolerance = 2e-5) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
+    if (is_low(dtype) && !use.takes_low()) continue;
+    const UseCase tried = is_low(dtype) ? use.in_low(dtype) : use.in_f32();
+    const std::vector<HostTensor> given = tried.inputs();
+    std::vector<HostTensor> wide = use.inputs();
+    for (size_t i = 0; i < wide.size(); ++i) wide[i].set_numbers(given[i].numbers());
+    const std::vector<HostTensor> right = run_op(use.def(), use.attrs, wide, kContext);
+    const std::vector<HostTensor> found = run_on_cuda(tried, given, kContext);
+    for (size_t i = 0; i < right.size(); ++i) {
+      const DType stored = found[i].type().dtype;
+      const double half = stored == DType::bf16 ? 1.0 / 256 : stored == DType::f16 ? 1.0 / 2048 : 0;
+      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), tolerance + half), "") << tried.str() << " output " << i;
+    }
+  }
+}
+
+TEST(CudaSizes, ElementsInPacksAndTails) {
+  for (int64_t n : {1, 3, 4, 7, 8, 1023, 1024, 4097, 300000}) {
+    check({"gelu", {real({n})}});
+    check({"swiglu_gradient", {real({n}), real({n}), real({n})}});
+    check({"add", {real({n}), real({n})}});
+    check({"add", {real({n}), real({})}});
+    check({"add_n", {real({n}), real({n}), real({n})}});
+    check({"cast", {real({n})}, {{"dtype", std::string("f32")}}});
+    check({"dropout", {real({n})}, {{"p", 0.4}}});
+    check({"reshape", {real({n})}, {{"shape", Ints{n, 1}}}});
+  }
+}
+
+TEST(CudaSizes, OperandsThatBroadcast) {
+  for (int64_t columns : {1, 31, 32, 100, 1024}) {
+    check({"add", {real({9, columns}), real({columns})}});
+    check({"mul", {real({9, columns}), real({9, 1})}});
+    check({"sub", {real({3, 1, columns}), real({5, 1})}});
+    check({"where", {bools({9, 1}), real({9, columns}), real({columns})}});
+    check({"expand", {real({1, columns})}, {{"shape", Ints{7, columns}}}});
+  }
+}
+
+TEST(CudaSizes, Transposes) {
+  for (const Shape& x : {Shape{33, 65}, Shape{32, 64}, Shape{5, 100}, Shape{1, 70}, Shape{70, 3}}) {
+    check({"transpose", {real(x)}, {{"perm", Ints{1, 0}}}});
+  }
+  check({"transpose", {real({3, 40, 5, 8})}, {{"perm", Ints{0, 2, 1, 3}}}});
+  check({"transpose", {real({3, 40, 35})}, {{"perm", Ints{2, 0, 1}}}});
+  check({"transpose", {real({3, 40, 35})}, {{"perm", Ints{2, 1, 0}}}});
+}
+
+TEST(CudaSizes, BytesAndLongIntegersMove) {
+  for (DType dtype : {DType::b8, DType::i32, DType::i64}) {
+    for (const Shape& x : {Shape{33, 65}, Shape{32, 64}}) {
+      const UseCase use{"transpose", {ids(x, 2, dtype)}, {{"perm", Ints{1, 0}}}};
+      EXPECT_EQ(run_on_cuda(use, use.inputs()), run_op(use.def(), use.attrs, use.inputs())) << use.str();
+    }
+  }
+}
+
+// Held by a warp up to 1024, by a block up to 8192, and beyond that not.
+TEST(CudaSizes, Rows) {
+  const Attrs last = {{"dim", yes}};
+  const Attrs eps = {{"eps", 1e-5}};
+  for (int64_t n : {1, 33, 768, 1024, 1025, 5000, 8193}) {
+    const Operand x = real({3, n});
+    const Operand row = real({n});
+    for (const char* op : {"softmax", "log_softmax"}) {
+      check({op, {x}, last});
+      check({std::string(op) + "_gradient", {between({3, n}, -9, -5), x}, last}, 2e-4);
+    }
+    check({"layer_norm", {x, row, row}, eps});
+    check({"layer_norm_gradient", {x, x, row, real({3}), positive({3})}}, 2e-4);
+    check({"rms_norm", {x, row}, eps});
+    check({"rms_norm_gradient", {x, x, row, positive({3})}}, 2e-4);
+    check({"normalize", {x}, eps});
+    check({"cross_entropy", {x, ids({3}, n)}});
+    check({"cross_entropy_gradient", {x, ids({3}, n), between({3}, 9, 10), real({3})}});
+    check({"row_sum_squares", {x}});
+    check({"reduce_max", {x}, {{"dims", Ints{1}}, {"keep", no}}});
+    check({"reduce_mean", {x}, {{"dims", Ints{1}}, {"keep", no}}});
+  }
+}
+
+TEST(CudaSizes, Columns) {
+  for (int64_t rows : {1, 127, 129, 1000}) {
+    for (int64_t n : {1, 8, 13}) {
+      check({"row_sum", {real({rows, n})}}, 1e-4);
+      check({"reduce_min", {real({rows, n})}, {{"dims", Ints{0}}, {"keep", no}}});
+      check({"reduce_sum", {real({rows, n, 3})}, {{"dims", Ints{0, 2}}, {"keep", no}}}, 1e-4);
+      check({"softmax", {real({rows, n})}, {{"dim", no}}});
+      check({"rms_norm_gradient", {real({rows, n}), real({rows, n}), real({n}), positive({rows})}}, 4e-4);
+    }
+  }
+}
+
+// To the bit: the order is fixed.
+TEST(CudaSizes, TreeSums) {
+  for (int64_t n : {1, 2, 5, 1000, 1024, 1025, 3000, 10001}) {
+    const UseCase use = UseCase{"tree_sum", {real({n})}}.in_f32();
+    EXPECT_EQ(run_on_cuda(use, use.inputs()), run_op(use.def(), use.attrs, use.inputs())) << n;
+  }
+}
+
+TEST(CudaSizes, Tables) {
+  for (int64_t dim : {1, 4, 130}) {
+    check({"embedding", {ids({300}, 50), real({50, dim})}});
+    check({"embedding_gradient", {ids({600}, 70), real({600, dim})}, {{"rows", int64_t{70}}}}, 5e-5);
+  }
+}
+
+// Inner products of up to 200 terms below 4.
+TEST(CudaSizes, Products) {
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {33, 65, 17}, {64, 32, 16}, {100, 3, 200}}) {
+    for (int64_t trans_a : {no, yes}) {
+      for (int64_t trans_b : {no, yes}) {
+        const Operand a = real(trans_a ? Shape{k, m} : Shape{m, k});
+        const Operand b = real(trans_b ? Shape{n, k} : Shape{k, n});
+        check({"matmul", {a, b}, {{"trans_a", trans_a}, {"trans_b", trans_b}}}, 2e-4);
+      }
+    }
+    check({"linear", {real({m, k}), real({n, k}), real({n})}}, 2e-4);
+  }
+}
+
+// Tiles of 128, which are taken where there are 64 of them.
+TEST(CudaSizes, LargeProducts) {
+  const UseCase use = UseCase{"matmul", {real({64, 130, 9}), real({64, 9, 129})}}.in_f32();
+  const std::vector<HostTensor> found = run_on_cuda(use, use.inputs());
+  const std::vector<HostTensor> right = run_op(use.def(), use.attrs, use.inputs());
+  EXPECT_EQ(difference(found[0].numbers(), right[0].numbers(), 2e-5), "");
+}
+
+TEST(CudaSizes, Attention) {
+  for (int64_t causal : {no, yes}) {
+    for (int64_t dim : {3, 64, 80, 160}) {
+      const Attrs attrs = {{"causal", causal}, {"scale", 0.3}, {"seq_dim", int64_t{2}}};
+      const Operand q = real({1, 2, 70, dim});
+      const Operand k = real({1, 1, 130, dim});
+      check({"attention", {q, k, k}, attrs}, 1e-4);
+    }
+    const Attrs attrs = {{"causal", causal}, {"scale", 0.3}, {"seq_dim", int64_t{1}}};
+    const Operand q = real({1, 70, 2, 20});
+    const Operand k = real({1, 130, 1, 20});
+    check({"attention_gradient", {q, q, k, k, q, between({1, 2, 70}, 6, 8)}, attrs}, 1e-3);
+  }
+}
+
+}  // namespace
+}  // namespace troupe
