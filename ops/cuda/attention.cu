@@ -11,9 +11,9 @@
 namespace troupe::cuda {
 namespace {
 
-constexpr int kSide = 16;    // a block has 16 x 16 threads
-constexpr int kChunk = 16;   // of the head's dims, for scores
-constexpr int kTerms = 8;    // of what is summed over, for outputs
+constexpr int kSide = 16;   // a block has 16 x 16 threads
+constexpr int kChunk = 16;  // of the head's dims, for scores
+constexpr int kTerms = 8;   // of what is summed over, for outputs
 
 // A block's tile of scores has kTile x kTile; each thread has kOwn x kOwn of them, 16 apart.
 template <class C>
@@ -158,7 +158,8 @@ __device__ __forceinline__ C row_sum(C value) {
 
 // A run of queries that are neighbours in the sequence, and the keys that they may see (ops/sequence_parts.h). Query i of
 // the run and key j of its keys:
-__device__ __forceinline__ bool sees(const Shapes& s, const AttentionRun& run, const uint8_t* mask, int64_t i, int64_t j) {
+__device__ __forceinline__ bool sees(const Shapes& s, const AttentionRun& run, const uint8_t* mask, int64_t i,
+                                     int64_t j) {
   if (i >= run.queries || j >= run.keys) return false;
   if (s.causal && j > i + run.query_offset) return false;
   return mask == nullptr || mask[run.first_key + j] != 0;
@@ -263,8 +264,8 @@ __device__ __forceinline__ void weigh(C& p, C& slope, C lse, C delta, C scale, b
 
 // The sums over dims of dout out and the lse of rows first .. first + rows - 1 of queries.
 template <class C, int kDims, class T>
-__device__ __forceinline__ void load_statistics(BackwardShared<C, kDims>& shared, const Backward<T>& b, const Shapes& s, int64_t at,
-                                                int64_t lse_at, int64_t rows) {
+__device__ __forceinline__ void load_statistics(BackwardShared<C, kDims>& shared, const Backward<T>& b, const Shapes& s,
+                                                int64_t at, int64_t lse_at, int64_t rows) {
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < kOwn<C>; ++i) {
@@ -282,7 +283,8 @@ __device__ __forceinline__ void load_statistics(BackwardShared<C, kDims>& shared
 }
 
 template <int kDims, class T>
-__global__ void __launch_bounds__(kSide* kSide) query_gradient_kernel(Shapes s, AttentionRun run, Backward<T> b, T* dq) {
+__global__ void __launch_bounds__(kSide* kSide)
+    query_gradient_kernel(Shapes s, AttentionRun run, Backward<T> b, T* dq) {
   using C = Compute<T>;
   BackwardShared<C, kDims>& shared = shared_memory<BackwardShared<C, kDims>>();
   for_tiles<kDims, T>(s, s.heads, run.queries, [&](int64_t batch, int64_t head, int64_t first) {
@@ -298,7 +300,8 @@ __global__ void __launch_bounds__(kSide* kSide) query_gradient_kernel(Shapes s, 
       Tile<C> scores;
       Tile<C> slopes;
       products<C, kDims>(scores, shared, b.q + at, s.q.row, rows, b.k + at_k + key * s.k.row, s.k.row, columns, s.dims);
-      products<C, kDims>(slopes, shared, b.dout + at, s.q.row, rows, b.v + at_k + key * s.k.row, s.k.row, columns, s.dims);
+      products<C, kDims>(slopes, shared, b.dout + at, s.q.row, rows, b.v + at_k + key * s.k.row, s.k.row, columns,
+                         s.dims);
 #pragma unroll
       for (int i = 0; i < kOwn<C>; ++i) {
         const int row = static_cast<int>(threadIdx.y) + i * kSide;
@@ -353,7 +356,8 @@ __global__ void __launch_bounds__(kSide* kSide)
         for (int64_t query = begin; query < run.queries; query += kTile<C>) {
           const int64_t rows = least(run.queries - query, kTile<C>);
           const int64_t at = batch * s.q.batch + head * s.q.head + (run.first_query + query) * s.q.row;
-          load_statistics<C, kDims>(shared, b, s, at, (batch * s.heads + head) * s.queries + run.first_query + query, rows);
+          load_statistics<C, kDims>(shared, b, s, at, (batch * s.heads + head) * s.queries + run.first_query + query,
+                                    rows);
           Tile<C> scores;
           Tile<C> slopes;
           products<C, kDims>(scores, shared, b.k + at_k, s.k.row, columns, b.q + at, s.q.row, rows, s.dims);
@@ -446,8 +450,8 @@ void attention_cuda(const KernelArgs& args, Stream& stream) {
       for_each_run(args, 0, 1, [&](const AttentionRun& run) {
         if (run.queries == 0) return;
         launch(stream, blocks_of<T>(s, s.heads, run.queries), {kSide, kSide}, sizeof(ForwardShared<C, kDims>),
-               forward_kernel<kDims, T>, s, run, args.outputs[0].as<T>(), args.outputs[1].as<C>(), args.inputs[0].as<T>(),
-               args.inputs[1].as<T>(), args.inputs[2].as<T>());
+               forward_kernel<kDims, T>, s, run, args.outputs[0].as<T>(), args.outputs[1].as<C>(),
+               args.inputs[0].as<T>(), args.inputs[1].as<T>(), args.inputs[2].as<T>());
       });
     });
   });

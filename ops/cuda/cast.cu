@@ -26,7 +26,8 @@ using Stored = std::conditional_t<std::is_same_v<To, Boolean>, uint8_t, To>;
 
 template <class To, class From>
 __global__ void __launch_bounds__(kThreads) cast_kernel(Stored<To>* y, const From* x, int64_t n, bool in_packs) {
-  constexpr int N = kPackBytes / static_cast<int>(sizeof(From) > sizeof(Stored<To>) ? sizeof(From) : sizeof(Stored<To>));
+  constexpr int N =
+      kPackBytes / static_cast<int>(sizeof(From) > sizeof(Stored<To>) ? sizeof(From) : sizeof(Stored<To>));
   const int64_t packs = in_packs ? n / N : 0;
   for (int64_t p = global_thread(); p < packs; p += global_threads()) {
     const Pack<From, N> in = load_pack<N>(x + p * N);

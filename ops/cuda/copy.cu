@@ -1,6 +1,6 @@
-#include "ops/cuda/copy.h"
-
 #include <algorithm>
+
+#include "ops/cuda/copy.h"
 
 namespace troupe::cuda {
 namespace {
@@ -34,8 +34,8 @@ struct Tile {
 
 struct Turn {
   Walk<2> matrices;
-  int64_t rows, columns;        // columns are neighbours in `to`, rows in `from`
-  int64_t to_step, from_step;   // between rows in `to`, between columns in `from`
+  int64_t rows, columns;       // columns are neighbours in `to`, rows in `from`
+  int64_t to_step, from_step;  // between rows in `to`, between columns in `from`
   int64_t row_tiles, column_tiles;
 };
 

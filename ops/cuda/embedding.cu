@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/report.h"
 #include "ops/cuda/rows.h"
 
 namespace troupe::cuda {
@@ -13,10 +14,10 @@ struct Held {
   int64_t first, count, rows;
 };
 
-// A row that is held elsewhere gives zeros; one that is nowhere gives NaN, so that the step is refused as not finite.
+// A row that is held elsewhere gives zeros; one that is nowhere is reported, and gives NaN.
 template <class T, class Id>
-__global__ void __launch_bounds__(kThreads)
-    embedding_kernel(T* y, const T* table, const Id* ids, Held held, int64_t n, int64_t dim, bool packs) {
+__global__ void __launch_bounds__(kThreads) embedding_kernel(T* y, const T* table, const Id* ids, Held held, int64_t n,
+                                                             int64_t dim, bool packs, Reporter reporter) {
   using C = Compute<T>;
   constexpr int N = kPack<T>;
   const int64_t per_row = (dim + N - 1) / N;
@@ -29,7 +30,9 @@ __global__ void __launch_bounds__(kThreads)
     if (row >= 0 && row < held.count) {
       values = load_values<N>(table + row * dim + first, dim - first, packs);
     } else {
-      const C beyond = id >= 0 && id < held.rows ? C(0) : infinity<C>() - infinity<C>();
+      const bool elsewhere = id >= 0 && id < held.rows;
+      if (!elsewhere && first == 0) reporter.say(i, id);
+      const C beyond = elsewhere ? C(0) : infinity<C>() - infinity<C>();
 #pragma unroll
       for (int j = 0; j < N; ++j) values.at[j] = beyond;
     }
@@ -120,7 +123,7 @@ void embedding_cuda(const KernelArgs& args, Stream& stream) {
       T* y = args.outputs[0].as<T>();
       launch(stream, blocks_for(ids.elements() * dim, kThreads * kPack<T>), kThreads, 0, embedding_kernel<T, Id>, y,
              table.as<T>(), ids.as<Id>(), Held{table.offset[0], table.shape[0], table.logical[0]}, ids.elements(), dim,
-             rows_take_packs<T>(dim, y, table.as<T>()));
+             rows_take_packs<T>(dim, y, table.as<T>()), reporter_of(args, 0));
     });
   });
 }

@@ -1,5 +1,4 @@
 #include "ops/cuda/gemm.h"
-
 #include "ops/cuda/launch.h"
 #include "ops/cuda/numbers.h"
 

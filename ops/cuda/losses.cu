@@ -1,8 +1,9 @@
 // Losses over classes in the last dim, whole or in the parts of a split vocabulary, and sums of scalars.
 //
-// A label that is neither a class nor ignore_index gives NaN in its row: a step that is not finite is refused.
+// A label that is neither a class nor ignore_index is reported, and gives NaN in its row.
 
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/report.h"
 #include "ops/cuda/rows.h"
 
 namespace troupe::cuda {
@@ -18,11 +19,15 @@ template <class Id>
 struct Labels {
   const Id* at;
   int64_t first, count, classes, ignored;
+  Reporter reporter;
 
   __device__ bool is_ignored(int64_t row) const { return static_cast<int64_t>(at[row]) == ignored; }
   __device__ bool is_bad(int64_t row) const {
     const auto label = static_cast<int64_t>(at[row]);
     return label != ignored && (label < 0 || label >= classes);
+  }
+  __device__ void report_if_bad(int64_t row) const {
+    if (is_bad(row)) reporter.say(row, static_cast<int64_t>(at[row]));
   }
   // The label's place among the classes here; -1: it is not here.
   __device__ int64_t place(int64_t row) const {
@@ -35,8 +40,12 @@ template <class Id>
 Labels<Id> labels_of(const KernelArgs& args) {
   const TensorView& logits = args.inputs[0];
   const int last = logits.shape.rank() - 1;
-  return {args.inputs[1].as<Id>(), logits.offset[last], logits.shape[last], logits.logical[last],
-          args.attrs->integer("ignore_index", -100)};
+  return {args.inputs[1].as<Id>(),
+          logits.offset[last],
+          logits.shape[last],
+          logits.logical[last],
+          args.attrs->integer("ignore_index", -100),
+          reporter_of(args, 1)};
 }
 
 // fn(zero of the logits' type, zero of the labels').
@@ -73,6 +82,7 @@ struct CrossEntropy {
     });
     sum = group.sum(sum);
     if (group.lane() != 0) return;
+    labels.report_if_bad(row);
     const int64_t place = labels.place(row);
     const C log_sum = log(sum);
     lse[row] = narrowed<T>(most + log_sum);
@@ -98,6 +108,7 @@ struct CrossEntropyGradient {
     const int64_t place = labels.place(row);
     const bool ignored = labels.is_ignored(row);
     const C shift = widened(lse[row]);
+    if (Group<kSize>().lane() == 0) labels.report_if_bad(row);
     const C factor = labels.is_bad(row) ? not_a_number<C>() : widened(dloss[row]);
     const Row<T, kSize, 0> values(logits + row * n, n, packs);
     values.each([&](int64_t first, int64_t count, const Values<C, N>& v) {
@@ -137,8 +148,10 @@ struct ExpSum {
 };
 
 template <class T, class Id>
-__global__ void __launch_bounds__(kThreads) picked_kernel(T* y, const T* x, Labels<Id> labels, int64_t rows, int64_t n) {
+__global__ void __launch_bounds__(kThreads)
+    picked_kernel(T* y, const T* x, Labels<Id> labels, int64_t rows, int64_t n) {
   for (int64_t row = global_thread(); row < rows; row += global_threads()) {
+    labels.report_if_bad(row);
     const int64_t place = labels.place(row);
     y[row] = place >= 0 ? x[row * n + place] : labels.is_bad(row) ? not_a_number<T>() : T(0);
   }
@@ -179,6 +192,7 @@ struct MarginLogits {
     using C = Compute<T>;
     constexpr int N = kPack<T>;
     const int64_t place = labels.place(row);
+    if (Group<kSize>().lane() == 0) labels.report_if_bad(row);
     const C scale = labels.is_bad(row) ? not_a_number<C>() : static_cast<C>(margin.scale);
     const Row<T, kSize, 0> values(cosines + row * n, n, packs);
     const bool has_slope = place < 0 && Group<kSize>().lane() == 0;

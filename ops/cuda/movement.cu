@@ -9,8 +9,8 @@ namespace troupe::cuda {
 namespace {
 
 // Copies a box that is all of every dim but `dim`, and there goes from `from_start` of one tensor to `to_start` of the other.
-void copy_along(const TensorView& to, int64_t to_start, const TensorView& from, int64_t from_start, int dim, int64_t size,
-                Stream& stream) {
+void copy_along(const TensorView& to, int64_t to_start, const TensorView& from, int64_t from_start, int dim,
+                int64_t size, Stream& stream) {
   const Dims to_strides = strides_of(to.shape);
   const Dims from_strides = strides_of(from.shape);
   const int64_t bytes = size_of(to.dtype);

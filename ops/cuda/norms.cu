@@ -101,9 +101,8 @@ struct Backward {
     slopes.each([&](int64_t first, int64_t count, const Values<C, N>& d) {
       const Values<C, N> v = load_values<N>(x + row * n + first, count, packs);
       const Values<C, N> a = load_values<N>(scale + first, count, packs);
-      store_values<N>(dx + row * n + first, count, packs, each_of<N, C>([&](int j) {
-                        return r * (d.at[j] * a.at[j] - mean_g - (v.at[j] - m) * slope);
-                      }));
+      store_values<N>(dx + row * n + first, count, packs,
+                      each_of<N, C>([&](int j) { return r * (d.at[j] * a.at[j] - mean_g - (v.at[j] - m) * slope); }));
     });
   }
 };

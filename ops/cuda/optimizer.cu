@@ -356,9 +356,8 @@ void adafactor_direction_cuda(const KernelArgs& args, Stream& stream) {
     if (shape.elements() == 0) return;
     const int last = shape.rank() - 1;
     launch(stream, blocks_for(shape.elements(), kThreads), kThreads, 0, factored_kernel<T>, args.outputs[0].as<T>(),
-           in[0].as<T>(),
-           Factors<T>{in[2].as<T>(), in[3].as<T>(), in[4].as<T>(), shape[last - 1], shape[last]}, shape.elements(),
-           direction);
+           in[0].as<T>(), Factors<T>{in[2].as<T>(), in[3].as<T>(), in[4].as<T>(), shape[last - 1], shape[last]},
+           shape.elements(), direction);
   });
 }
 

@@ -94,7 +94,8 @@ void run_pair(const KernelArgs& args, Stream& stream) {
   const TensorView& b = args.inputs[1];
   const TensorView& y = args.outputs[0];
   if (y.elements() == 0) return;
-  const Walk<2> walk = make_walk<2>(y.shape, {broadcast_strides(a.shape, y.shape), broadcast_strides(b.shape, y.shape)});
+  const Walk<2> walk =
+      make_walk<2>(y.shape, {broadcast_strides(a.shape, y.shape), broadcast_strides(b.shape, y.shape)});
   constexpr int N = kPack<T>;
   const bool packs = takes_packs(walk, 0, a.data, sizeof(T), N) && takes_packs(walk, 1, b.data, sizeof(T), N) &&
                      is_aligned(y.data, sizeof(Out) * N) && (walk.rank == 1 || walk.sizes[walk.rank - 1] % N == 0);

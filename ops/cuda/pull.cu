@@ -73,7 +73,8 @@ void fill_neutral(const TensorView& out, Reduction op, Stream& stream) {
   if (op == Reduction::max) value = Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
   if (op == Reduction::min) value = Limits::has_infinity ? Limits::infinity() : Limits::max();
   if (out.elements() == 0) return;
-  launch(stream, blocks_for(out.elements(), kThreads), kThreads, 0, neutral_kernel<T>, out.as<T>(), out.elements(), value);
+  launch(stream, blocks_for(out.elements(), kThreads), kThreads, 0, neutral_kernel<T>, out.as<T>(), out.elements(),
+         value);
 }
 
 // `regions` as numbers: per region its rank, offset, extent, the number of sources, per source its input, base and offset,
@@ -139,8 +140,8 @@ class Pulling {
       with_any_float(out.dtype, [&](auto zero) { add<decltype(zero)>(to, extent, sources); });
       return;
     }
-    *args_.failure = "sums between devices are possible for f32, f64, bf16 and f16, not for " +
-                     std::string(name_of(out.dtype));
+    *args_.failure =
+        "sums between devices are possible for f32, f64, bf16 and f16, not for " + std::string(name_of(out.dtype));
     at_ = end_;
   }
 

@@ -77,7 +77,8 @@ struct Dropout {
 // The walk is over what is held here; its strides are those of the logical tensor, whose element `first` is the first here.
 // Threads take elements that lie together, so that neighbours in a warp draw the same block or the next one.
 template <class T, class F>
-__global__ void __launch_bounds__(kThreads) random_kernel(Walk<1> walk, int64_t first, uint64_t key, T* y, const T* x, F f) {
+__global__ void __launch_bounds__(kThreads)
+    random_kernel(Walk<1> walk, int64_t first, uint64_t key, T* y, const T* x, F f) {
   for (int64_t i = global_thread(); i < walk.n; i += global_threads()) {
     int64_t at[1];
     locate<1>(walk, i, at);
@@ -156,14 +157,16 @@ void dropout_cuda(const KernelArgs& args, Stream& stream) {
 void random_normal_cuda(const KernelArgs& args, Stream& stream) {
   with_float(args.outputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    run<T>(args.outputs[0], nullptr, node_key(args), Normal{args.attrs->number("mean"), args.attrs->number("std")}, stream);
+    run<T>(args.outputs[0], nullptr, node_key(args), Normal{args.attrs->number("mean"), args.attrs->number("std")},
+           stream);
   });
 }
 
 void random_uniform_cuda(const KernelArgs& args, Stream& stream) {
   with_float(args.outputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    run<T>(args.outputs[0], nullptr, node_key(args), Uniform{args.attrs->number("low"), args.attrs->number("high")}, stream);
+    run<T>(args.outputs[0], nullptr, node_key(args), Uniform{args.attrs->number("low"), args.attrs->number("high")},
+           stream);
   });
 }
 

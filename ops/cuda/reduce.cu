@@ -119,8 +119,8 @@ void run(const Operands<T, Out>& o, bool along, Stream& stream) {
   if (o.kept.n == 0) return;
   if (!along) return for_columns<Compute<T>, 1, Op>(stream, n, o.kept.n, Across<Op, T, Out>{o});
   if (n <= kWarpSize * kHeldElements) {
-    launch(stream, blocks_for(o.kept.n, kThreads / kWarpSize), kThreads, 0, along_kernel<kWarpSize, kThreads, Op, T, Out>,
-           o);
+    launch(stream, blocks_for(o.kept.n, kThreads / kWarpSize), kThreads, 0,
+           along_kernel<kWarpSize, kThreads, Op, T, Out>, o);
   } else {
     launch(stream, blocks_for(o.kept.n, 1), kWideBlock, kWideBlock / kWarpSize * sizeof(double),
            along_kernel<kWideBlock, kWideBlock, Op, T, Out>, o);

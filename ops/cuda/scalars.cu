@@ -1,9 +1,8 @@
 // Ops on a few scalars: what a step decides by. A single thread computes each, in float64, as the CPU does.
 
-#include "ops/cuda/scalars.h"
-
 #include "ops/cuda/kernels.h"
 #include "ops/cuda/launch.h"
+#include "ops/cuda/scalars.h"
 
 namespace troupe::cuda {
 namespace {
@@ -142,10 +141,10 @@ void is_finite_cuda(const KernelArgs& args, Stream& stream) {
 }
 
 void loss_scale_update_cuda(const KernelArgs& args, Stream& stream) {
-  once(stream, LossScale{Scalar(args.inputs[0]), Scalar(args.inputs[2]), Scalar(args.inputs[3]),
-                         args.inputs[1].as<int64_t>(), ScalarOut(args.outputs[0]), args.outputs[1].as<int64_t>(),
-                         args.attrs->number("growth"), args.attrs->number("backoff"), args.attrs->number("floor"),
-                         args.attrs->integer("interval")});
+  once(stream,
+       LossScale{Scalar(args.inputs[0]), Scalar(args.inputs[2]), Scalar(args.inputs[3]), args.inputs[1].as<int64_t>(),
+                 ScalarOut(args.outputs[0]), args.outputs[1].as<int64_t>(), args.attrs->number("growth"),
+                 args.attrs->number("backoff"), args.attrs->number("floor"), args.attrs->integer("interval")});
 }
 
 void lamb_rate_cuda(const KernelArgs& args, Stream& stream) {

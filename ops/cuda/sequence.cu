@@ -50,7 +50,8 @@ struct Merge {
   __device__ void run(int64_t row, int64_t n) const {
     using C = Compute<T>;
     constexpr int N = kPack<T>;
-    const int64_t at = row / queries / heads * batch_step + row / queries % heads * head_step + row % queries * row_step;
+    const int64_t at =
+        row / queries / heads * batch_step + row / queries % heads * head_step + row % queries * row_step;
     const C left = widened(a_lse[row]);
     const C right = widened(b_lse[row]);
     // NaN on either side goes through, as it does in the softmax of all keys.
@@ -77,7 +78,12 @@ struct Merge {
 void rope_cuda(const KernelArgs& args, Stream& stream) {
   const TensorView& x = args.inputs[0];
   const int seq = static_cast<int>(args.attrs->integer("seq_dim", 2));
-  Rotation r{x.elements() / 2, x.shape[seq], 1, x.shape.back() / 2, x.offset[seq], args.attrs->number("theta"),
+  Rotation r{x.elements() / 2,
+             x.shape[seq],
+             1,
+             x.shape.back() / 2,
+             x.offset[seq],
+             args.attrs->number("theta"),
              args.attrs->integer("inverse", 0) != 0};
   for (int d = seq + 1; d < x.shape.rank() - 1; ++d) r.inner *= x.shape[d];
   if (r.pairs == 0) return;

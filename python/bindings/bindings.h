@@ -13,6 +13,7 @@ namespace nb = nanobind;
 
 void bind_graph(nb::module_& module);
 void bind_plan(nb::module_& module);
+void bind_backend(nb::module_& module);
 void bind_session(nb::module_& module);
 void bind_data(nb::module_& module);
 void bind_files(nb::module_& module);

@@ -12,6 +12,7 @@ NB_MODULE(_troupe, module) {
       "A failure of the world while a plan runs: an unreadable file, a loss that is not finite, a stall.";
   troupe::python::bind_graph(module);
   troupe::python::bind_plan(module);
+  troupe::python::bind_backend(module);
   troupe::python::bind_session(module);
   troupe::python::bind_data(module);
   troupe::python::bind_files(module);

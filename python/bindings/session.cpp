@@ -17,6 +17,7 @@
 #include "planner/compile.h"
 #include "planner/traffic.h"
 #include "python/bindings/arrays.h"
+#include "python/bindings/backend.h"
 #include "python/bindings/timeline.h"
 
 namespace troupe::python {
@@ -94,10 +95,15 @@ void serve_run(const std::string& driver, const std::string& token, int devices,
 
 class Session {
  public:
-  Session(int devices, int executors)
-      : cluster_(std::make_unique<Cluster>(
-            kernels(), ClusterOptions{.devices = devices, .executors = executors, .spin_s = ClusterOptions().spin_s})),
-        runner_(cluster_.get()) {}
+  // In this process; with a backend, of CUDA devices.
+  Session(int devices, int executors, std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {
+    ClusterOptions options;
+    options.devices = devices;
+    options.executors = executors;
+    if (backend_ != nullptr) options.backend = &backend_->devices();
+    cluster_ = std::make_unique<Cluster>(backend_ != nullptr ? backend_->kernels() : kernels(), options);
+    runner_ = cluster_.get();
+  }
 
   // Over workers, which go on when it ends.
   explicit Session(std::shared_ptr<Workers> workers) : workers_(std::move(workers)), runner_(&workers_->driver()) {
@@ -220,6 +226,7 @@ class Session {
   }
 
   std::shared_ptr<Workers> workers_;
+  std::shared_ptr<Backend> backend_;  // outlives the cluster
   std::unique_ptr<Cluster> cluster_;
   Runner* runner_;
   bool over_ = false;
@@ -250,7 +257,8 @@ void bind_session(nb::module_& module) {
       "check_tls_identity", [](const TlsPair& pair) { TlsContext(*tls_of(pair)); },
       "PlanError when a certificate and a key, in PEM, cannot be used.");
   nb::class_<Session>(module, "Session", "Devices in this process, or those of workers, and the plans on them.")
-      .def(nb::init<int, int>())
+      .def(nb::init<int, int, std::shared_ptr<Backend>>(), nb::arg("devices"), nb::arg("executors") = 0,
+           nb::arg("backend") = nb::none())
       .def(nb::init<std::shared_ptr<Workers>>())
       .def("load", &Session::load, Release())
       .def("unload", &Session::unload, Release())

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 
 import troupe
-from troupe import _troupe, checkpoint, launch, planning, status, status_text, tls, workers
-from troupe.mesh import cuda_devices
+from troupe import _troupe, checkpoint, cuda, launch, planning, status, status_text, tls, workers
 
 
 def _env(_: argparse.Namespace) -> None:
@@ -23,7 +22,7 @@ def _env(_: argparse.Namespace) -> None:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {memory / 2**30:.1f} GiB",
         "cpu devices": "any number",
-        "cuda devices": f"{cuda_devices()} found; this build has no CUDA kernels",
+        "cuda devices": cuda.description(),
         "ops": str(len(_troupe.ops())),
     }
     for name, value in rows.items():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from troupe._troupe import PlanError
+from troupe import cuda
+from troupe._troupe import FaultError, PlanError
 
 _UNITS = {
     "": 1,
@@ -30,6 +30,8 @@ class Mesh:
     kind: str
     axes: tuple[tuple[str, int], ...]
     memory: int = 0
+    shared: int = 1
+    """So many of the mesh's devices lie side by side on one CUDA device."""
 
     @property
     def size(self) -> int:
@@ -38,7 +40,9 @@ class Mesh:
 
     @property
     def devices(self) -> list[str]:
-        """The devices' names in row-major order: "cpu:0", "cpu:1", ..."""
+        """The devices' names in row-major order: "cpu:0", "cpu:1", ...; "cuda:0.1" is the second on CUDA device 0."""
+        if self.shared > 1:
+            return [f"{self.kind}:{i // self.shared}.{i % self.shared}" for i in range(self.size)]
         return [f"{self.kind}:{i}" for i in range(self.size)]
 
     def axis_size(self, axis: str) -> int:
@@ -54,14 +58,6 @@ class Mesh:
         return f"mesh {self.kind} {axes}" if axes else f"mesh {self.kind}, one device"
 
 
-def cuda_devices() -> int:
-    """How many CUDA devices the machine's driver shows."""
-    try:
-        return len(os.listdir("/proc/driver/nvidia/gpus"))
-    except OSError:
-        return 0
-
-
 def memory_bytes(memory: str | int) -> int:
     """Bytes from a number or a text such as "2GiB" or "500MB". Raises PlanError for anything else."""
     if isinstance(memory, int) and memory >= 0:
@@ -74,36 +70,52 @@ def memory_bytes(memory: str | int) -> int:
     return int(float(match.group(1)) * _UNITS[match.group(2)])
 
 
-def mesh(kind: str = "cpu", *, memory: str | int = 0, **axes: int) -> Mesh:
+def mesh(kind: str = "cpu", *, memory: str | int = 0, devices: int | None = None, **axes: int) -> Mesh:
     """A mesh of `kind` devices ("cpu" or "cuda") with the named axes, outermost first.
 
     `mesh("cpu", dp=2, tp=2, memory="2GiB")` is four devices of 2 GiB each; without `memory` nothing is limited. A
     `cpu` device is one sequential executor with its own memory, so a mesh may have more of them than there are cores.
-    Raises PlanError for a size below 1, an unknown kind, or more CUDA devices than there are.
+    A "cuda" mesh has as many devices as it needs CUDA devices, each limited to the memory that is free on its own, unless
+    `devices` says on how many it lies: `mesh("cuda", dp=4, devices=1)` shares one among four, to try a plan out.
+    Raises PlanError for a size below 1, an unknown kind, or more CUDA devices than there are, with what was found.
     """
     for name, size in axes.items():
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise PlanError(f"mesh axis '{name}' has size {size!r}; a size is a whole number of at least 1")
     result = Mesh(kind, tuple(axes.items()), memory_bytes(memory))
     if kind == "cuda":
-        found = cuda_devices()
-        if result.size > found:
-            raise PlanError(
-                f"{result} needs {result.size} CUDA devices, but {found} were found; "
-                f"a mesh of 'cpu' devices can have any size"
-            )
-        raise PlanError(
-            f"{result}: {found} CUDA devices were found, but this build has no CUDA kernels; "
-            f"use a mesh of 'cpu' devices"
-        )
+        return _on_cuda(result, devices)
     if kind != "cpu":
         raise PlanError(f"there are no devices of kind {kind!r}; the kinds are 'cpu' and 'cuda'")
+    if devices is not None:
+        raise PlanError(f"{result}: devices={devices!r} is for a mesh of 'cuda' devices; 'cpu' devices need none")
     return result
 
 
-def parse_mesh(text: str, kind: str = "cpu", memory: str | int = 0) -> Mesh:
-    """A mesh from a command line's text such as "dp=2,tp=2"; "" is one device. Raises PlanError when it cannot be."""
-    return mesh(kind, memory=memory, **parse_axes(text))
+def _on_cuda(wanted: Mesh, devices: int | None) -> Mesh:
+    """The mesh on so many CUDA devices, as many as it has by default."""
+    used = wanted.size if devices is None else devices
+    if not isinstance(used, int) or isinstance(used, bool) or used < 1 or wanted.size % used != 0:
+        raise PlanError(f"{wanted} cannot lie on devices={used!r}; it has {wanted.size}, an equal number for each")
+    try:
+        found = cuda.devices()
+    except FaultError as fault:
+        raise PlanError(f"{wanted} needs {used} CUDA devices: {fault}") from None
+    if used > len(found):
+        raise PlanError(
+            f"{wanted} needs {used} CUDA devices, but {len(found)} were found ({cuda.description()}); a mesh of 'cpu' "
+            f"devices can have any size" + (f", and devices={len(found)} lets its devices share those" if found else "")
+        )
+    shared = wanted.size // used
+    free = min(device.free for device in found[:used]) // shared
+    return replace(wanted, memory=wanted.memory or free, shared=shared)
+
+
+def parse_mesh(text: str) -> Mesh:
+    """A mesh from a command line's text such as "dp=2,tp=2" or "cuda:dp=2"; "" and "cuda" are one device. Raises
+    PlanError when it cannot be."""
+    kind, _, axes = text.partition(":") if text == "cuda" or text.startswith("cuda:") else ("cpu", "", text)
+    return mesh(kind, **parse_axes(axes))
 
 
 def parse_axes(text: str) -> dict[str, int]:

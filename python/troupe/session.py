@@ -114,7 +114,7 @@ class Session:
             if parameter.session is not None:  # it gives up its devices, and its parameters their numbers to the host
                 parameter.session.close()
         status.begin()
-        self.cluster = new_devices(mesh.size)
+        self.cluster = new_devices(mesh)
         self._waiting = {name: p.materialise(seed) for name, p in self._parameters.items()}
         for name, parameter in self._parameters.items():
             parameter.bind(self, name)
@@ -204,7 +204,12 @@ def compile_trace(
     choices = choices_for(name, mesh, seed, decision, options)
     if bound_to is not None:
         choices.bind_to(bound_to)
-    return compile_for(trace.graph, name, choices, decision, _troupe.Profile())
+    return compile_for(trace.graph, name, choices, decision, profile_of(mesh))
+
+
+def profile_of(mesh: Mesh) -> Any:
+    """What planning knows about the speed of the mesh's devices."""
+    return _troupe.Profile.h200() if mesh.kind == "cuda" else _troupe.Profile()
 
 
 def compile_for(graph: Any, name: str, choices: Any, decision: Decision, profile: Any) -> Any:
@@ -217,6 +222,8 @@ def compile_for(graph: Any, name: str, choices: Any, decision: Decision, profile
 def choices_for(name: str, mesh: Mesh, seed: int, decision: Decision, options: CompileOptions) -> Any:
     """What is decided about a plan, as the planner takes it."""
     choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
+    if mesh.kind == "cuda":
+        choices.in_hosts_of(mesh.size)
     choices.data_axes = list(options.data_axes)
     choices.batch_shards = options.batch_shards
     choices.pieces_per_shard = options.pieces_per_shard

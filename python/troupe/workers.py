@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from troupe import _troupe, tls
+from troupe import _troupe, cuda, tls
 from troupe._troupe import PlanError
+from troupe.mesh import Mesh
 
 JOIN_PATIENCE_S = 60.0
 """So long a driver waits for its workers to join."""
@@ -25,15 +26,21 @@ _TLS = ("TROUPE_TLS_CERT", "TROUPE_TLS_KEY")  # files; the control connections a
 _workers: Any = None  # of the run; the connection outlives the models that use it
 
 
-def new_devices(count: int) -> Any:
+def new_devices(mesh: Mesh) -> Any:
     """Devices for a session: of this process, or of the workers that the launcher starts once they can reach this one.
 
-    Raises FaultError when not all of them have joined in time, PlanError while another model uses them.
+    Raises FaultError when not all of them have joined in time, PlanError while another model uses them and for CUDA
+    devices of workers.
     """
     global _workers
+    launched = _workers is not None or "TROUPE_RUN_DIR" in os.environ
+    if mesh.kind == "cuda":
+        if launched:
+            raise PlanError(f"{mesh}: workers offer CPU devices only; run a script for CUDA devices without `troupe launch`")
+        return _troupe.Session(mesh.size, backend=cuda.backend())
     if _workers is None:
-        if "TROUPE_RUN_DIR" not in os.environ:
-            return _troupe.Session(count, 0)
+        if not launched:
+            return _troupe.Session(mesh.size)
         _workers = _gather(Path(os.environ["TROUPE_RUN_DIR"]))
         for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN", "TROUPE_LISTEN", *_TLS):
             os.environ.pop(name, None)  # what the script starts is not part of the run

@@ -23,7 +23,8 @@ void check(const UseCase& use, double tolerance = 2e-5) {
     for (size_t i = 0; i < right.size(); ++i) {
       const DType stored = found[i].type().dtype;
       const double half = stored == DType::bf16 ? 1.0 / 256 : stored == DType::f16 ? 1.0 / 2048 : 0;
-      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), tolerance + half), "") << tried.str() << " output " << i;
+      EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), tolerance + half), "")
+          << tried.str() << " output " << i;
     }
   }
 }

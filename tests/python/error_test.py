@@ -54,7 +54,7 @@ def test_an_axis_that_does_not_exist():
 
 
 def test_more_cuda_devices_than_there_are():
-    with pytest.raises(tr.PlanError, match=r"mesh cuda dp=64 needs 64 CUDA devices, but \d+ were found"):
+    with pytest.raises(tr.PlanError, match=r"^mesh cuda dp=64 needs 64 CUDA devices"):
         tr.mesh("cuda", dp=64)
 
 

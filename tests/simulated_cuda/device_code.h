@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 
@@ -13,7 +14,7 @@
 #define __global__
 #define __device__
 #define __host__
-#define __shared__ __thread
+#define __shared__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __grid_constant__
@@ -29,10 +30,10 @@ struct dim3 {
 };
 
 // Of the thread of the grid that runs now.
-extern constinit thread_local uint3 threadIdx;
-extern constinit thread_local uint3 blockIdx;
-extern constinit thread_local dim3 blockDim;
-extern constinit thread_local dim3 gridDim;
+extern constinit uint3 threadIdx;
+extern constinit uint3 blockIdx;
+extern constinit dim3 blockDim;
+extern constinit dim3 gridDim;
 
 namespace troupe::simulated {
 
@@ -66,6 +67,13 @@ T shuffled(unsigned mask, T value, int source, int width) {
 inline void __syncthreads() { troupe::simulated::wait_at_barrier(); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { troupe::simulated::exchange(mask, 0, troupe::simulated::lane()); }
 inline unsigned __ballot_sync(unsigned mask, int predicate) { return troupe::simulated::ballot(mask, predicate != 0); }
+// Blocks run one after another, and threads switch at barriers and exchanges alone.
+inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned value) {
+  const unsigned old = *at;
+  if (old == expected) *at = value;
+  return old;
+}
+inline void __threadfence_system() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 template <class T>

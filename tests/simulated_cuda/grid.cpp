@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -13,16 +14,16 @@
 
 #include "runtime/base/random.h"
 
-constinit thread_local uint3 threadIdx;
-constinit thread_local uint3 blockIdx;
-constinit thread_local dim3 blockDim;
-constinit thread_local dim3 gridDim;
+constinit uint3 threadIdx;
+constinit uint3 blockIdx;
+constinit dim3 blockDim;
+constinit dim3 gridDim;
 
 namespace {
 constexpr size_t kGuard = 256;
 }
 // The one that kernels see; see ops/cuda/device.h.
-__thread unsigned char dynamic_shared[troupe::simulated::kMostSharedBytes + kGuard] __attribute__((aligned(128)));
+unsigned char dynamic_shared[troupe::simulated::kMostSharedBytes + kGuard] __attribute__((aligned(128)));
 
 namespace troupe::simulated {
 namespace {
@@ -230,6 +231,8 @@ void check_sizes(dim3 grid, dim3 block, size_t shared_bytes) {
 
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
   check_sizes(grid, block, shared_bytes);
+  static std::mutex one_at_a_time;  // the built-ins and the shared memory are one for all
+  const std::lock_guard lock(one_at_a_time);
   static thread_local Machine machine;
   current = &machine;
   machine.run(grid, block, shared_bytes, body);

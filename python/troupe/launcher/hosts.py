@@ -18,7 +18,7 @@ def devices_of(text: str) -> str:
     if not kind or not count.isdecimal() or int(count) < 1:
         raise ValueError(f"'{text}' is not KIND=COUNT, as in cpu=4")
     if kind != "cpu":
-        raise ValueError(f"'{text}': this build has no CUDA kernels; give cpu=COUNT")
+        raise ValueError(f"'{text}': workers offer CPU devices only; give cpu=COUNT")
     return f"cpu={int(count)}"
 
 

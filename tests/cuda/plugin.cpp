@@ -1,0 +1,33 @@
+// What tests of the Python package decide about the simulated CUDA runtime, inside the backend that they load in place of
+// the real one.
+
+#include <cstdint>
+#include <optional>
+
+#include "tests/simulated_cuda/control.h"
+
+namespace {
+
+std::optional<troupe::simulated_cuda::RunningByItself>& running() {
+  static std::optional<troupe::simulated_cuda::RunningByItself> instance;
+  return instance;
+}
+
+}  // namespace
+
+extern "C" {
+
+// So many devices of so many bytes, with a driver for this version of CUDA (13000), or none for 0.
+void troupe_simulated_cuda_setup(int devices, int64_t bytes, int driver) {
+  using namespace troupe::simulated_cuda;
+  running().reset();
+  Setup setup;
+  setup.devices.assign(static_cast<size_t>(devices), {"Simulated GPU", bytes});
+  setup.driver = driver;
+  reset(1, std::move(setup));
+  running().emplace();
+}
+
+void troupe_simulated_cuda_end() { running().reset(); }
+
+}  // extern "C"

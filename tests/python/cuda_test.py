@@ -1,0 +1,190 @@
+"""Meshes of CUDA devices, on a simulated CUDA runtime that needs no GPU: all of the walk but the hardware."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import MLP, ROOT, classify, examples, make_step
+
+import troupe as tr
+from troupe import cuda, nn
+from troupe import functional as F
+
+LIBRARY = ROOT / "build" / "libtroupe_cuda_simulated.so"
+
+pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="the simulated CUDA runtime is built with the C++ tests")
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """Sets up simulated devices: how many, of how many bytes, with which driver (0: none)."""
+    monkeypatch.setenv(cuda.LIBRARY, str(LIBRARY))
+    library = ctypes.CDLL(str(LIBRARY))
+    setup = library.troupe_simulated_cuda_setup
+    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int]
+
+    def make(count: int = 1, memory: int = 64 << 20, driver: int = 13000) -> None:
+        cuda.backend.cache_clear()
+        setup(count, memory, driver)
+
+    make()
+    yield make
+    library.troupe_simulated_cuda_end()
+    cuda.backend.cache_clear()
+
+
+def losses_of(mesh, steps: int = 4, rows: int = 16, **options) -> list[float]:
+    """The losses of a run over `mesh`, bit by bit."""
+    tr.manual_seed(0)
+    step = make_step(mesh, model=MLP(dropout=0.1), batch_shards=4, clip_grad_norm=1.0, **options)
+    found = [float(step(examples(rows, seed=s)).loss) for s in range(steps)]
+    step.close()
+    return found
+
+
+def test_a_run_follows_the_cpu_and_repeats_bit_by_bit(devices):
+    on_cpu = losses_of(tr.mesh("cpu"))
+    on_cuda = losses_of(tr.mesh("cuda"))
+    assert on_cuda == pytest.approx(on_cpu, rel=1e-5)
+    assert losses_of(tr.mesh("cuda")) == on_cuda
+
+
+def test_data_parallel_devices_give_the_same_bits(devices):
+    one = losses_of(tr.mesh("cuda"))
+    recipe = tr.recipes.data_parallel()
+    assert losses_of(tr.mesh("cuda", dp=2, devices=1), recipe=recipe) == one
+    assert losses_of(tr.mesh("cuda", dp=4, devices=1), recipe=tr.recipes.zero(3)) == one
+    devices(count=2)
+    assert losses_of(tr.mesh("cuda", dp=2), recipe=recipe) == one
+
+
+def test_tensor_parallel_devices(devices):
+    layouts = {"up.weight": {"tp": tr.S(0)}, "down.weight": {"tp": tr.S(1)}}
+    two = losses_of(tr.mesh("cuda", tp=2, devices=1), layouts=layouts)
+    assert two == pytest.approx(losses_of(tr.mesh("cpu")), rel=1e-5)
+
+
+def test_bfloat16(devices):
+    on_cuda = losses_of(tr.mesh("cuda"), precision="bf16")
+    assert on_cuda == pytest.approx(losses_of(tr.mesh("cpu"), precision="bf16"), rel=2e-2)
+
+
+def test_a_checkpoint_goes_from_cuda_to_the_cpu(devices, tmp_path):
+    step = make_step(tr.mesh("cuda"))
+    for s in range(2):
+        step(examples(16, seed=s))
+    step.save(str(tmp_path / "checkpoint"))
+    expected = float(step(examples(16, seed=2)).loss)
+    step.close()
+    again = make_step(tr.mesh("cpu"))
+    again.load(str(tmp_path / "checkpoint"))
+    assert float(again(examples(16, seed=2)).loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation(devices):
+    def loss_on(mesh) -> float:
+        step = make_step(mesh)
+        step(examples(16))
+        found = tr.evaluate(step, [examples(16, seed=1), examples(7, seed=2)]).loss
+        step.close()
+        return float(found)
+
+    assert loss_on(tr.mesh("cuda")) == pytest.approx(loss_on(tr.mesh("cpu")), rel=1e-5)
+
+
+def test_a_compiled_model(devices):
+    model = MLP()
+    x = examples(10)["x"]
+    on_cpu = tr.compile(model, x, mesh=tr.mesh("cpu"))(x)
+    on_cuda = tr.compile(model, x, mesh=tr.mesh("cuda", dp=2, devices=1))(x)
+    np.testing.assert_allclose(on_cuda, on_cpu, rtol=1e-5, atol=1e-6)
+
+
+def test_a_bad_label_is_named_as_on_the_cpu(devices):
+    def fault_on(mesh) -> str:
+        step = make_step(mesh)
+        batch = examples(8)
+        batch["y"][3] = 9
+        with pytest.raises(tr.FaultError) as raised:
+            step(batch)
+        step.close()
+        return str(raised.value)
+
+    on_cpu = fault_on(tr.mesh("cpu"))
+    assert "label 9 at [3] is outside 0..3" in on_cpu
+    assert fault_on(tr.mesh("cuda")) == on_cpu.replace("cpu:0", "cuda:0")
+
+
+def test_a_value_that_is_not_finite_is_named(devices):
+    class Log(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.Linear(12, 4)
+
+        def forward(self, x):
+            return self.up(x).log()
+
+    step = make_step(tr.mesh("cuda"), model=Log(), loss=classify)
+    with pytest.raises(tr.FaultError, match=r"'log.*on cuda:0, is not finite"):
+        step(examples(8))
+
+
+def test_what_does_not_fit_is_said_when_it_is_planned(devices):
+    devices(memory=1 << 20)
+    with pytest.raises(tr.PlanError, match=r"cuda:0.*MiB"):
+        make_step(tr.mesh("cuda"), model=MLP(hidden=40_000))(examples(8))
+
+
+def test_meshes_that_cannot_be(devices):
+    devices(count=2)
+    with pytest.raises(tr.PlanError, match=r"needs 4 CUDA devices, but 2 were found \(2 CUDA devices.*devices=2 lets"):
+        tr.mesh("cuda", dp=4)
+    assert tr.mesh("cuda", dp=4, devices=2).devices == ["cuda:0.0", "cuda:0.1", "cuda:1.0", "cuda:1.1"]
+    with pytest.raises(tr.PlanError, match=r"cannot lie on devices=3; it has 4, an equal number for each"):
+        tr.mesh("cuda", dp=4, devices=3)
+    with pytest.raises(tr.PlanError, match=r"devices=1 is for a mesh of 'cuda' devices"):
+        tr.mesh("cpu", dp=4, devices=1)
+    devices(driver=0)
+    with pytest.raises(tr.PlanError, match=r"needs 1 CUDA devices, but 0 were found \(.*driver"):
+        tr.mesh("cuda")
+    devices(driver=11040)
+    with pytest.raises(tr.PlanError, match=r"0 were found \(.*11\.4"):
+        tr.mesh("cuda")
+
+
+def test_a_device_limits_a_mesh_to_the_memory_that_is_free(devices):
+    devices(memory=64 << 20)
+    whole = tr.mesh("cuda").memory
+    assert 32 << 20 < whole <= 64 << 20
+    assert tr.mesh("cuda", dp=2, devices=1).memory == whole // 2
+    assert tr.mesh("cuda", memory="8MiB").memory == 8 << 20
+
+
+def test_the_command_says_what_was_found():
+    found = subprocess.run(
+        [sys.executable, "-m", "troupe", "env"],
+        env={cuda.LIBRARY: str(LIBRARY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "cuda devices" in found.stdout and "Simulated GPU" in found.stdout
+
+
+def test_a_library_that_is_not_there(monkeypatch):
+    monkeypatch.setenv(cuda.LIBRARY, "/nowhere/libtroupe_cuda.so")
+    cuda.backend.cache_clear()
+    with pytest.raises(tr.PlanError, match=r"mesh cuda.* needs 1 CUDA devices: .*/nowhere/libtroupe_cuda\.so"):
+        tr.mesh("cuda")
+    cuda.backend.cache_clear()
+
+
+def test_a_mesh_of_a_command_line(devices):
+    assert tr.parse_mesh("cuda").devices == ["cuda:0"]
+    devices(count=2)
+    assert tr.parse_mesh("cuda:dp=2").devices == ["cuda:0", "cuda:1"]
+    assert tr.parse_mesh("dp=2").devices == ["cpu:0", "cpu:1"]
