@@ -116,6 +116,11 @@ void add_cuda_kernels(KernelTable& table) {
   add("attention_gradient", cuda::attention_gradient_cuda);
   add("rope", cuda::rope_cuda);
   add("merge_attention", cuda::merge_attention_cuda);
+  add("top_k", cuda::top_k_cuda);
+  add("top_k_gradient", cuda::top_k_gradient_cuda);
+  add("dispatch", cuda::dispatch_cuda);
+  add("combine", cuda::combine_cuda);
+  add("routed_dot", cuda::routed_dot_cuda);
 }
 
 }  // namespace troupe

@@ -11,6 +11,9 @@ namespace troupe {
 
 bool has_cuda_kernel(const std::string& op);
 
+// Puts the kernel of this name into a queue and waits.
+void run_cuda_kernel(const std::string& op, const KernelArgs& args);
+
 // For run_op, run_kernel and what is built on them: the same, with CUDA kernels.
 RunContext on_cuda(RunContext context = {});
 

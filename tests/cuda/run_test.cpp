@@ -18,14 +18,16 @@ const KernelTable& cuda_kernels() {
   return table;
 }
 
-// Kernels here read and write the host's memory, so that tools for memory errors see what they do.
-void run_in_queue(const OpDef& op, const KernelArgs& args) {
-  static CudaQueue queue(0);
-  queue.launch(cuda_kernels().find(op.name, DeviceKind::cuda), args);
-  EXPECT_EQ(cudaStreamSynchronize(queue.stream()), cudaSuccess) << op.name;
-}
+void run_in_queue(const OpDef& op, const KernelArgs& args) { run_cuda_kernel(op.name, args); }
 
 }  // namespace
+
+// Kernels here read and write the host's memory, so that tools for memory errors see what they do.
+void run_cuda_kernel(const std::string& op, const KernelArgs& args) {
+  static CudaQueue queue(0);
+  queue.launch(cuda_kernels().find(op, DeviceKind::cuda), args);
+  EXPECT_EQ(cudaStreamSynchronize(queue.stream()), cudaSuccess) << op;
+}
 
 bool has_cuda_kernel(const std::string& op) { return cuda_kernels().find(op, DeviceKind::cuda) != nullptr; }
 
