@@ -33,6 +33,8 @@ class QueuedRun {
   }
 
   SimulatedQueues& queues() { return queues_; }
+  std::optional<Fault> fault() const { return engine_.fault(); }
+  size_t task_of(uint64_t key) const { return task_of_.at(key); }
 
   // What went wrong.
   std::optional<std::string> run(int64_t first_step, int64_t steps) {
@@ -45,13 +47,14 @@ class QueuedRun {
     next_step_ = first_step + steps;
     while (engine_.running() && !wrong()) {
       if (something()) continue;
-      for (int look = 0; look < 100 && !moved_; ++look) {  // for sources that hesitate
+      for (int e = 0; e < engine_.executors(); ++e) engine_.executor(e).run(0);  // they go to sleep
+      for (int look = 0; look < 100 && !moved_; ++look) {                        // for sources that hesitate
         engine_.wake();
         moved_ = something();
       }
       if (!std::exchange(moved_, false)) return engine_.stall().what;
     }
-    while (!wrong() && something()) {  // what reads ahead
+    while (!wrong() && !engine_.fault() && something()) {  // what reads ahead
     }
     if (wrong()) return wrong();
     if (engine_.fault()) return engine_.fault()->str();
@@ -61,6 +64,7 @@ class QueuedRun {
  private:
   EngineOptions options() {
     EngineOptions made;
+    made.spin_s = 0;
     made.executors = static_cast<int>(random_.between(1, static_cast<int64_t>(graph_.plan.streams.size())));
     made.place = [n = made.executors](const Plan&, StreamId stream) { return stream.value % n; };
     made.queue_of = [this](const Plan& plan, StreamId id) {
@@ -104,8 +108,12 @@ class QueuedRun {
     StreamLoop* stream = executor.next();
     if (stream == nullptr) return came;
     executor.begin(*stream);
-    EXPECT_TRUE(executor.compute(*stream));
-    executor.finish(*stream);
+    try {
+      EXPECT_TRUE(executor.compute(*stream));
+      executor.finish(*stream);
+    } catch (const FaultError&) {
+      executor.fail_as_thrown();
+    }
     executor.rest();
     return true;
   }
@@ -165,10 +173,46 @@ TEST(DeviceEdges, QueuesThatDoNotWaitForOneAnotherAreCaught) {
   EXPECT_GT(caught, crossed / 2);
 }
 
+const PlanStream& stream_of(const Plan& plan, TaskId task) {
+  return *std::ranges::find_if(plan.streams, [&](const PlanStream& stream) {
+    return std::ranges::any_of(stream.segments, [&](const PlanSegment& segment) {
+      return std::ranges::find(segment.tasks, task) != segment.tasks.end();
+    });
+  });
+}
+
+// Other queues that wait for it do so for ever.
+TEST(DeviceEdges, AQueueThatFailsIsAFaultOfATaskInItAndOfItsDevice) {
+  int failed = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    const SampleGraph graph = sample_graph(seed);
+    const Plan& plan = graph.plan;
+    QueuedRun run(graph, seed);
+    run.queues().fail_kernel(1 + static_cast<int64_t>(seed % 17));
+    const std::optional<std::string> wrong = run.run(10, 3);
+    if (!run.queues().failed()) {
+      ASSERT_EQ(wrong, std::nullopt) << seed;
+      continue;
+    }
+    ++failed;
+    ASSERT_TRUE(run.fault()) << "seed " << seed << to_text(plan);
+    EXPECT_EQ(run.fault()->what, "a kernel has failed") << seed;
+    const TaskId at_fault(static_cast<int64_t>(run.task_of(*run.queues().failed())));
+    const auto named = std::ranges::find(plan.tasks, run.fault()->task, &PlanTask::name);
+    ASSERT_NE(named, plan.tasks.end()) << run.fault()->task;
+    EXPECT_EQ(&stream_of(plan, TaskId(named - plan.tasks.begin())), &stream_of(plan, at_fault)) << seed;
+    EXPECT_EQ(run.fault()->device, plan.devices[plan.task(at_fault).device.index()].name) << seed;
+    run.queues().ran = nullptr;
+    EXPECT_NE(run.run(20, 1), std::nullopt) << seed;  // it stays so
+  }
+  EXPECT_GT(failed, 200);
+}
+
 // A queue with a thread that runs what is put into it, a while later.
 class ThreadQueue final : public DeviceQueue {
  public:
-  ThreadQueue() : thread_([this] { serve(); }) {}
+  explicit ThreadQueue(int kernels_until_failure = -1)
+      : kernels_left_(kernels_until_failure), thread_([this] { serve(); }) {}
   ~ThreadQueue() override {
     put(nullptr);
     thread_.join();
@@ -176,7 +220,10 @@ class ThreadQueue final : public DeviceQueue {
   void launch(Kernel kernel, const KernelArgs& args) override {
     const auto inputs = std::make_shared<std::vector<TensorView>>(args.inputs.begin(), args.inputs.end());
     const auto outputs = std::make_shared<std::vector<TensorView>>(args.outputs.begin(), args.outputs.end());
-    put([kernel, copy = args, inputs, outputs]() mutable {
+    put([this, kernel, copy = args, inputs, outputs]() mutable {
+      if (kernels_left_ == 0) failed_.store(true);
+      if (failed_.load()) return;
+      --kernels_left_;
       copy.inputs = *inputs;
       copy.outputs = *outputs;
       Stream stream;
@@ -185,13 +232,21 @@ class ThreadQueue final : public DeviceQueue {
     });
   }
   uint64_t mark() override {
-    put([this, mark = ++marked_] { passed_.store(mark); });
+    put([this, mark = ++marked_] {
+      if (!failed_.load()) passed_.store(mark);
+    });
     return marked_;
   }
-  bool has_passed(uint64_t mark) const override { return passed_.load() >= mark; }
+  bool has_passed(uint64_t mark) const override {
+    if (!failed_.load()) return passed_.load() >= mark;
+    Fault fault;
+    fault.what = "a kernel has failed";
+    throw FaultError(std::move(fault));
+  }
   void wait_for(const DeviceQueue& other, uint64_t mark) override {
-    put([&other, mark] {
-      while (!other.has_passed(mark)) std::this_thread::yield();
+    const auto& from = static_cast<const ThreadQueue&>(other);
+    put([&from, mark] {
+      while (from.passed_.load() < mark && !from.failed_.load()) std::this_thread::yield();
     });
   }
   void call(std::function<void()> what) override { put(std::move(what)); }
@@ -219,8 +274,18 @@ class ThreadQueue final : public DeviceQueue {
   std::deque<std::function<void()>> waiting_;
   uint64_t marked_ = 0;
   std::atomic<uint64_t> passed_{0};
+  std::atomic<bool> failed_{false};
+  int kernels_left_;
   std::thread thread_;
 };
+
+EngineOptions two_executors(const QueueOfStream& queue_of) {
+  EngineOptions options;
+  options.executors = 2;
+  options.place = [](const Plan&, StreamId stream) { return stream.value % 2; };
+  options.queue_of = queue_of;
+  return options;
+}
 
 // Executors sleep until a queue rings them, and nothing is under way when a run has ended.
 TEST(DeviceEdges, ThreadsRunWhatIsInQueues) {
@@ -237,14 +302,11 @@ TEST(DeviceEdges, ThreadsRunWhatIsInQueues) {
     if (variables.empty() || !graph.sources.empty()) continue;
     ++tried;
     std::vector<std::unique_ptr<ThreadQueue>> queues;
-    EngineOptions options;
-    options.executors = 2;
-    options.place = [](const Plan&, StreamId stream) { return stream.value % 2; };
-    options.queue_of = [&](const Plan&, StreamId stream) -> DeviceQueue* {
+    const EngineOptions options = two_executors([&](const Plan&, StreamId stream) -> DeviceQueue* {
       if (stream.value % 3 == 2) return nullptr;
       queues.push_back(std::make_unique<ThreadQueue>());
       return queues.back().get();
-    };
+    });
     Engine engine(kernels, options, clock);
     const PlanHandle plan = engine.load(std::make_shared<Plan>(graph.plan), graph.sources);
     ThreadRunner threads(engine);
@@ -258,6 +320,38 @@ TEST(DeviceEdges, ThreadsRunWhatIsInQueues) {
       const std::span<const std::byte> have = engine.registers(plan).bytes(reg, 0);
       EXPECT_TRUE(std::ranges::equal(have, expected.newest(reg))) << seed << " " << graph.plan.reg(reg).name;
     }
+  }
+  EXPECT_EQ(tried, 10);
+}
+
+// Executors that sleep until a queue rings them are rung when it fails.
+TEST(DeviceEdges, ThreadsHearOfAQueueThatFails) {
+  const KernelTable kernels = sample_kernels();
+  const SteadyClock clock;
+  int tried = 0;
+  for (uint64_t seed = 0; seed < 100 && tried < 10; ++seed) {
+    const SampleGraph graph = sample_graph(seed);
+    if (!graph.sources.empty()) continue;
+    ++tried;
+    std::vector<std::unique_ptr<ThreadQueue>> queues;
+    const EngineOptions options = two_executors([&](const Plan&, StreamId) {
+      queues.push_back(std::make_unique<ThreadQueue>(3));
+      return queues.back().get();
+    });
+    Engine engine(kernels, options, clock);
+    const PlanHandle plan = engine.load(std::make_shared<Plan>(graph.plan));
+    {
+      ThreadRunner threads(engine);
+      engine.start(plan, 0, 100);
+      try {
+        engine.wait(300);
+        ADD_FAILURE() << "no fault, seed " << seed;
+      } catch (const FaultError& error) {
+        EXPECT_EQ(error.fault().what, "a kernel has failed");
+        EXPECT_NE(std::ranges::find(graph.plan.tasks, error.fault().task, &PlanTask::name), graph.plan.tasks.end());
+      }
+    }
+    queues.clear();  // while the memory is there, which other queues still use
   }
   EXPECT_EQ(tried, 10);
 }

@@ -30,16 +30,30 @@ void Engine::Pause::lock(double at_most_s) {
   for (const auto& executor : engine_.executors_) {
     std::unique_lock one(executor->mutex(), std::try_to_lock);
     while (!one.owns_lock() && in_time()) one.try_lock();
-    if (one.owns_lock()) {
-      auto left = executor->marks();
-      const auto passed = [](const auto& mark) { return mark.first->has_passed(mark.second); };
-      while (std::erase_if(left, passed), !left.empty()) {
-        if (in_time()) continue;
-        one.unlock();
-        break;
-      }
-    }
     engine_.locks_.push_back(std::move(one));
+  }
+  wait_for_queues(in_time);
+}
+
+// Asks all of them in turn: one may wait for another that has failed.
+void Engine::Pause::wait_for_queues(const std::function<bool()>& in_time) {
+  using Mark = std::pair<const DeviceQueue*, uint64_t>;
+  std::vector<std::pair<size_t, Mark>> left;  // by executor
+  try {
+    for (size_t e = 0; e < engine_.executors_.size(); ++e) {
+      if (!engine_.locks_[e].owns_lock()) continue;
+      for (const Mark& mark : engine_.executors_[e]->marks()) left.emplace_back(e, mark);
+    }
+    const auto passed = [](const auto& each) { return each.second.first->has_passed(each.second.second); };
+    while (std::erase_if(left, passed), !left.empty()) {
+      if (in_time()) continue;
+      for (const auto& [e, mark] : left) {
+        if (engine_.locks_[e].owns_lock()) engine_.locks_[e].unlock();
+      }
+      return;
+    }
+  } catch (const FaultError&) {
+    // A device has failed: nothing of it runs any more, and whatever waits for it never will. The run is told by executors.
   }
 }
 

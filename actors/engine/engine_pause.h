@@ -5,7 +5,8 @@
 
 namespace troupe {
 
-// While one lives, no firing begins, none runs, nothing is in a device's queue, and what executors own may be changed.
+// While one lives, no firing begins, none runs, nothing is in a device's queue unless a device has failed, and what executors
+// own may be changed.
 // Executors whose kernels run are waited for, at most so long. Within another one, it only takes what has come in since.
 class Engine::Pause {
  public:
@@ -21,6 +22,7 @@ class Engine::Pause {
 
  private:
   void lock(double at_most_s);
+  void wait_for_queues(const std::function<bool()>& in_time);
 
   Engine& engine_;
 };

@@ -93,6 +93,8 @@ Executor::Outcome Executor::run(double at_most_s) {
 void Executor::fail_as_thrown() {
   try {
     throw;
+  } catch (const FaultError& error) {
+    fail(error.fault());
   } catch (const std::exception& error) {
     fail(error.what());
   } catch (...) {
@@ -238,6 +240,7 @@ bool Executor::compute(StreamLoop& stream) {
   TaskActor& task = stream.head();
   if (DeviceQueue* queue = stream.device_stream.queue()) [[unlikely]] {
     task.launch(*queue);
+    stream.put = task.id();
   } else if (task.empty()) {
     return true;
   } else {
@@ -363,7 +366,10 @@ void Executor::end_step(StreamLoop& stream) {
   if (share.observer) [[unlikely]]
     share.observer->waits(stream.id);
   dequeue_first();  // it is the first; the driver's next word may queue it again before anyone else looks
-  if (DeviceQueue* queue = stream.device_stream.queue()) return hold(stream, {queue->mark(), {}, nullptr, 0, 0});
+  if (DeviceQueue* queue = stream.device_stream.queue()) {
+    const TaskId last = stream.segments.back().tasks.back()->id();
+    return hold(stream, {StreamLoop::Held::What::limit_reached, queue->mark(), last});
+  }
   reach_limit(share);
 }
 
@@ -376,23 +382,29 @@ void Executor::reach_limit(Share& share) {
 void Executor::refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg,
                       int64_t version) {
   const PlanRegister& of = plan.reg(RegisterId(reg));
-  const PlanTask& at = plan.task(task.id());
   Fault fault;
   fault.what = std::string(kind == MessageKind::ready ? "ready" : "freed") + " for version " + std::to_string(version) +
                " of register '" + of.name + "' refused: " + std::string(text_of(refusal));
-  fault.task = at.name;
-  fault.device = plan.devices.at(at.device.index()).name;
-  shared_.raise(std::move(fault));
+  shared_.raise(fault_at(plan, task.id(), std::move(fault)));
+}
+
+// Of a task of the plan, whatever device it names.
+Fault Executor::fault_at(const Plan& plan, TaskId id, Fault fault) {
+  const PlanTask& task = plan.task(id);
+  fault.task = task.name;
+  fault.device = plan.devices.at(task.device.index()).name;
+  return fault;
 }
 
 void Executor::fail(const std::string& what) {
   Fault fault;
   fault.what = what;
+  fail(std::move(fault));
+}
+
+void Executor::fail(Fault fault) {
   if (current_ != nullptr) {
-    const Plan& plan = current_->share->plan->plan();
-    const PlanTask& task = plan.task(current_->head().id());
-    fault.task = task.name;
-    fault.device = plan.devices.at(task.device.index()).name;
+    fault = fault_at(current_->share->plan->plan(), current_->head().id(), std::move(fault));
   }
   shared_.raise(std::move(fault));
 }

@@ -59,7 +59,7 @@ class Executor {
   void fail_as_thrown();  // in a handler: what was thrown is a fault of the task that runs
   void rest() { running_.store(-1, std::memory_order_relaxed); }  // no kernel runs
   void deliver(const Message& message);
-  // Behind all that is in its devices' queues, one for each.
+  // Behind all that is in its devices' queues, one for each. FaultError.
   std::vector<std::pair<const DeviceQueue*, uint64_t>> marks() const;
 
  private:
@@ -77,6 +77,8 @@ class Executor {
   void post_late(const StreamLoop& from, const StreamLoop::Held& held);
   void hold(StreamLoop& from, const StreamLoop::Held& held);
   bool let_go();
+  template <class Use>
+  bool use_queue(const StreamLoop& stream, TaskId task, Use&& use);
   void find_held();
   void ask_to_be_rung();
   void send(const StreamLoop& from, MessageKind kind, const Route& route, int64_t version, int32_t slot);
@@ -87,7 +89,9 @@ class Executor {
   void end_step(StreamLoop& stream);
   void reach_limit(Share& share);
   void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg, int64_t version);
+  static Fault fault_at(const Plan& plan, TaskId task, Fault fault);
   void fail(const std::string& what);
+  void fail(Fault fault);
 
   const int index_;
   Shared& shared_;

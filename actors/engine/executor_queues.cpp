@@ -13,7 +13,7 @@ void Executor::tell_from_queue(StreamLoop& stream) {
   task.finish([&](MessageKind kind, const Route& route, int64_t version, int32_t slot) {
     const QueuedTask::Edge& edge = task.edge(kind, route);
     if (edge.way != Way::direct && mark == 0) mark = stream.device_stream.queue()->mark();
-    const StreamLoop::Held message{mark, kind, &route, version, slot};
+    const StreamLoop::Held message{StreamLoop::Held::What::message, mark, task.id(), kind, &route, version, slot};
     if (edge.way == Way::held) return hold(stream, message);
     if (edge.way == Way::marked) edge.marks[slot].store(mark, std::memory_order_release);
     post_late(stream, message);
@@ -30,23 +30,37 @@ void Executor::wait_for_queue(StreamLoop& stream) {
 void Executor::hold(StreamLoop& from, const StreamLoop::Held& held) {
   if (from.held.empty()) holding_.push_back(&from);
   from.held.push_back(held);
+  from.put = TaskId();
+}
+
+// False when the queue has failed, and so the run. The task is the last one that may be at fault.
+template <class Use>
+bool Executor::use_queue(const StreamLoop& stream, TaskId task, Use&& use) {
+  try {
+    return use(*stream.device_stream.queue());
+  } catch (const FaultError& error) {
+    shared_.raise(fault_at(stream.share->plan->plan(), task, error.fault()));
+    return false;
+  }
 }
 
 // True when there was something.
 bool Executor::let_go() {
+  using What = StreamLoop::Held::What;
   bool something = false;
   for (StreamLoop* stream : holding_) {
-    const DeviceQueue& queue = *stream->device_stream.queue();
-    while (!stream->held.empty() && queue.has_passed(stream->held.front().mark)) {
+    while (!stream->held.empty()) {
       const StreamLoop::Held held = stream->held.front();
+      const auto has_passed = [&](const DeviceQueue& queue) { return queue.has_passed(held.mark); };
+      if (!use_queue(*stream, held.task, has_passed)) break;
       stream->held.pop_front();
       something = true;
       if (std::optional<Fault> fault = stream->share->plan->reported()) [[unlikely]] {
         shared_.raise(*std::move(fault));
-      } else if (held.route == nullptr) {
-        reach_limit(*stream->share);
-      } else {
+      } else if (held.what == What::message) {
         post_late(*stream, held);
+      } else if (held.what == What::limit_reached) {
+        reach_limit(*stream->share);
       }
     }
   }
@@ -65,9 +79,25 @@ void Executor::find_held() {
   }
 }
 
-// Before it sleeps: when a queue has come as far as messages wait for.
+// Before it sleeps: when a queue has come as far as messages wait for, or to its end, or has failed. One that fails may be
+// what all others wait for, although nothing waits here for it.
 void Executor::ask_to_be_rung() {
-  for (const StreamLoop* stream : holding_) stream->device_stream.queue()->call([this] { ring(); });
+  for (const Share* share : shares_) {
+    if (share == nullptr || share->plan->fresh) continue;
+    for (const auto& stream : share->streams) {
+      if (!stream->put.valid()) continue;
+      use_queue(*stream, stream->put, [&](DeviceQueue& queue) {
+        hold(*stream, {StreamLoop::Held::What::nothing, queue.mark(), stream->put});
+        return true;
+      });
+    }
+  }
+  for (const StreamLoop* stream : holding_) {
+    use_queue(*stream, stream->held.front().task, [&](DeviceQueue& queue) {
+      queue.call([this] { ring(); });
+      return true;
+    });
+  }
 }
 
 std::vector<std::pair<const DeviceQueue*, uint64_t>> Executor::marks() const {

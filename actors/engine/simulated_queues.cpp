@@ -4,6 +4,8 @@
 #include <deque>
 #include <utility>
 
+#include "runtime/base/error.h"
+
 namespace troupe {
 namespace {
 
@@ -26,6 +28,7 @@ class SimulatedQueues::Queue final : public DeviceQueue {
   explicit Queue(SimulatedQueues& all) : all_(all) {}
 
   void launch(Kernel kernel, const KernelArgs& args) override {
+    check();
     Command command;
     command.kernel = kernel;
     command.inputs.assign(args.inputs.begin(), args.inputs.end());
@@ -34,14 +37,19 @@ class SimulatedQueues::Queue final : public DeviceQueue {
     put(std::move(command));
   }
   uint64_t mark() override {
+    check();
     Command command;
     command.mark = ++marked_;
     put(std::move(command));
     if (waiting_.size() == 1) go_on();  // there is nothing before it
     return marked_;
   }
-  bool has_passed(uint64_t mark) const override { return passed_ >= mark; }
+  bool has_passed(uint64_t mark) const override {
+    check();
+    return passed_ >= mark;
+  }
   void wait_for(const DeviceQueue& other, uint64_t mark) override {
+    check();
     ++all_.waits_;
     if (all_.ignores_waits_) return;
     Command command;
@@ -50,6 +58,7 @@ class SimulatedQueues::Queue final : public DeviceQueue {
     put(std::move(command));
   }
   void call(std::function<void()> what) override {
+    check();
     Command command;
     command.what = std::move(what);
     put(std::move(command));
@@ -57,11 +66,13 @@ class SimulatedQueues::Queue final : public DeviceQueue {
 
   bool can_go_on() const {
     if (waiting_.empty()) return false;
+    if (failed_) return true;
     const Command& next = waiting_.front();
     return next.other == nullptr || next.other->passed_ >= next.mark;
   }
   void go_on() {
     Command& next = waiting_.front();
+    if (failed_) return give_up(next);
     if (next.kernel != nullptr && !std::exchange(next.begun, true)) return begin(next);
     if (next.kernel != nullptr) end(next);
     if (next.what) next.what();
@@ -81,6 +92,18 @@ class SimulatedQueues::Queue final : public DeviceQueue {
     const Queue* other = nullptr;  // whose mark it is; null: the own one
     std::function<void()> what{};
   };
+  void check() const {
+    if (!failed_) return;
+    Fault fault;
+    fault.what = "a kernel has failed";
+    fault.device = "a device as its backend calls it";
+    throw FaultError(std::move(fault));
+  }
+  // Calls are made all the same.
+  void give_up(Command& command) {
+    if (command.what) command.what();
+    waiting_.pop_front();
+  }
   void put(Command command) { waiting_.push_back(std::move(command)); }
 
   static void begin(Command& command) {
@@ -99,6 +122,11 @@ class SimulatedQueues::Queue final : public DeviceQueue {
     if (hash_of(command.inputs, command.outputs) != command.hash && !all_.wrong_) {
       all_.wrong_ = "an input changed while it was read";
     }
+    if (all_.until_failure_ > 0 && --all_.until_failure_ == 0) {
+      failed_ = true;
+      all_.failed_ = command.args.key;
+      return;
+    }
     Stream stream;
     command.args.inputs = command.inputs;
     command.args.outputs = command.outputs;
@@ -110,6 +138,7 @@ class SimulatedQueues::Queue final : public DeviceQueue {
   std::deque<Command> waiting_;
   uint64_t marked_ = 0;
   uint64_t passed_ = 0;
+  bool failed_ = false;
 };
 
 SimulatedQueues::SimulatedQueues(uint64_t seed) : random_(seed) {}

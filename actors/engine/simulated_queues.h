@@ -29,6 +29,10 @@ class SimulatedQueues {
   // An input that changed while it was read.
   const std::optional<std::string>& wrong() const { return wrong_; }
   int64_t waits() const { return waits_; }  // that queues were told of
+  // The nth next kernel that runs fails, and with it the device of its queue.
+  void fail_kernel(int64_t nth) { until_failure_ = nth; }
+  // Of the kernel that has failed: its key.
+  std::optional<uint64_t> failed() const { return failed_; }
   // A mistake: from now on queues do not wait for one another.
   void ignore_waits() { ignores_waits_ = true; }
 
@@ -40,6 +44,8 @@ class SimulatedQueues {
   std::optional<std::string> wrong_;
   int64_t waits_ = 0;
   bool ignores_waits_ = false;
+  int64_t until_failure_ = 0;
+  std::optional<uint64_t> failed_;
 };
 
 }  // namespace troupe

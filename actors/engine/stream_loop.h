@@ -40,13 +40,17 @@ struct StreamLoop {
   Stream device_stream;
   // What is told once the device's queue has passed a mark.
   struct Held {
+    enum class What : uint8_t { message, limit_reached, nothing };
+    What what;
     uint64_t mark;
-    MessageKind kind;
-    const Route* route;  // null: that the limit is reached
-    int64_t version;
-    int32_t slot;
+    TaskId task;  // whose firing it is behind
+    MessageKind kind{};
+    const Route* route = nullptr;
+    int64_t version = 0;
+    int32_t slot = 0;
   };
   std::deque<Held> held;
+  TaskId put;  // the last whose kernel was put into the queue, where nothing that is held is behind it
 
   TaskActor& head() const { return **next; }
   // Firings of this step that are done.
@@ -62,6 +66,7 @@ struct StreamLoop {
     position = 0;
     wait = runs_ahead ? Wait::source : Wait::limit;
     held.clear();
+    put = TaskId();
     enter(0);
   }
 

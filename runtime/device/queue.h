@@ -10,6 +10,9 @@
 namespace troupe {
 
 // A queue is used by one thread at a time, but for `has_passed`, and for being waited for by other queues.
+//
+// Every member may throw FaultError: what was put could not be, or the device has failed. Of a device that has failed nothing
+// runs any more, and other queues may wait for it for ever.
 class DeviceQueue {
  public:
   virtual ~DeviceQueue() = default;
@@ -22,7 +25,7 @@ class DeviceQueue {
   virtual bool has_passed(uint64_t mark) const = 0;
   // What is put from now on runs after the other queue, perhaps of another device, has passed a mark that it has.
   virtual void wait_for(const DeviceQueue& other, uint64_t mark) = 0;
-  // By some thread, once everything put so far has run. Must not block, nor use the queue.
+  // By some thread, once everything put so far has run, or never will. Must not block, nor use the queue.
   virtual void call(std::function<void()> what) = 0;
 };
 

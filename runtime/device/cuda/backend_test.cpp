@@ -157,6 +157,8 @@ TEST(CudaBackend, FailedCallsAreFaults) {
   fails("cudaStreamCreateWithFlags", [&] { backend.make_queue(0); });
   fails("cudaEventCreateWithFlags", [&] { backend.make_queue(0)->mark(); });
   fails("cudaEventRecord", [&] { backend.make_queue(0)->mark(); });
+  while (cuda::step()) {
+  }
   EXPECT_EQ(cuda::events(), 0);
   EXPECT_EQ(cuda::streams(), 0);
 }

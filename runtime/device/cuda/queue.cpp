@@ -25,7 +25,6 @@ CudaQueue::CudaQueue(int device) : device_(device), calls_(std::make_shared<Call
 }
 
 CudaQueue::~CudaQueue() {
-  cudaStreamSynchronize(stream_);  // nobody can be told any more of what fails here and below
   {
     const std::lock_guard lock(calls_->mutex);
     calls_->closed = true;
@@ -33,7 +32,7 @@ CudaQueue::~CudaQueue() {
   for (const cudaEvent_t event : marks_) cudaEventDestroy(event);
   for (const cudaEvent_t event : free_events_) cudaEventDestroy(event);
   cudaStreamDestroy(stream_);
-  cudaGetLastError();
+  cudaGetLastError();  // nobody can be told any more of what has failed
 }
 
 void CudaQueue::launch(Kernel kernel, const KernelArgs& args) {

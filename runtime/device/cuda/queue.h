@@ -17,7 +17,7 @@ namespace troupe {
 class CudaQueue final : public DeviceQueue {
  public:
   explicit CudaQueue(int device);
-  // Waits for what is in the queue.
+  // Does not wait: what is in it still runs, but for calls.
   ~CudaQueue() override;
   CudaQueue(const CudaQueue&) = delete;
 

@@ -132,6 +132,8 @@ TEST(CudaQueue, EventsAreUsedAgain) {
     EXPECT_EQ(cuda::events(), most);
     EXPECT_TRUE(queue.has_passed(1000));
   }
+  while (cuda::step()) {
+  }
   EXPECT_EQ(cuda::events(), 0);
   EXPECT_EQ(cuda::streams(), 0);
   EXPECT_EQ(cuda::bytes_in_use(), 0);
@@ -177,18 +179,24 @@ TEST(CudaQueue, GoesOnByItself) {
   EXPECT_EQ(cuda::kernels_run(), 1);
 }
 
-TEST(CudaQueue, WaitsForWhatIsInItBeforeItGoes) {
-  cuda::reset(4);
-  CudaBackend backend(no_kernels);
-  const DeviceMemory cell = backend.allocate(0, 8);
-  bool called = false;
-  {
-    CudaQueue queue(0);
-    append(queue, cell.get(), cell.get(), 1);
-    queue.call([&] { called = true; });
+// It may wait for a device that has failed, and so for ever. What calls use may be gone with it.
+TEST(CudaQueue, GoesWithoutWaiting) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    cuda::reset(seed);
+    CudaBackend backend(no_kernels);
+    const DeviceMemory cell = backend.allocate(0, 8);
+    bool gone = false;
+    {
+      CudaQueue queue(0);
+      append(queue, cell.get(), cell.get(), 1);
+      queue.call([&] { EXPECT_FALSE(gone); });
+    }
+    gone = true;
+    while (cuda::step()) {
+    }
+    EXPECT_EQ(cuda::kernels_run(), 1);
+    EXPECT_EQ(cuda::streams(), 0);
   }
-  EXPECT_TRUE(called);
-  EXPECT_EQ(cuda::kernels_run(), 1);
 }
 
 // The thread's current device is another one.
@@ -306,17 +314,6 @@ TEST_P(FailedDevice, CallsAllTheSame) {
   while (cuda::step()) {
   }
   EXPECT_EQ(called, 1);
-}
-
-TEST_P(FailedDevice, IsNotCalledAfterItsQueueIsGone) {
-  append_on(1);
-  int called = 0;
-  queues_[1]->call([&] { ++called; });
-  cuda::fail_device(1, error());
-  queues_[1].reset();
-  while (cuda::step()) {
-  }
-  EXPECT_EQ(called, 0);
 }
 
 TEST_P(FailedDevice, LeavesTheOtherOneAlone) {
