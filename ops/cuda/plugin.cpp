@@ -1,13 +1,13 @@
-// The library that drives CUDA devices: what load_backend asks it for.
+// The CUDA backend with its kernels as a library that is loaded where it is wanted (runtime/device/load_backend.h).
 
 #include "ops/cuda/list.h"
 #include "runtime/device/cuda/backend.h"
 #include "runtime/device/load_backend.h"
 
-extern "C" {
-
-int troupe_backend_version() { return troupe::kBackendVersion; }
-
-troupe::DeviceBackend* troupe_make_backend() { return new troupe::CudaBackend(troupe::add_cuda_kernels); }
-
-}  // extern "C"
+extern "C" __attribute__((visibility("default"))) const troupe::BackendPlugin* troupe_device_backend() {
+  static constexpr troupe::BackendPlugin plugin = {
+      TROUPE_VERSION,
+      []() -> troupe::DeviceBackend* { return new troupe::CudaBackend(troupe::add_cuda_kernels); },
+  };
+  return &plugin;
+}

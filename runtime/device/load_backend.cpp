@@ -15,28 +15,28 @@ namespace {
   throw FaultError(std::move(fault));
 }
 
-template <class Function>
-Function* find(void* library, const char* name, const std::string& path) {
-  void* found = dlsym(library, name);
-  if (found == nullptr) refuse("the CUDA backend " + path + " is none: it has no function " + name);
-  return reinterpret_cast<Function*>(found);
-}
-
 }  // namespace
 
 std::unique_ptr<DeviceBackend> load_backend(const std::string& path) {
-  if (!std::filesystem::exists(path)) {
-    refuse("this Troupe was built without CUDA: there is no " + path +
-           "; install NVIDIA's CUDA toolkit (nvcc, version 12 or newer), then build again");
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    refuse("there is no '" + path +
+           "': Troupe was built without CUDA. Install NVIDIA's CUDA toolkit (nvcc), build Troupe again with "
+           "TROUPE_CUDA=ON");
   }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) refuse("the CUDA backend cannot be loaded: " + std::string(dlerror()));
-  const int version = find<int()>(library, kBackendVersionName, path)();
-  if (version != kBackendVersion) {
-    refuse("the CUDA backend " + path + " has version " + std::to_string(version) + ", this Troupe needs " +
-           std::to_string(kBackendVersion) + "; build again");
+  if (library == nullptr) {
+    const char* why = dlerror();
+    refuse("'" + path + "' cannot be loaded: " + (why == nullptr ? "unknown reason" : why));
   }
-  return std::unique_ptr<DeviceBackend>(find<DeviceBackend*()>(library, kMakeBackendName, path)());
+  const auto function = reinterpret_cast<BackendPluginFunction>(dlsym(library, kBackendPluginFunction));
+  if (function == nullptr) refuse("'" + path + "' is no backend of Troupe");
+  const BackendPlugin* plugin = function();
+  if (std::string(plugin->version) != TROUPE_VERSION) {
+    refuse("'" + path + "' is of Troupe " + plugin->version +
+           ", but this is Troupe " TROUPE_VERSION "; build both together");
+  }
+  return std::unique_ptr<DeviceBackend>(plugin->make());
 }
 
 }  // namespace troupe

@@ -1,4 +1,4 @@
-// Loading a backend of devices on demand: Troupe itself links none of what it needs.
+// Loads a backend of devices from a library of its own, so that a process does without what the library needs.
 #pragma once
 
 #include <memory>
@@ -8,15 +8,15 @@
 
 namespace troupe {
 
-// What a backend's library must have been built for; changes with what crosses between it and Troupe.
-constexpr int kBackendVersion = 1;
+// What a library with a backend gives by the function of this name. It begins with the version in all versions.
+struct BackendPlugin {
+  const char* version;  // of Troupe; both must be of the same
+  DeviceBackend* (*make)();
+};
+using BackendPluginFunction = const BackendPlugin* (*)();
+inline constexpr const char* kBackendPluginFunction = "troupe_device_backend";
 
-// The functions of such a library, by their names.
-constexpr const char* kBackendVersionName = "troupe_backend_version";  // int ()
-constexpr const char* kMakeBackendName = "troupe_make_backend";        // DeviceBackend* (), which the caller deletes
-
-// A backend of the library at this path, which stays loaded for good. FaultError when it is not there, cannot be loaded, or
-// is another version's. Thread-safe.
-std::unique_ptr<DeviceBackend> load_backend(const std::string& library);
+// FaultError that says what helps when there is no such library, or it is of another version. The library stays loaded.
+std::unique_ptr<DeviceBackend> load_backend(const std::string& path);
 
 }  // namespace troupe

@@ -178,7 +178,7 @@ def test_the_command_says_what_was_found():
 def test_a_library_that_is_not_there(monkeypatch):
     monkeypatch.setenv(cuda.LIBRARY, "/nowhere/libtroupe_cuda.so")
     cuda.backend.cache_clear()
-    with pytest.raises(tr.PlanError, match=r"mesh cuda.* needs 1 CUDA devices: .*/nowhere/libtroupe_cuda\.so"):
+    with pytest.raises(tr.PlanError, match=r"mesh cuda.* needs 1 CUDA devices: there is no '/nowhere/libtroupe_cuda\.so'"):
         tr.mesh("cuda")
     cuda.backend.cache_clear()
 
