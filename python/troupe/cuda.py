@@ -27,7 +27,7 @@ class CudaDevice:
 @cache
 def backend() -> Any:
     """The library. Raises FaultError where this package was built without it, or it cannot be loaded."""
-    own = Path(__file__).parent / "libtroupe_cuda.so"
+    own = Path(_troupe.__file__).parent / "libtroupe_cuda.so"
     return _troupe.Backend.load(os.environ.get(LIBRARY, str(own)))
 
 
