@@ -144,5 +144,13 @@ void top_k_gradient_cuda(const KernelArgs& args, Stream& stream);
 void dispatch_cuda(const KernelArgs& args, Stream& stream);
 void combine_cuda(const KernelArgs& args, Stream& stream);
 void routed_dot_cuda(const KernelArgs& args, Stream& stream);
+// batch_norm.cu
+void batch_norm_cuda(const KernelArgs& args, Stream& stream);
+void batch_norm_gradient_cuda(const KernelArgs& args, Stream& stream);
+void channel_sum_cuda(const KernelArgs& args, Stream& stream);
+void channel_square_sum_cuda(const KernelArgs& args, Stream& stream);
+void channel_product_sum_cuda(const KernelArgs& args, Stream& stream);
+void channel_normalize_cuda(const KernelArgs& args, Stream& stream);
+void batch_norm_input_gradient_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

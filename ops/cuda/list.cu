@@ -121,6 +121,13 @@ void add_cuda_kernels(KernelTable& table) {
   add("dispatch", cuda::dispatch_cuda);
   add("combine", cuda::combine_cuda);
   add("routed_dot", cuda::routed_dot_cuda);
+  add("batch_norm", cuda::batch_norm_cuda);
+  add("batch_norm_gradient", cuda::batch_norm_gradient_cuda);
+  add("channel_sum", cuda::channel_sum_cuda);
+  add("channel_square_sum", cuda::channel_square_sum_cuda);
+  add("channel_product_sum", cuda::channel_product_sum_cuda);
+  add("channel_normalize", cuda::channel_normalize_cuda);
+  add("batch_norm_input_gradient", cuda::batch_norm_input_gradient_cuda);
 }
 
 }  // namespace troupe
