@@ -1,6 +1,7 @@
 // out = softmax(scale q k^T) v per batch and head, block by block: scores never reach memory. A block of threads has some
 // queries (or keys, for the gradients of these) of one head and goes through the others in order.
 
+#include <string>
 #include <type_traits>
 
 #include "ops/cuda/kernels.h"
@@ -424,13 +425,16 @@ void for_each_run(const KernelArgs& args, size_t q_input, size_t k_input, Visit 
   for_each_attention_run(*args.attrs, part(args.inputs[q_input]), part(args.inputs[k_input]), visit);
 }
 
+constexpr int64_t kMostDims = 256;
+
 // fn(16ths of dims that a thread has).
 template <class Fn>
-void with_dims(int64_t dims, Fn&& fn) {
+void with_dims(const KernelArgs& args, int64_t dims, Fn&& fn) {
   if (dims <= 64) return fn(std::integral_constant<int, 4>{});
   if (dims <= 128) return fn(std::integral_constant<int, 8>{});
-  CHECK(dims <= 256, dims);
-  fn(std::integral_constant<int, 16>{});
+  if (dims <= kMostDims) return fn(std::integral_constant<int, 16>{});
+  *args.failure = "heads have " + std::to_string(dims) + " dims, but attention on CUDA devices takes at most " +
+                  std::to_string(kMostDims);
 }
 
 template <class T>
@@ -444,7 +448,7 @@ void attention_cuda(const KernelArgs& args, Stream& stream) {
   const Shapes s = shapes_of(args, 0, 1, 3);
   if (s.batch * s.heads * s.queries == 0) return;
   with_any_float(args.inputs[0].dtype, [&](auto zero) {
-    with_dims(s.dims, [&]<int kDims>(std::integral_constant<int, kDims>) {
+    with_dims(args, s.dims, [&]<int kDims>(std::integral_constant<int, kDims>) {
       using T = decltype(zero);
       using C = Compute<T>;
       for_each_run(args, 0, 1, [&](const AttentionRun& run) {
@@ -460,7 +464,7 @@ void attention_cuda(const KernelArgs& args, Stream& stream) {
 void attention_gradient_cuda(const KernelArgs& args, Stream& stream) {
   const Shapes s = shapes_of(args, 1, 2, 6);
   with_any_float(args.inputs[1].dtype, [&](auto zero) {
-    with_dims(s.dims, [&]<int kDims>(std::integral_constant<int, kDims>) {
+    with_dims(args, s.dims, [&]<int kDims>(std::integral_constant<int, kDims>) {
       using T = decltype(zero);
       using C = Compute<T>;
       const Backward<T> b{args.inputs[0].as<T>(), args.inputs[1].as<T>(), args.inputs[2].as<T>(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <string>
 
 #include "ops/cuda/copy.h"
 #include "ops/cuda/kernels.h"
@@ -147,7 +148,13 @@ class Pulling {
 
   template <class T>
   void add(std::byte* to, const Shape& extent, int64_t sources) {
-    CHECK(sources <= kMostSources, sources);
+    if (sources > kMostSources) {
+      *args_.failure = std::to_string(sources) +
+                       " parts are to be added at once, but kernels on CUDA devices take at most " +
+                       std::to_string(kMostSources);
+      at_ = end_;
+      return;
+    }
     TreeSum<T> sum;
     sum.sources = static_cast<int>(sources);
     sum.out.n = extent.elements();

@@ -1,5 +1,7 @@
 // Ops on a few scalars: what a step decides by. A single thread computes each, in float64, as the CPU does.
 
+#include <string>
+
 #include "ops/cuda/kernels.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/scalars.h"
@@ -133,7 +135,11 @@ void global_norm_scale_cuda(const KernelArgs& args, Stream& stream) {
 }
 
 void is_finite_cuda(const KernelArgs& args, Stream& stream) {
-  CHECK(args.inputs.size() <= kMostScalars, args.inputs.size());
+  if (args.inputs.size() > kMostScalars) {
+    *args.failure = "it has " + std::to_string(args.inputs.size()) + " operands, but takes at most " +
+                    std::to_string(kMostScalars) + " on CUDA devices";
+    return;
+  }
   AllFinite all = {};
   for (const TensorView& x : args.inputs) all.scalars[all.count++] = Scalar(x);
   all.ok = ScalarOut(args.outputs[0]);

@@ -1,5 +1,7 @@
 // Sums of whole tensors, in the order of the operands: over the uses of a value and over the pieces of a step.
 
+#include <string>
+
 #include "ops/accumulate.h"
 #include "ops/cuda/copy.h"
 #include "ops/cuda/kernels.h"
@@ -63,7 +65,11 @@ void add_in_place(T* accumulator, const T* x, int64_t n, Stream& stream) {
 
 void add_n_cuda(const KernelArgs& args, Stream& stream) {
   const TensorView& y = args.outputs[0];
-  CHECK(args.inputs.size() <= kMostTerms, args.inputs.size());
+  if (args.inputs.size() > kMostTerms) {
+    *args.failure = std::to_string(args.inputs.size()) +
+                    " terms are to be added, but kernels on CUDA devices take at most " + std::to_string(kMostTerms);
+    return;
+  }
   with_number(y.dtype, [&](auto zero) {
     using T = decltype(zero);
     Terms<T> terms = {};

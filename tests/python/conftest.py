@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import textwrap
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 import troupe as tr
+from troupe import cuda, nn
 from troupe import functional as F
-from troupe import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "models" / "gpt"))
@@ -92,3 +93,25 @@ def start(tmp_path):
     for one in launched:
         with one.process:
             one.process.kill()
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """Sets up CUDA devices on a simulated runtime that needs no GPU: how many, of how many bytes, with a driver for which
+    version of CUDA (0: none)."""
+    library = ROOT / "build" / "libtroupe_cuda_simulated.so"
+    if not library.exists():
+        pytest.skip("the simulated CUDA runtime is built with the C++ tests")
+    monkeypatch.setenv(cuda.LIBRARY, str(library))
+    control = ctypes.CDLL(str(library))
+    setup = control.troupe_simulated_cuda_setup
+    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int]
+
+    def make(count: int = 1, memory: int = 64 << 20, driver: int = 13000) -> None:
+        cuda.backend.cache_clear()
+        setup(count, memory, driver)
+
+    make()
+    yield make
+    control.troupe_simulated_cuda_end()
+    cuda.backend.cache_clear()

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from conftest import MLP, ROOT, classify, examples, make_step
+from conftest import MLP, classify, examples, make_step
 
 import troupe as tr
 from troupe import cuda, nn
 from troupe import functional as F
-
-LIBRARY = ROOT / "build" / "libtroupe_cuda_simulated.so"
-
-pytestmark = pytest.mark.skipif(not LIBRARY.exists(), reason="the simulated CUDA runtime is built with the C++ tests")
-
-
-@pytest.fixture
-def devices(monkeypatch):
-    """Sets up simulated devices: how many, of how many bytes, with which driver (0: none)."""
-    monkeypatch.setenv(cuda.LIBRARY, str(LIBRARY))
-    library = ctypes.CDLL(str(LIBRARY))
-    setup = library.troupe_simulated_cuda_setup
-    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int]
-
-    def make(count: int = 1, memory: int = 64 << 20, driver: int = 13000) -> None:
-        cuda.backend.cache_clear()
-        setup(count, memory, driver)
-
-    make()
-    yield make
-    library.troupe_simulated_cuda_end()
-    cuda.backend.cache_clear()
-
 
 def losses_of(mesh, steps: int = 4, rows: int = 16, **options) -> list[float]:
     """The losses of a run over `mesh`, bit by bit."""
@@ -119,6 +96,45 @@ def test_a_bad_label_is_named_as_on_the_cpu(devices):
     assert fault_on(tr.mesh("cuda")) == on_cpu.replace("cpu:0", "cuda:0")
 
 
+def test_a_bad_token_is_named_as_on_the_cpu(devices):
+    class Lookup(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(30, 8)
+            self.head = nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.head(self.table(x))
+
+    def fault_on(mesh) -> str:
+        batch = {"x": np.arange(24).reshape(8, 3), "y": np.zeros((8, 3), np.int64)}
+        batch["x"][2, 1] = 30
+        with make_step(mesh, model=Lookup()) as step, pytest.raises(tr.FaultError) as raised:
+            step(batch)
+        return str(raised.value)
+
+    on_cpu = fault_on(tr.mesh("cpu"))
+    assert "id 30 at [2,1] is outside the table's rows 0..29" in on_cpu
+    assert fault_on(tr.mesh("cuda")) == on_cpu.replace("cpu:0", "cuda:0")
+
+
+def test_heads_that_are_too_wide_are_refused(devices):
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.Linear(12, 300)
+            self.down = nn.Linear(300, 4)
+
+        def forward(self, x):
+            head = self.up(x).view(1, x.shape[0], 1, 300)
+            mixed = F.scaled_dot_product_attention(head, head, head, seq_dim=1)
+            return self.down(mixed.view(x.shape[0], 300))
+
+    step = make_step(tr.mesh("cuda"), model=Wide())
+    with pytest.raises(tr.FaultError, match=r"heads have 300 dims, but attention on CUDA devices takes at most 256"):
+        step(examples(8))
+
+
 def test_a_value_that_is_not_finite_is_named(devices):
     class Log(nn.Module):
         def __init__(self):
@@ -164,14 +180,9 @@ def test_a_device_limits_a_mesh_to_the_memory_that_is_free(devices):
     assert tr.mesh("cuda", memory="8MiB").memory == 8 << 20
 
 
-def test_the_command_says_what_was_found():
-    found = subprocess.run(
-        [sys.executable, "-m", "troupe", "env"],
-        env={cuda.LIBRARY: str(LIBRARY)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def test_the_command_says_what_was_found(devices):
+    command = [sys.executable, "-m", "troupe", "env"]
+    found = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=60)
     assert "cuda devices" in found.stdout and "Simulated GPU" in found.stdout
 
 

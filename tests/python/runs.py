@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 from conftest import ROOT
@@ -20,13 +21,13 @@ def next_token(model, batch):
 
 
 def make_step(model, axes, recipe, **options):
-    """A step on CPU devices, of 8 batch shards unless told otherwise."""
-    options = {"batch_shards": 8, "clip_grad_norm": 1.0, "lr": 1e-2} | options
+    """A step on CPU devices, or those that `on` makes a mesh of, of 8 batch shards unless told otherwise."""
+    options = {"batch_shards": 8, "clip_grad_norm": 1.0, "lr": 1e-2, "on": partial(tr.mesh, "cpu")} | options
     return tr.TrainStep(
         model,
         options.pop("loss", next_token),
         tr.optim.AdamW(model.parameters(), lr=options.pop("lr")),
-        mesh=tr.mesh("cpu", memory=options.pop("memory", 0), **axes),
+        mesh=options.pop("on")(memory=options.pop("memory", 0), **axes),
         recipe=recipe,
         **options,
     )
