@@ -141,6 +141,7 @@ void merge_attention_cuda(const KernelArgs& args, Stream& stream);
 // routing.cu
 void top_k_cuda(const KernelArgs& args, Stream& stream);
 void top_k_gradient_cuda(const KernelArgs& args, Stream& stream);
+void expert_places_cuda(const KernelArgs& args, Stream& stream);
 void dispatch_cuda(const KernelArgs& args, Stream& stream);
 void combine_cuda(const KernelArgs& args, Stream& stream);
 void routed_dot_cuda(const KernelArgs& args, Stream& stream);

@@ -118,6 +118,7 @@ void add_cuda_kernels(KernelTable& table) {
   add("merge_attention", cuda::merge_attention_cuda);
   add("top_k", cuda::top_k_cuda);
   add("top_k_gradient", cuda::top_k_gradient_cuda);
+  add("expert_places", cuda::expert_places_cuda);
   add("dispatch", cuda::dispatch_cuda);
   add("combine", cuda::combine_cuda);
   add("routed_dot", cuda::routed_dot_cuda);

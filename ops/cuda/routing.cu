@@ -3,6 +3,7 @@
 
 #include "ops/cuda/copy.h"
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/report.h"
 #include "ops/cuda/rows.h"
 
 namespace troupe::cuda {
@@ -68,6 +69,46 @@ __global__ void __launch_bounds__(kThreads)
     T sum = T(0);
     for (int64_t j = row * k; j < (row + 1) * k; ++j) sum += indices[j] == column ? dvalues[j] : T(0);
     dx[i] = sum;
+  }
+}
+
+struct Places {
+  int64_t batch, seq, k, experts, capacity;
+  int64_t counted, first_expert;  // experts of `counts`
+  bool dropless;
+  Reporter of_choices, of_counts;
+};
+
+// A warp has an expert and a row of the batch, and goes through the row's choices in the order in which they get places: 32
+// tokens at a time, each of which counts those before it. Choices of no expert are left to the warp of the first one.
+__global__ void __launch_bounds__(kThreads)
+    places_kernel(int32_t* counts, int32_t* places, const int32_t* choices, Places p) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int64_t warps = p.batch * (p.experts > 0 ? p.experts : 1);
+  for (int64_t warp = global_thread() / kWarpSize; warp < warps; warp += global_threads() / kWarpSize) {
+    const int64_t expert = warp / p.batch;
+    const int64_t row = warp - expert * p.batch;
+    int64_t total = 0;
+    for (int64_t j = 0; j < p.k; ++j) {
+      for (int64_t first = 0; first < p.seq; first += kWarpSize) {
+        const int64_t token = first + lane;
+        const int64_t at = (row * p.seq + token) * p.k + j;
+        const int64_t choice = token < p.seq ? choices[at] : -1;
+        const unsigned here = __ballot_sync(kAllLanes, choice == expert && choice < p.experts);
+        if ((here >> lane & 1u) != 0) {
+          const int64_t place = total + __popc(here & ((1u << lane) - 1));
+          places[at] = place < p.capacity ? static_cast<int32_t>(place) : -1;
+        } else if (expert == 0 && token < p.seq && (choice < 0 || choice >= p.experts)) {
+          places[at] = -1;
+          p.of_choices.say(at, choice);
+        }
+        total += __popc(here);
+      }
+    }
+    const int64_t counted = expert - p.first_expert;
+    if (lane != 0 || counted < 0 || counted >= p.counted) continue;
+    counts[counted * p.batch + row] = static_cast<int32_t>(total);
+    if (p.dropless && total > p.capacity) p.of_counts.say(counted * p.batch + row, total);
   }
 }
 
@@ -178,6 +219,24 @@ void top_k_gradient_cuda(const KernelArgs& args, Stream& stream) {
            args.inputs[1].as<T>(), args.inputs[0].as<int32_t>(), dx.elements(), dx.shape.back(),
            args.inputs[1].shape.back(), dx.offset[dx.shape.rank() - 1]);
   });
+}
+
+void expert_places_cuda(const KernelArgs& args, Stream& stream) {
+  const TensorView& choices = args.inputs[0];
+  const TensorView& counts = args.outputs[0];
+  const Places p{choices.shape[0],
+                 choices.shape[1],
+                 choices.shape[2],
+                 args.attrs->integer("experts"),
+                 args.attrs->integer("capacity"),
+                 counts.shape[0],
+                 counts.offset[0],
+                 args.attrs->integer("dropless", 0) != 0,
+                 reporter_of(args, 0),
+                 reporter_of(args, 1)};
+  if (p.batch == 0) return;
+  launch(stream, blocks_for(p.batch * (p.experts > 0 ? p.experts : 1), kBlockWarps), kThreads, 0, places_kernel,
+         counts.as<int32_t>(), args.outputs[1].as<int32_t>(), choices.as<int32_t>(), p);
 }
 
 void dispatch_cuda(const KernelArgs& args, Stream& stream) {

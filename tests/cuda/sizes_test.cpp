@@ -121,6 +121,15 @@ TEST(CudaSizes, Tables) {
   }
 }
 
+// Numbers of tokens that warps have whole, and not; some experts are full.
+TEST(CudaSizes, PlacesOfTokens) {
+  for (int64_t seq : {1, 31, 32, 33, 100}) {
+    const UseCase use{
+        "expert_places", {ids({3, seq, 2}, 5, DType::i32)}, {{"experts", int64_t{5}}, {"capacity", int64_t{16}}}};
+    EXPECT_EQ(run_on_cuda(use, use.inputs()), run_op(use.def(), use.attrs, use.inputs())) << seq;
+  }
+}
+
 // Inner products of up to 200 terms below 4.
 TEST(CudaSizes, Products) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {33, 65, 17}, {64, 32, 16}, {100, 3, 200}}) {
