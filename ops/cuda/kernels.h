@@ -153,5 +153,12 @@ void channel_square_sum_cuda(const KernelArgs& args, Stream& stream);
 void channel_product_sum_cuda(const KernelArgs& args, Stream& stream);
 void channel_normalize_cuda(const KernelArgs& args, Stream& stream);
 void batch_norm_input_gradient_cuda(const KernelArgs& args, Stream& stream);
+// pool.cu
+void max_pool2d_cuda(const KernelArgs& args, Stream& stream);
+void max_pool2d_gradient_cuda(const KernelArgs& args, Stream& stream);
+void avg_pool2d_cuda(const KernelArgs& args, Stream& stream);
+void avg_pool2d_gradient_cuda(const KernelArgs& args, Stream& stream);
+void adaptive_avg_pool2d_cuda(const KernelArgs& args, Stream& stream);
+void adaptive_avg_pool2d_gradient_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

@@ -129,6 +129,12 @@ void add_cuda_kernels(KernelTable& table) {
   add("channel_product_sum", cuda::channel_product_sum_cuda);
   add("channel_normalize", cuda::channel_normalize_cuda);
   add("batch_norm_input_gradient", cuda::batch_norm_input_gradient_cuda);
+  add("max_pool2d", cuda::max_pool2d_cuda);
+  add("max_pool2d_gradient", cuda::max_pool2d_gradient_cuda);
+  add("avg_pool2d", cuda::avg_pool2d_cuda);
+  add("avg_pool2d_gradient", cuda::avg_pool2d_gradient_cuda);
+  add("adaptive_avg_pool2d", cuda::adaptive_avg_pool2d_cuda);
+  add("adaptive_avg_pool2d_gradient", cuda::adaptive_avg_pool2d_gradient_cuda);
 }
 
 }  // namespace troupe

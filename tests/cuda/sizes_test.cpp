@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
+#include <limits>
+
 #include "ops/test_operands.h"
 #include "tests/cuda/run.h"
 
@@ -128,6 +132,48 @@ TEST(CudaSizes, PlacesOfTokens) {
         "expert_places", {ids({3, seq, 2}, 5, DType::i32)}, {{"experts", int64_t{5}}, {"capacity", int64_t{16}}}};
     EXPECT_EQ(run_on_cuda(use, use.inputs()), run_op(use.def(), use.attrs, use.inputs())) << seq;
   }
+}
+
+// Windows that overlap, leave gaps, reach over their neighbours, and share planes out unevenly.
+TEST(CudaSizes, Pools) {
+  struct Case {
+    Ints kernel, stride, padding, dilation, size, windows;
+  };
+  for (const auto& [kernel, stride, padding, dilation, size, windows] :
+       {Case{{3, 3}, {1, 1}, {1, 1}, {1, 1}, {9, 11}, {9, 11}}, Case{{2, 1}, {3, 4}, {0, 0}, {1, 1}, {9, 11}, {3, 3}},
+        Case{{5, 4}, {1, 2}, {2, 1}, {1, 1}, {9, 11}, {9, 5}}, Case{{3, 2}, {1, 1}, {1, 1}, {3, 5}, {9, 11}, {5, 8}}}) {
+    const Operand x = real({2, 70, size[0], size[1]});
+    const Operand dy = real({2, 70, windows[0], windows[1]});
+    Attrs attrs = {{"kernel", kernel}, {"stride", stride}, {"padding", padding}};
+    if (dilation == Ints{1, 1}) {
+      check({"avg_pool2d", {x}, attrs});
+      attrs.set("count_padding", no);
+      check({"avg_pool2d", {x}, attrs});
+      attrs.set("size", size);
+      check({"avg_pool2d_gradient", {dy}, attrs});
+    }
+    attrs = {{"kernel", kernel}, {"stride", stride}, {"padding", padding}, {"dilation", dilation}};
+    check({"max_pool2d", {x}, attrs});
+    check({"max_pool2d_gradient", {dy, x}, attrs});
+  }
+  for (const Ints& plane : {Ints{7, 4}, Ints{9, 11}, Ints{20, 3}}) {  // smaller, as large, larger
+    check({"adaptive_avg_pool2d", {real({2, 70, 9, 11})}, {{"output_size", plane}}});
+    check({"adaptive_avg_pool2d_gradient", {real({2, 70, plane[0], plane[1]})}, {{"size", Ints{9, 11}}}});
+  }
+}
+
+// Of equal elements the first takes the gradient, of several NaNs too; the largest is NaN where one is.
+TEST(CudaSizes, LargestOfEqualElementsAndNan) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  HostTensor x({DType::f32, {1, 1, 2, 4}}), dy({DType::f32, {1, 1, 1, 2}});
+  x.set_numbers(std::array<double, 8>{3, 3, 9, nan, 1, 3, nan, 9});
+  dy.set_numbers(std::array<double, 2>{5, 7});
+  const Attrs attrs = {{"kernel", Ints{2, 2}}, {"stride", Ints{2, 2}}, {"padding", Ints{0, 0}}};
+  const std::vector<double> y = run_op(*find_op("max_pool2d"), attrs, {&x, 1}, on_cuda())[0].numbers();
+  EXPECT_EQ(y[0], 3);
+  EXPECT_TRUE(std::isnan(y[1]));
+  const auto dx = run_op(*find_op("max_pool2d_gradient"), attrs, std::array{dy, x}, on_cuda())[0].numbers();
+  EXPECT_EQ(dx, (std::vector<double>{5, 0, 0, 7, 0, 0, 0, 0}));
 }
 
 // Inner products of up to 200 terms below 4.
