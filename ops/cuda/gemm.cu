@@ -1,22 +1,10 @@
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/numbers.h"
+#include "ops/cuda/tiles.h"
 
 namespace troupe::cuda {
 namespace {
-
-constexpr int kInner = 16;  // of k at a time
-
-// kSize x kSize numbers of c per block of 16 x 16 threads, each of which has kOwn x kOwn of them, 16 apart.
-constexpr int kSide = 16;
-template <int kOwn>
-constexpr int kSize = kSide * kOwn;
-
-template <class C, int kOwn>
-struct Tiles {
-  C a[kInner][kSize<kOwn> + 1];  // one more, so that neighbours along k lie in different banks
-  C b[kInner][kSize<kOwn> + 1];
-};
 
 __device__ __forceinline__ int64_t used_rows(const Gemm& g, int64_t group) {
   const int64_t count = g.rows.counts[group] - g.rows.first_place;
@@ -34,8 +22,8 @@ __device__ __forceinline__ bool is_summed(const Gemm& g, int64_t product, int64_
 // Reads a tile of op(x): `outer` runs over m or n, from `first` on; k from `first_k` on. Neighbouring threads read
 // neighbours in memory.
 template <class T, int kOwn>
-__device__ __forceinline__ void load_tile(Compute<T> (&tile)[kInner][kSize<kOwn> + 1], const Gemm& g, int64_t product,
-                                          const T* x, int64_t ld, bool k_lies_along, int64_t first, int64_t outer,
+__device__ __forceinline__ void load_tile(Tile<Compute<T>, kOwn>& tile, const Gemm& g, int64_t product, const T* x,
+                                          int64_t ld, bool k_lies_along, int64_t first, int64_t outer,
                                           int64_t first_k) {
   const int thread = static_cast<int>(threadIdx.y * kSide + threadIdx.x);
 #pragma unroll
@@ -67,21 +55,7 @@ __global__ void __launch_bounds__(kSide* kSide) gemm_kernel(const __grid_constan
       load_tile<T, kOwn>(tiles.a, g, product, a, g.lda, !g.trans_a, first_row, rows, first_k);
       load_tile<T, kOwn>(tiles.b, g, product, b, g.ldb, g.trans_b, first_column, g.n, first_k);
       __syncthreads();
-#pragma unroll
-      for (int k = 0; k < kInner; ++k) {
-        C left[kOwn];
-        C right[kOwn];
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-          left[i] = tiles.a[k][threadIdx.y + i * kSide];
-          right[i] = tiles.b[k][threadIdx.x + i * kSide];
-        }
-#pragma unroll
-        for (int i = 0; i < kOwn; ++i) {
-#pragma unroll
-          for (int j = 0; j < kOwn; ++j) sums[i][j] = fma(left[i], right[j], sums[i][j]);
-        }
-      }
+      multiply_tiles<C, kOwn>(tiles, sums);
       __syncthreads();
     }
     Out* c = static_cast<Out*>(g.c) + product * g.stride_c;

@@ -160,5 +160,9 @@ void avg_pool2d_cuda(const KernelArgs& args, Stream& stream);
 void avg_pool2d_gradient_cuda(const KernelArgs& args, Stream& stream);
 void adaptive_avg_pool2d_cuda(const KernelArgs& args, Stream& stream);
 void adaptive_avg_pool2d_gradient_cuda(const KernelArgs& args, Stream& stream);
+// conv.cu
+void conv2d_cuda(const KernelArgs& args, Stream& stream);
+void conv2d_input_gradient_cuda(const KernelArgs& args, Stream& stream);
+void conv2d_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
 
 }  // namespace troupe::cuda

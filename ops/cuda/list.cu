@@ -135,6 +135,9 @@ void add_cuda_kernels(KernelTable& table) {
   add("avg_pool2d_gradient", cuda::avg_pool2d_gradient_cuda);
   add("adaptive_avg_pool2d", cuda::adaptive_avg_pool2d_cuda);
   add("adaptive_avg_pool2d_gradient", cuda::adaptive_avg_pool2d_gradient_cuda);
+  add("conv2d", cuda::conv2d_cuda);
+  add("conv2d_input_gradient", cuda::conv2d_input_gradient_cuda);
+  add("conv2d_weight_gradient", cuda::conv2d_weight_gradient_cuda);
 }
 
 }  // namespace troupe

@@ -176,6 +176,34 @@ TEST(CudaSizes, LargestOfEqualElementsAndNan) {
   EXPECT_EQ(dx, (std::vector<double>{5, 0, 0, 7, 0, 0, 0, 0}));
 }
 
+// Tiles and parts of tiles of channels, windows and what is summed over, up to 250 terms below 4; windows that leave gaps.
+TEST(CudaSizes, Convolutions) {
+  struct Case {
+    int64_t batch, in, out, groups;
+    Ints size, kernel, stride, padding, dilation, windows;
+  };
+  for (const Case& c : {Case{2, 5, 40, 1, {9, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {9, 7}},
+                        Case{3, 28, 33, 1, {6, 5}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {3, 3}},
+                        Case{3, 36, 34, 1, {5, 5}, {1, 1}, {1, 1}, {0, 0}, {1, 1}, {5, 5}},
+                        Case{2, 70, 6, 2, {7, 8}, {2, 1}, {3, 2}, {0, 0}, {1, 1}, {2, 4}},
+                        Case{2, 6, 6, 3, {9, 9}, {3, 2}, {1, 2}, {2, 3}, {2, 5}, {9, 5}}}) {
+    const Operand x = real({c.batch, c.in, c.size[0], c.size[1]});
+    const Operand w = real({c.out, c.in / c.groups, c.kernel[0], c.kernel[1]});
+    const Operand dy = real({c.batch, c.out, c.windows[0], c.windows[1]});
+    const Attrs attrs = {{"stride", c.stride}, {"padding", c.padding}, {"dilation", c.dilation}};
+    check({"conv2d", {x, w}, attrs}, 2e-4);
+    check({"conv2d", {x, w, real({c.out})}, attrs}, 2e-4);
+    Attrs with_size = attrs;
+    with_size.set("size", c.size);
+    with_size.set("group_out", c.groups > 1 ? c.out / c.groups : 0);
+    check({"conv2d_input_gradient", {dy, w}, with_size}, 2e-4);
+    Attrs with_kernel = attrs;
+    with_kernel.set("kernel", c.kernel);
+    with_kernel.set("group_in", c.groups > 1 ? c.in / c.groups : 0);
+    check({"conv2d_weight_gradient", {x, dy}, with_kernel}, 2e-4);
+  }
+}
+
 // Inner products of up to 200 terms below 4.
 TEST(CudaSizes, Products) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {33, 65, 17}, {64, 32, 16}, {100, 3, 200}}) {
