@@ -8,12 +8,9 @@
 #include <cstring>
 
 #include "tests/cuda/run.h"
-#include "tests/simulated_cuda/grid.h"
 
 namespace troupe {
 namespace {
-
-const RunContext kContext{.key = 7, .firing = {.step = 2, .seed = 3}};
 
 // Ops whose values are made in float64 up to its precision, and otherwise in float32: as ops/kernels_test.cpp has them.
 constexpr double kDoubleTolerance = 1e-12;
@@ -41,7 +38,7 @@ std::vector<HostTensor> right_of(const UseCase& use, const std::vector<HostTenso
   }
   std::vector<HostTensor> inputs = wide.inputs();
   for (size_t i = 0; i < inputs.size(); ++i) inputs[i].set_numbers(given[i].numbers());
-  return run_op(wide.def(), wide.attrs, inputs, kContext);
+  return run_op(wide.def(), wide.attrs, inputs, kCudaContext);
 }
 
 // Runs the op with `output` in the memory of `input`, all other outputs in memory that is not zero.
@@ -58,7 +55,7 @@ std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::p
   for (size_t i = 0; i < tensors.size(); ++i) (i < count ? inputs : outputs).push_back(tensors[i].view());
   for (auto [output, input] : shared)
     outputs[static_cast<size_t>(output)].data = inputs[static_cast<size_t>(input)].data;
-  run_kernel(use.def(), use.attrs, inputs, outputs, on_cuda(kContext));
+  run_kernel(use.def(), use.attrs, inputs, outputs, on_cuda(kCudaContext));
   std::vector<HostTensor> result;
   for (size_t i = 0; i < outputs.size(); ++i) {
     result.emplace_back(use.output_types()[i]);
@@ -69,35 +66,24 @@ std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::p
   return result;
 }
 
-// Every use, and what it gives.
-const std::vector<std::pair<UseCase, std::vector<HostTensor>>>& results() {
-  static const auto all = [] {
-    simulated::set_order(1);
-    std::vector<std::pair<UseCase, std::vector<HostTensor>>> found;
-    for (const UseCase& use : cuda_uses()) found.emplace_back(use, run_on_cuda(use, use.inputs(), kContext));
-    return found;
-  }();
-  return all;
-}
-
 TEST(CudaKernels, EqualFloat64WithinTheirPrecision) {
-  for (const auto& [use, found] : results()) {
+  for (const auto& [use, found] : cuda_results()) {
     const std::vector<HostTensor> right = right_of(use, use.inputs());
     for (size_t i = 0; i < right.size(); ++i) {
       EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), tolerance_of(use, found[i].type().dtype)), "")
           << use.str() << " output " << i;
     }
   }
-  EXPECT_GT(results().size(), 700u);
+  EXPECT_GT(cuda_results().size(), 700u);
 }
 
 TEST(CudaKernels, WriteEveryElementOfTheirOutputs) {
-  for (const auto& [use, found] : results()) EXPECT_EQ(run_sharing(use, {}), found) << use.str();
+  for (const auto& [use, found] : cuda_results()) EXPECT_EQ(run_sharing(use, {}), found) << use.str();
 }
 
 TEST(CudaKernels, GiveTheSameBitsInPlace) {
   int shared = 0;
-  for (const auto& [use, found] : results()) {
+  for (const auto& [use, found] : cuda_results()) {
     for (auto [output, input] : use.def().in_place) {
       if (!(use.types()[static_cast<size_t>(input)] == use.output_types()[static_cast<size_t>(output)])) continue;
       EXPECT_EQ(run_sharing(use, {{output, input}}), found) << use.str() << ": output " << output << " in " << input;
@@ -111,17 +97,6 @@ TEST(CudaKernels, GiveTheSameBitsInPlace) {
     ++shared;
   }
   EXPECT_GT(shared, 200);
-}
-
-// A barrier too few, or a sum whose order is that of threads, gives other bits in some of these.
-TEST(CudaKernels, GiveTheSameBitsInEveryOrderOfThreads) {
-  for (uint64_t seed : {2, 3}) {
-    simulated::set_order(seed);
-    for (const auto& [use, found] : results()) {
-      EXPECT_EQ(run_on_cuda(use, use.inputs(), kContext), found) << use.str() << " with seed " << seed;
-    }
-  }
-  simulated::set_order(1);
 }
 
 // A mean over nothing is NaN, which equals nothing.
@@ -142,8 +117,8 @@ TEST(CudaKernels, RunOnTensorsWithoutElements) {
       fixed = fixed || use.attrs.has(name);
     }
     if (fixed) continue;
-    const auto found = run_on_cuda(empty, empty.inputs(), kContext);
-    const auto right = run_op(empty.def(), empty.attrs, empty.inputs(), kContext);
+    const auto found = run_on_cuda(empty, empty.inputs(), kCudaContext);
+    const auto right = run_op(empty.def(), empty.attrs, empty.inputs(), kCudaContext);
     for (size_t i = 0; i < right.size(); ++i) {
       // Those of rank 0 have an element all the same.
       EXPECT_EQ(difference(marked(found[i].numbers()), marked(right[i].numbers()), kFloatTolerance), "") << empty.str();

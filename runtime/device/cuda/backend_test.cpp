@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "runtime/device/cuda/test_kernels.h"
+#include "tests/simulated_cuda/control.h"
 
 namespace troupe {
 namespace {

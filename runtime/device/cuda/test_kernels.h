@@ -1,6 +1,7 @@
 // Kernels for the tests of this folder, and what they need to be put into queues.
 #pragma once
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,7 +10,6 @@
 #include "runtime/base/error.h"
 #include "runtime/device/cuda/stream.h"
 #include "runtime/device/queue.h"
-#include "tests/simulated_cuda/control.h"
 
 namespace troupe {
 
