@@ -1,7 +1,7 @@
 // The kernels of ops on CUDA devices, one function per op; list.cu has them by the ops' names. What an op means is in its
 // definition in ops/. None waits: each starts grids on the stream.
 //
-// Ids and labels outside their table are not found here: they read nothing and give zeros, where the CPU reports them.
+// Ids, labels and choices that are out of range read nothing and are reported (ops/cuda/report.h).
 #pragma once
 
 #include "runtime/device/kernel.h"
