@@ -46,10 +46,12 @@ Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& c
   connect();
 }
 
-Engine::~Engine() = default;
+// Queues may ring for as long as they are there.
+Engine::~Engine() { queues_.reset(); }
 
 void Engine::set_bell(std::function<void(int)> bell) {
   const Pause pause(*this);
+  const std::lock_guard lock(shared_.bell_mutex);
   shared_.bell = std::move(bell);
 }
 

@@ -94,7 +94,10 @@ void Executor::ask_to_be_rung() {
   }
   for (const StreamLoop* stream : holding_) {
     use_queue(*stream, stream->held.front().task, [&](DeviceQueue& queue) {
-      queue.call([this] { ring(); });
+      queue.call([this] {
+        const std::lock_guard lock(shared_.bell_mutex);
+        ring();
+      });
       return true;
     });
   }

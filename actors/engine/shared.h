@@ -56,6 +56,7 @@ class Shared {
   }
 
   std::function<void(int)> bell;  // wakes the thread of an executor
+  std::mutex bell_mutex;          // held by whoever sets it, and by devices' queues that ring: these may be late
   std::function<void()> changed;  // tells a driver elsewhere
 
  private:
