@@ -32,6 +32,8 @@ struct Choices {
   // What the step computes in: float32, or bfloat16 or float16 where ops can (see planner/precision.h).
   DType precision = DType::f32;
   int source_slots = 2;  // pieces that a source may read ahead, at least 1
+  // Sources read into host memory, which devices reach slowly: each copies what it needs once (planner/copy_sources.h).
+  bool copies_sources = false;
   uint64_t seed = 0;
   uint64_t epoch = 0;
   // Layouts and addresses of variables that other plans of this epoch fixed already, by name.

@@ -4,6 +4,7 @@
 
 #include "planner/box.h"
 #include "planner/certify.h"
+#include "planner/copy_sources.h"
 #include "planner/decompose.h"
 #include "planner/deduce.h"
 #include "planner/emit.h"
@@ -61,7 +62,7 @@ Walked walk(const Graph& graph, const Choices& choices, const Profile& profile) 
   Walked result;
   result.fired = pieces(graph, place(graph, choices.pipeline));
   result.deduced = deduce(result.fired, choices, profile);
-  result.boxed = offload(box(result.fired, result.deduced, choices), choices);
+  result.boxed = offload(copy_sources(box(result.fired, result.deduced, choices), choices), choices);
   result.tasks = shard(result.boxed, choices, profile);
   if (!choices.offload.empty()) {
     result.boxed = hide_copies(result.boxed, result.tasks);

@@ -25,7 +25,7 @@ class Offload {
       if (node.role == Role::backward) {
         for (ValueId& input : node.inputs) input = moved_.contains(input) ? moved_.at(input) : input;
       }
-      copied.push_back(add(std::move(node)));
+      copied.push_back(result_.copy_node(std::move(node)));
       for (ValueId value : away_after_[n]) add_copy(value, true);
     }
     for (ProgramVariable& variable : result_.variables) {
@@ -73,15 +73,6 @@ class Offload {
     const auto it = std::find_if(choices_.offload.begin(), choices_.offload.end(),
                                  [&](const std::string& module) { return is_below(node.path, module); });
     return static_cast<size_t>(it - choices_.offload.begin());
-  }
-
-  NodeId add(ProgramNode node) {
-    std::vector<Rate> rates;
-    for (ValueId output : node.outputs) rates.push_back(result_.value(output).rate);
-    const std::vector<ValueId> outputs = node.outputs;
-    const NodeId id = result_.add_node(std::move(node));
-    for (size_t o = 0; o < outputs.size(); ++o) result_.value(outputs[o]).rate = rates[o];
-    return id;
   }
 
   // To the host, or back from it.

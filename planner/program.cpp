@@ -23,6 +23,15 @@ NodeId Program::add_node(ProgramNode node) {
   return id;
 }
 
+NodeId Program::copy_node(ProgramNode node) {
+  std::vector<Rate> rates;
+  for (ValueId output : node.outputs) rates.push_back(value(output).rate);
+  const std::vector<ValueId> outputs = node.outputs;
+  const NodeId id = add_node(std::move(node));
+  for (size_t o = 0; o < outputs.size(); ++o) value(outputs[o]).rate = rates[o];
+  return id;
+}
+
 std::vector<TensorType> Program::input_types(const ProgramNode& node) const {
   std::vector<TensorType> types;
   for (ValueId input : node.inputs) types.push_back(value(input).type);

@@ -75,6 +75,8 @@ struct Program {
   ValueId add_value(ProgramValue value);
   // Appends a node and sets the producer of its outputs.
   NodeId add_node(ProgramNode node);
+  // A node of another program with the same values, whose outputs keep their rates.
+  NodeId copy_node(ProgramNode node);
   std::vector<TensorType> input_types(const ProgramNode& node) const;
   // Along data axes nothing is exchanged between the pieces of a step: sums over samples are made by accumulators
   // alone, in an order that does not depend on the number of devices. What is whole there is each piece's own, and so a

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from troupe import cuda
 from troupe._troupe import FaultError, PlanError
 
+_FOR_PLANS = 0.97  # of a CUDA device's free memory; the code and the stacks of kernels take some
+
 _UNITS = {
     "": 1,
     "B": 1,
@@ -107,7 +109,7 @@ def _on_cuda(wanted: Mesh, devices: int | None) -> Mesh:
             f"devices can have any size" + (f", and devices={len(found)} lets its devices share those" if found else "")
         )
     shared = wanted.size // used
-    free = min(device.free for device in found[:used]) // shared
+    free = int(min(device.free for device in found[:used]) * _FOR_PLANS) // shared
     return replace(wanted, memory=wanted.memory or free, shared=shared)
 
 

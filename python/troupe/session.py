@@ -224,6 +224,7 @@ def choices_for(name: str, mesh: Mesh, seed: int, decision: Decision, options: C
     choices = _troupe.Choices(name, list(mesh.axes), mesh.devices, mesh.memory)
     if mesh.kind == "cuda":
         choices.in_hosts_of(mesh.size)
+        choices.copies_sources = True
     choices.data_axes = list(options.data_axes)
     choices.batch_shards = options.batch_shards
     choices.pieces_per_shard = options.pieces_per_shard

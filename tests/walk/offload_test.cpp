@@ -20,6 +20,7 @@ struct Case {
   bool zero = false;
   bool split = false;
   Schedule schedule = Schedule::one_f_one_b;
+  bool copies_sources = false;
 };
 
 struct Made {
@@ -34,6 +35,7 @@ Made made(const Case& c) {
     choices.pipeline.send_slots = 1;
   }
   choices.offload = c.offload;
+  choices.copies_sources = c.copies_sources;
   choices.recompute = c.recompute;
   ModelBuilder model = gpt_model({.vocab = 13,
                                   .layers = kBlocks,
@@ -88,6 +90,14 @@ TEST(Offload, ChangesNoBitUnderAnyTiming) {
     const Trained unbroken = run(c, {.as_predicted = true});
     EXPECT_EQ(unbroken.losses.back(), kept.losses.back());
     for (const auto& [name, value] : kept.variables) EXPECT_TRUE(value == unbroken.variables.at(name)) << name;
+  }
+}
+
+TEST(CopySources, ChangesNoBitUnderAnyTiming) {
+  const Trained kept = run({{{"dp", 1}}});
+  for (const Case& c : {Case{.axes = {{"dp", 2}}, .zero = true, .copies_sources = true},
+                        Case{.axes = {{"dp", 2}, {"pp", 2}}, .offload = kAll, .copies_sources = true}}) {
+    for (uint64_t seed = 0; seed < 4; ++seed) expect_same_bits(run(c, {.executors = 8, .scrambled = seed}), kept);
   }
 }
 
