@@ -161,7 +161,7 @@ class Engine {
   std::vector<Doorbell> own_doorbells_;
   Doorbell* doorbells_;
   Memory memory_;
-  std::unique_ptr<DeviceQueues> queues_;  // with a backend; outlive the plans
+  std::unique_ptr<DeviceQueues> queues_;  // with a backend
   Arena lane_memory_;
   LaneTable lanes_;
   std::vector<std::unique_ptr<LoadedPlan>> plans_;    // by handle; null when unloaded

@@ -1,10 +1,10 @@
 #include "actors/engine/placement.h"
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
 
 #include "actors/engine/control.h"
+#include "actors/engine/device_names.h"
 #include "runtime/base/check.h"
 
 namespace troupe {
@@ -41,14 +41,11 @@ int process_of_device(const std::string& device, const std::vector<WorkerShare>&
 }
 
 int executor_of_device(const std::string& device, const std::vector<WorkerShare>& workers) {
-  int64_t index = -1;
-  const size_t colon = device.find(':');
-  if (colon == std::string::npos) return -1;
-  std::from_chars(device.data() + colon + 1, device.data() + device.size(), index);
+  int index = number_of(device);
   if (index < 0) return -1;
   int first = 0;  // executor of the worker
   for (const WorkerShare& worker : workers) {
-    if (index < worker.devices) return first + static_cast<int>(index * worker.executors / worker.devices);
+    if (index < worker.devices) return first + index * worker.executors / worker.devices;
     index -= worker.devices;
     first += worker.executors;
   }

@@ -99,13 +99,14 @@ def _on_cuda(wanted: Mesh, devices: int | None) -> Mesh:
     used = wanted.size if devices is None else devices
     if not isinstance(used, int) or isinstance(used, bool) or used < 1 or wanted.size % used != 0:
         raise PlanError(f"{wanted} cannot lie on devices={used!r}; it has {wanted.size}, an equal number for each")
+    needs = f"{wanted} needs {used} CUDA device{'' if used == 1 else 's'}"
     try:
         found = cuda.devices()
     except FaultError as fault:
-        raise PlanError(f"{wanted} needs {used} CUDA devices: {fault}") from None
+        raise PlanError(f"{needs}: {fault}") from None
     if used > len(found):
         raise PlanError(
-            f"{wanted} needs {used} CUDA devices, but {len(found)} were found ({cuda.description()}); a mesh of 'cpu' "
+            f"{needs}, but {len(found)} were found ({cuda.description()}); a mesh of 'cpu' "
             f"devices can have any size" + (f", and devices={len(found)} lets its devices share those" if found else "")
         )
     shared = wanted.size // used

@@ -30,6 +30,16 @@ def test_a_run_follows_the_cpu_and_repeats_bit_by_bit(devices):
     assert losses_of(tr.mesh("cuda")) == on_cuda
 
 
+def test_what_sources_read_is_copied_to_the_device_once(devices):
+    def readers_of_x(mesh) -> list[str]:
+        with make_step(mesh) as step:
+            return [line for line in step.plan(examples(16)).stages["box"].splitlines() if "x@in" in line]
+
+    copy, *readers = readers_of_x(tr.mesh("cuda"))
+    assert "to_layout" in copy and readers
+    assert readers_of_x(tr.mesh("cpu")) == []
+
+
 def test_data_parallel_devices_give_the_same_bits(devices):
     one = losses_of(tr.mesh("cuda"))
     recipe = tr.recipes.data_parallel()
@@ -165,7 +175,7 @@ def test_meshes_that_cannot_be(devices):
     with pytest.raises(tr.PlanError, match=r"devices=1 is for a mesh of 'cuda' devices"):
         tr.mesh("cpu", dp=4, devices=1)
     devices(driver=0)
-    with pytest.raises(tr.PlanError, match=r"needs 1 CUDA devices, but 0 were found \(.*driver"):
+    with pytest.raises(tr.PlanError, match=r"needs 1 CUDA device, but 0 were found \(.*driver"):
         tr.mesh("cuda")
     devices(driver=11040)
     with pytest.raises(tr.PlanError, match=r"0 were found \(.*11\.4"):
@@ -189,7 +199,7 @@ def test_the_command_says_what_was_found(devices):
 def test_a_library_that_is_not_there(monkeypatch):
     monkeypatch.setenv(cuda.LIBRARY, "/nowhere/libtroupe_cuda.so")
     cuda.backend.cache_clear()
-    with pytest.raises(tr.PlanError, match=r"mesh cuda.* needs 1 CUDA devices: there is no '/nowhere/libtroupe_cuda\.so'"):
+    with pytest.raises(tr.PlanError, match=r"mesh cuda.* needs 1 CUDA device: there is no '/nowhere/libtroupe_cuda\.so'"):
         tr.mesh("cuda")
     cuda.backend.cache_clear()
 
