@@ -1,13 +1,23 @@
-# The backend of CUDA devices: a library of its own, built where there is nvcc. Nothing else needs CUDA.
+# The backend of CUDA devices: a library of its own, built where there is an nvcc that can. Nothing else needs CUDA.
 if(TROUPE_CUDA AND NOT TROUPE_CORE_ONLY)
   find_program(TROUPE_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
   if(TROUPE_NVCC)
+    # An old one, or one that does not take this host compiler, must not keep anybody from building the rest.
+    execute_process(COMMAND ${TROUPE_NVCC} -std=c++20 -arch=sm_${TROUPE_CUDA_ARCH} -ccbin ${CMAKE_CXX_COMPILER}
+                            -x cu -c ${CMAKE_SOURCE_DIR}/cmake/cuda_probe.in -o ${CMAKE_BINARY_DIR}/cuda_probe.o
+                    RESULT_VARIABLE failed OUTPUT_VARIABLE said ERROR_VARIABLE said)
+    set(why "${TROUPE_NVCC} cannot compile cmake/cuda_probe.in for sm_${TROUPE_CUDA_ARCH} (CUDA 12.1 or newer can): ${said}")
+  else()
+    set(failed TRUE)
+    set(why "there is no nvcc on the PATH or in /usr/local/cuda/bin")
+  endif()
+  if(NOT failed)
     add_subdirectory(ops/cuda)
     message(STATUS "CUDA devices: with ${TROUPE_NVCC}, for sm_${TROUPE_CUDA_ARCH}")
   elseif(TROUPE_CUDA STREQUAL "AUTO")
-    message(STATUS "CUDA devices: no, there is no nvcc")
+    message(STATUS "CUDA devices: no, ${why}")
   else()
-    message(FATAL_ERROR "TROUPE_CUDA is ${TROUPE_CUDA}, but there is no nvcc on the PATH or in /usr/local/cuda/bin")
+    message(FATAL_ERROR "TROUPE_CUDA is ${TROUPE_CUDA}, but ${why}")
   endif()
 endif()
 
