@@ -66,22 +66,10 @@ struct CrossEntropy {
   template <int kSize, int kHeld>
   __device__ void run(int64_t row, int64_t n) const {
     using C = Compute<T>;
-    constexpr int N = kPack<T>;
-    const Group<kSize> group;
     const Row<T, kSize, kHeld> values(logits + row * n, n, packs);
-    C most = -infinity<C>();
-    values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) most = j < count ? larger(most, v.at[j]) : most;
-    });
-    most = group.max(most);
-    C sum = 0;
-    values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) sum += j < count ? exp(v.at[j] - most) : C(0);
-    });
-    sum = group.sum(sum);
-    if (group.lane() != 0) return;
+    const C most = largest_of(values);
+    const C sum = exp_sum_of(values, most);
+    if (Group<kSize>().lane() != 0) return;
     labels.report_if_bad(row);
     const int64_t place = labels.place(row);
     const C log_sum = log(sum);
@@ -132,18 +120,9 @@ struct ExpSum {
 
   template <int kSize, int kHeld>
   __device__ void run(int64_t row, int64_t n) const {
-    using C = Compute<T>;
-    constexpr int N = kPack<T>;
-    const Group<kSize> group;
-    const C most = widened(maximum[row]);
     const Row<T, kSize, 0> values(x + row * n, n, packs);
-    C sum = 0;
-    values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) sum += j < count ? exp(v.at[j] - most) : C(0);
-    });
-    sum = group.sum(sum);
-    if (group.lane() == 0) y[row] = narrowed<T>(sum);
+    const Compute<T> sum = exp_sum_of(values, widened(maximum[row]));
+    if (Group<kSize>().lane() == 0) y[row] = narrowed<T>(sum);
   }
 };
 

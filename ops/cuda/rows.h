@@ -138,6 +138,31 @@ class Row {
   V held_[kHeld > 0 ? kHeld : 1];
 };
 
+// The largest number of a row, and the sum of e to the power of what its numbers are above `most`; for all threads of its
+// group.
+template <class T, int kSize, int kHeld>
+__device__ __forceinline__ Compute<T> largest_of(const Row<T, kSize, kHeld>& values) {
+  using C = Compute<T>;
+  constexpr int N = kPack<T>;
+  C most = -infinity<C>();
+  values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) most = j < count ? larger(most, v.at[j]) : most;
+  });
+  return Group<kSize>().max(most);
+}
+template <class T, int kSize, int kHeld>
+__device__ __forceinline__ Compute<T> exp_sum_of(const Row<T, kSize, kHeld>& values, Compute<T> most) {
+  using C = Compute<T>;
+  constexpr int N = kPack<T>;
+  C sum = 0;
+  values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) sum += j < count ? exp(v.at[j] - most) : C(0);
+  });
+  return Group<kSize>().sum(sum);
+}
+
 // op.template run<kSize, kHeld>(row, n) for every row, by all threads of its group together.
 template <int kSize, int kHeld, class Op>
 __global__ void __launch_bounds__(kThreads) rows_kernel(Op op, int64_t rows, int64_t n) {

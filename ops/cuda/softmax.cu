@@ -30,20 +30,9 @@ struct Forward {
   __device__ void run(int64_t row, int64_t n) const {
     using C = Compute<T>;
     constexpr int N = kPack<T>;
-    const Group<kSize> group;
     const Row<T, kSize, kHeld> values(x + row * n, n, packs);
-    C most = -infinity<C>();
-    values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) most = j < count ? larger(most, v.at[j]) : most;
-    });
-    most = group.max(most);
-    C sum = 0;
-    values.each([&](int64_t, int64_t count, const Values<C, N>& v) {
-#pragma unroll
-      for (int j = 0; j < N; ++j) sum += j < count ? exp(v.at[j] - most) : C(0);
-    });
-    sum = group.sum(sum);
+    const C most = largest_of(values);
+    const C sum = exp_sum_of(values, most);
     values.each([&](int64_t first, int64_t count, const Values<C, N>& v) {
       Values<C, N> out;
 #pragma unroll
