@@ -388,14 +388,6 @@ void Executor::refuse(Refusal refusal, const Plan& plan, const TaskActor& task, 
   shared_.raise(fault_at(plan, task.id(), std::move(fault)));
 }
 
-// Of a task of the plan, whatever device it names.
-Fault Executor::fault_at(const Plan& plan, TaskId id, Fault fault) {
-  const PlanTask& task = plan.task(id);
-  fault.task = task.name;
-  fault.device = plan.devices.at(task.device.index()).name;
-  return fault;
-}
-
 void Executor::fail(const std::string& what) {
   Fault fault;
   fault.what = what;

@@ -89,7 +89,6 @@ class Executor {
   void end_step(StreamLoop& stream);
   void reach_limit(Share& share);
   void refuse(Refusal refusal, const Plan& plan, const TaskActor& task, MessageKind kind, int32_t reg, int64_t version);
-  static Fault fault_at(const Plan& plan, TaskId task, Fault fault);
   void fail(const std::string& what);
   void fail(Fault fault);
 

@@ -35,6 +35,13 @@ void check_overwritten(const Plan& plan, const PlanTask& task, const PlanRead& r
 
 }  // namespace
 
+Fault fault_at(const Plan& plan, TaskId id, Fault fault) {
+  const PlanTask& task = plan.task(id);
+  fault.task = task.name;
+  fault.device = plan.devices.at(task.device.index()).name;
+  return fault;
+}
+
 LoadedPlan::LoadedPlan(std::shared_ptr<const Plan> plan, PlanHandle handle, const KernelTable& kernels,
                        ExecutorRange own, const std::vector<int>& executor_of, const QueueOfStream& queue_of)
     : PlanLife(std::move(plan), handle),
@@ -219,12 +226,9 @@ std::optional<Fault> LoadedPlan::reported() const {
   if (report_ == nullptr) return std::nullopt;
   if (std::atomic_ref(report_->said).load(std::memory_order_acquire) != KernelReport::kReported) return std::nullopt;
   const TaskActor& actor = *actors_.at(static_cast<size_t>(report_->task));
-  const PlanTask& task = plan().task(actor.id());
   Fault fault;
-  fault.what = kernels_.text_of(task.kernel, actor.args(), *report_);
-  fault.task = task.name;
-  fault.device = plan().devices[task.device.index()].name;
-  return fault;
+  fault.what = kernels_.text_of(plan().task(actor.id()).kernel, actor.args(), *report_);
+  return fault_at(plan(), actor.id(), std::move(fault));
 }
 
 void LoadedPlan::set_sources(SourceMap sources) {

@@ -27,6 +27,9 @@ namespace troupe {
 using QueueOfStream = std::function<DeviceQueue*(const Plan&, StreamId)>;
 using SourceMap = std::map<std::string, std::shared_ptr<Source>>;  // by the name in PlanTask::kernel
 
+// A failure of a task, with its name and device.
+Fault fault_at(const Plan& plan, TaskId task, Fault fault);
+
 // Executors are numbered through all processes of a run; these belong to one.
 struct ExecutorRange {
   int first = 0;
