@@ -13,6 +13,7 @@ from conftest import MLP, classify, examples, make_step
 import troupe as tr
 from troupe import cuda, nn
 from troupe import functional as F
+from troupe.session import profile_of
 
 def losses_of(mesh, steps: int = 4, rows: int = 16, **options) -> list[float]:
     """The losses of a run over `mesh`, bit by bit."""
@@ -209,3 +210,14 @@ def test_a_mesh_of_a_command_line(devices):
     devices(count=2)
     assert tr.parse_mesh("cuda:dp=2").devices == ["cuda:0", "cuda:1"]
     assert tr.parse_mesh("dp=2").devices == ["cpu:0", "cpu:1"]
+
+
+def test_plans_know_how_fast_the_devices_are(devices):
+    assert profile_of(tr.mesh("cuda")).cores == tr._troupe.Profile.h200().cores == 0
+    assert profile_of(tr.mesh("cpu")).cores > 0
+
+
+def test_workers_have_no_cuda_devices(devices, monkeypatch, tmp_path):
+    monkeypatch.setenv("TROUPE_RUN_DIR", str(tmp_path))  # as `troupe launch` does
+    with pytest.raises(tr.PlanError, match=r"mesh cuda.*workers offer CPU devices only; run .* without `troupe launch`"):
+        make_step(tr.mesh("cuda"))(examples(8))
