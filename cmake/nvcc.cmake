@@ -9,4 +9,6 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 # CMake 3.25 does not know how nvcc is told of C++20, and nvcc not the project's warnings.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
-set_property(DIRECTORY PROPERTY COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow>")
+# Constexpr functions of the host (runtime/base/random.h) may be called on the device.
+set_property(DIRECTORY PROPERTY COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow>"
+                                                "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")

@@ -19,4 +19,8 @@ DeviceQueue* DeviceQueues::find(const Plan& plan, StreamId id) {
   return queue.get();
 }
 
+void DeviceQueues::forget() {
+  for (const auto& [name, queue] : queues_) queue->forget();
+}
+
 }  // namespace troupe

@@ -18,6 +18,8 @@ class DeviceQueues {
 
   // Null for a stream that runs on the host: sources are read there. FaultError.
   DeviceQueue* find(const Plan& plan, StreamId stream);
+  // A plan goes. Nothing is in the queues.
+  void forget();
 
  private:
   DeviceBackend& backend_;

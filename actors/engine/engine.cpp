@@ -121,6 +121,7 @@ void Engine::unload(PlanHandle handle) {
   find(handle);
   check_not_running("unload a plan");
   const Pause pause(*this);
+  if (queues_ != nullptr) queues_->forget();
   if (current_ == plans_[handle.index()].get()) current_ = nullptr;
   const std::unique_ptr<LoadedPlan> dropped = std::move(plans_[handle.index()]);
   connect();

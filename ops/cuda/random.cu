@@ -34,6 +34,17 @@ __device__ Words draw(uint64_t key, uint64_t block) {
   return {{c0, c1, c2, c3}};
 }
 
+// Of what is drawn: of the run alone, or of a piece of a step too (ops/random.cpp).
+struct Key {
+  uint64_t node;
+  const int64_t* step;  // null: of the run
+  uint64_t piece;
+
+  __device__ uint64_t now() const {
+    return step == nullptr ? node : mix64(mix64(node, static_cast<uint64_t>(*step)), piece);
+  }
+};
+
 constexpr double kUnit = 1.0 / 16777216.0;  // 2^-24
 
 // Each makes element number `lane` of four from their words, and from what is there.
@@ -77,8 +88,8 @@ struct Dropout {
 // The walk is over what is held here; its strides are those of the logical tensor, whose element `first` is the first here.
 // Threads take elements that lie together, so that neighbours in a warp draw the same block or the next one.
 template <class T, class F>
-__global__ void __launch_bounds__(kThreads)
-    random_kernel(Walk<1> walk, int64_t first, uint64_t key, T* y, const T* x, F f) {
+__global__ void __launch_bounds__(kThreads) random_kernel(Walk<1> walk, int64_t first, Key of, T* y, const T* x, F f) {
+  const uint64_t key = of.now();
   for (int64_t i = global_thread(); i < walk.n; i += global_threads()) {
     int64_t at[1];
     locate<1>(walk, i, at);
@@ -91,7 +102,8 @@ __global__ void __launch_bounds__(kThreads)
 
 // Four elements of one block at a time, where all of the logical tensor is here.
 template <class T, class F>
-__global__ void __launch_bounds__(kThreads) whole_random_kernel(int64_t n, uint64_t key, T* y, const T* x, F f) {
+__global__ void __launch_bounds__(kThreads) whole_random_kernel(int64_t n, Key of, T* y, const T* x, F f) {
+  const uint64_t key = of.now();
   for (int64_t b = global_thread(); b * 4 < n; b += global_threads()) {
     const Words words = draw(key, static_cast<uint64_t>(b));
     for (int lane = 0; lane < 4 && b * 4 + lane < n; ++lane) {
@@ -102,7 +114,7 @@ __global__ void __launch_bounds__(kThreads) whole_random_kernel(int64_t n, uint6
 }
 
 template <class T, class F>
-void run(const TensorView& y, const T* x, uint64_t key, F f, Stream& stream) {
+void run(const TensorView& y, const T* x, Key key, F f, Stream& stream) {
   if (y.elements() == 0) return;
   if (y.shape == y.logical) {
     launch(stream, blocks_for(y.elements(), kThreads * 4), kThreads, 0, whole_random_kernel<T, F>, y.elements(), key,
@@ -117,14 +129,14 @@ void run(const TensorView& y, const T* x, uint64_t key, F f, Stream& stream) {
 }
 
 // As ops/random.cpp has them.
-uint64_t node_key(const KernelArgs& args) {
+Key node_key(const KernelArgs& args) {
   const uint64_t key = args.attrs->has("key") ? static_cast<uint64_t>(args.attrs->integer("key")) : args.key;
-  return mix64(args.firing.seed, key);
+  return {mix64(args.firing.seed, key), nullptr, 0};
 }
-uint64_t piece_key(const KernelArgs& args) {
+Key piece_key(const KernelArgs& args, const Stream& stream) {
   const Firing& firing = args.firing;
-  const uint64_t piece = mix64(static_cast<uint64_t>(firing.shard), static_cast<uint64_t>(firing.piece));
-  return mix64(mix64(node_key(args), static_cast<uint64_t>(firing.step)), piece);
+  return {node_key(args).node, step_of(stream),
+          mix64(static_cast<uint64_t>(firing.shard), static_cast<uint64_t>(firing.piece))};
 }
 
 template <class T>
@@ -150,7 +162,7 @@ void dropout_cuda(const KernelArgs& args, Stream& stream) {
   const Dropout keep{static_cast<uint32_t>(std::ceil(p * 16777216.0)), p < 1.0 ? 1.0 / (1.0 - p) : 0.0};
   with_any_float(args.outputs[0].dtype, [&](auto zero) {
     using T = decltype(zero);
-    run<T>(args.outputs[0], args.inputs[0].as<T>(), piece_key(args), keep, stream);
+    run<T>(args.outputs[0], args.inputs[0].as<T>(), piece_key(args, stream), keep, stream);
   });
 }
 

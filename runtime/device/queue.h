@@ -17,7 +17,8 @@ class DeviceQueue {
  public:
   virtual ~DeviceQueue() = default;
 
-  // `args` are read before this returns; what they point at must stay until the kernel has run.
+  // `args` are read before this returns; what they point at must stay until the kernel has run. The queue may wait with it
+  // until the next call of another member, or hand it to the device with others as one, where the same was launched before.
   virtual void launch(Kernel kernel, const KernelArgs& args) = 0;
   // Says where the queue is now: behind everything put so far. Marks count up from 1.
   virtual uint64_t mark() = 0;
@@ -27,6 +28,8 @@ class DeviceQueue {
   virtual void wait_for(const DeviceQueue& other, uint64_t mark) = 0;
   // By some thread, once everything put so far has run, or never will. Must not block, nor use the queue.
   virtual void call(std::function<void()> what) = 0;
+  // Nothing is in the queue, and the attributes that were launched with may be gone: what is launched from now on is new.
+  virtual void forget() {}
 };
 
 }  // namespace troupe

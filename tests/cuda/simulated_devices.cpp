@@ -30,4 +30,7 @@ void troupe_simulated_cuda_setup(int devices, int64_t bytes, int driver) {
 
 void troupe_simulated_cuda_end() { running().reset(); }
 
+// How often a function has been called since the setup.
+int64_t troupe_simulated_cuda_calls(const char* function) { return troupe::simulated_cuda::calls(function); }
+
 }  // extern "C"

@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "runtime/base/random.h"
 #include "runtime/device/cuda/test_crossed_queues.h"
 #include "tests/gpu/device.h"
 
@@ -58,6 +59,24 @@ TEST(GpuQueue, MarksKeepTheOrderAcrossQueues) {
     CrossedQueues run(gpus(), 1, seed);
     ASSERT_TRUE(run.run(200)) << "seed " << seed;
   }
+}
+
+// Runs that come again go as graphs, where a path is left one by one; so orders show in what is appended.
+TEST(GpuQueue, RunsThatComeAgainKeepTheOrder) {
+  const DeviceMemory cell = gpus().allocate_pinned(8);
+  const auto queue = gpus().make_queue(0);
+  Random random(7);
+  uint64_t expected = 0;
+  for (int i = 0; i < 200; ++i) {
+    for (int64_t left = random.between(1, 4); left > 0; --left) {
+      const auto digit = static_cast<uint64_t>(random.below(2));
+      append(*queue, cell.get(), cell.get(), digit);
+      expected = expected * 31 + digit;
+    }
+    queue->mark();
+  }
+  wait_until_passed(*queue, queue->mark());
+  EXPECT_EQ(*reinterpret_cast<const uint64_t*>(cell.get()), expected);
 }
 
 TEST(GpuQueue, CallsComeBehindWhatIsInTheQueue) {

@@ -98,7 +98,7 @@ def start(tmp_path):
 @pytest.fixture
 def devices(monkeypatch):
     """Sets up CUDA devices on a simulated runtime that needs no GPU: how many, of how many bytes, with a driver for which
-    version of CUDA (0: none)."""
+    version of CUDA (0: none). `devices.calls` says how often a CUDA function has been called since."""
     library = ROOT / "build" / "libtroupe_cuda_simulated.so"
     if not library.exists():
         pytest.skip("the simulated CUDA runtime is built with the C++ tests")
@@ -111,6 +111,12 @@ def devices(monkeypatch):
         cuda.backend.cache_clear()
         setup(count, memory, driver)
 
+    def calls(function: str) -> int:
+        return count_calls(function.encode())
+
+    count_calls = control.troupe_simulated_cuda_calls
+    count_calls.argtypes, count_calls.restype = [ctypes.c_char_p], ctypes.c_int64
+    make.calls = calls
     make()
     yield make
     control.troupe_simulated_cuda_end()

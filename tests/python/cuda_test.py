@@ -50,6 +50,23 @@ def test_data_parallel_devices_give_the_same_bits(devices):
     assert losses_of(tr.mesh("cuda", dp=2), recipe=recipe) == one
 
 
+def test_what_comes_again_is_launched_as_graphs_with_the_same_bits(devices, monkeypatch):
+    def counted(steps: int) -> tuple[list[float], int, int]:
+        devices()
+        losses = losses_of(tr.mesh("cuda"), steps=steps)
+        return losses, devices.calls("cudaLaunchKernelExC"), devices.calls("cudaGraphLaunch")
+
+    _, kernels, graphs = counted(6)
+    losses, more_kernels, more_graphs = counted(12)
+    monkeypatch.setenv("TROUPE_CUDA_GRAPHS", "0")
+    each, all_kernels, no_graphs = counted(12)
+    assert losses == each
+    assert no_graphs == 0 and all_kernels > 12 * 100
+    # A step that is known is a few graphs, and what stands alone between two that the host waits for.
+    assert 0 < more_graphs - graphs <= 6 * 6
+    assert more_kernels - kernels <= 6 * 10
+
+
 def test_tensor_parallel_devices(devices):
     layouts = {"up.weight": {"tp": tr.S(0)}, "down.weight": {"tp": tr.S(1)}}
     two = losses_of(tr.mesh("cuda", tp=2, devices=1), layouts=layouts)

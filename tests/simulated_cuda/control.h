@@ -37,9 +37,12 @@ void ignore_waits();
 
 // Something that is in a stream happens. False when nothing can.
 bool step();
-// How many kernels have run, events and streams there are, and bytes of all devices that are in use.
+// How often a function has been called since the reset.
+int64_t calls(const std::string& function);
+// How many kernels have run, events, graphs and streams there are, and bytes of all devices that are in use.
 int64_t kernels_run();
 int64_t events();
+int64_t graphs();
 int64_t streams();
 int64_t bytes_in_use();
 

@@ -35,6 +35,10 @@ constexpr std::array kTexts = {
     Text{cudaErrorPeerAccessAlreadyEnabled, "cudaErrorPeerAccessAlreadyEnabled", "peer access is already enabled"},
     Text{cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     Text{cudaErrorNotPermitted, "cudaErrorNotPermitted", "operation not permitted"},
+    Text{cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+         "operation not permitted when stream is capturing"},
+    Text{cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+         "operation failed due to a previous error during capture"},
     Text{cudaErrorUnknown, "cudaErrorUnknown", "unknown error"},
 };
 constexpr Text kUnrecognized{cudaErrorUnknown, "unrecognized error code", "unrecognized error code"};

@@ -29,6 +29,8 @@ void Machine::reset(uint64_t seed, Setup with) {
   blocks.clear();
   streams.clear();
   events.clear();
+  graphs.clear();
+  ready_graphs.clear();
   devices.clear();
   failing_calls.clear();
   shared_memory.clear();
@@ -36,6 +38,7 @@ void Machine::reset(uint64_t seed, Setup with) {
   setup = std::move(with);
   ignores_waits = false;
   kernels_run = 0;
+  calls.clear();
   ++generation;
   for (const SimulatedDevice& what : setup.devices) {
     devices.push_back({.what = what});
@@ -76,6 +79,9 @@ void Machine::happen(CUstream_st& stream, Lock& lock) {
       break;
     case Command::Kind::copy:
       if (!failed) run_open({}, command.run);
+      break;
+    case Command::Kind::free:
+      if (!failed) command.run();
       break;
     case Command::Kind::record:
       command.record->done = true;
@@ -237,6 +243,16 @@ int64_t kernels_run() {
 int64_t events() {
   const Lock lock(Machine::the().mutex);
   return std::ssize(Machine::the().events);
+}
+
+int64_t graphs() {
+  const Lock lock(Machine::the().mutex);
+  return std::ssize(Machine::the().graphs) + std::ssize(Machine::the().ready_graphs);
+}
+
+int64_t calls(const std::string& function) {
+  const Lock lock(Machine::the().mutex);
+  return Machine::the().calls[function];
 }
 
 int64_t streams() {

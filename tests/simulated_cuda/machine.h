@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,15 +22,28 @@ struct Record {
 };
 
 struct Command {
-  enum class Kind { kernel, copy, record, wait, host };
+  enum class Kind { kernel, copy, free, record, wait, host };
   Kind kind;
-  std::function<void()> run{};              // of kernels and copies
+  std::function<void()> run{};              // of kernels and copies, and what frees
   std::shared_ptr<Record> record{};         // to set, or to wait for
   std::function<void(cudaError_t)> host{};  // called without the lock
   bool called_after_failure = false;
 };
 
+// What a stream has been given since its capture began.
+struct Capture {
+  std::vector<Command> commands{};
+  bool spoiled = false;
+};
+
 }  // namespace troupe::simulated_cuda
+
+struct CUgraph_st {
+  int device = 0;
+  std::vector<troupe::simulated_cuda::Command> commands{};
+};
+
+struct CUgraphExec_st : CUgraph_st {};
 
 struct CUstream_st {
   int device = 0;
@@ -37,6 +51,7 @@ struct CUstream_st {
   std::deque<troupe::simulated_cuda::Command> commands{};
   bool busy = false;       // its host function runs
   bool destroyed = false;  // goes when all has run
+  std::optional<troupe::simulated_cuda::Capture> capture{};
 };
 
 struct CUevent_st {
@@ -98,11 +113,14 @@ class Machine {
   std::vector<Device> devices;
   std::map<cudaStream_t, std::unique_ptr<CUstream_st>> streams;
   std::map<cudaEvent_t, std::unique_ptr<CUevent_st>> events;
+  std::map<cudaGraph_t, std::unique_ptr<CUgraph_st>> graphs;
+  std::map<cudaGraphExec_t, std::unique_ptr<CUgraphExec_st>> ready_graphs;
   std::map<const std::byte*, Block> blocks;
   std::map<std::string, std::deque<std::pair<int, cudaError_t>>> failing_calls;
   std::map<const void*, int> shared_memory;  // dynamic, by kernel, where more than by default is allowed
   bool ignores_waits = false;
   int64_t kernels_run = 0;
+  std::map<std::string, int64_t> calls;  // by function
 
  private:
   void happen(CUstream_st& stream, Lock& lock);

@@ -175,7 +175,9 @@ void CudaBackend::fill_zero(void* to, int64_t bytes) {
 
 std::unique_ptr<DeviceQueue> CudaBackend::make_queue(int device) {
   use(device);
-  return std::make_unique<CudaQueue>(device);
+  const char* graphs = std::getenv("TROUPE_CUDA_GRAPHS");
+  const bool no = graphs != nullptr && std::strcmp(graphs, "0") == 0;
+  return std::make_unique<CudaQueue>(device, no ? CudaQueue::Graphs::no : CudaQueue::Graphs::yes);
 }
 
 }  // namespace troupe

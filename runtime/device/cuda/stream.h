@@ -3,11 +3,17 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 #include "runtime/device/kernel.h"
 
 namespace troupe {
 
 // The CUDA stream of a stream with a CudaQueue. Its device is the current one while a kernel function runs.
 cudaStream_t stream_of(const Stream& stream);
+
+// Where its kernels read the step of the firing, on its device. It is not in `Firing`, where it is -1, nor known when a kernel
+// is launched, because a launch may come again in another step as part of a CUDA graph.
+const int64_t* step_of(const Stream& stream);
 
 }  // namespace troupe

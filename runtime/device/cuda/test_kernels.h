@@ -22,7 +22,7 @@ inline void launch_append(const KernelArgs& args, Stream& stream) {
   config.blockDim = dim3(1);
   config.stream = stream_of(stream);
   cudaLaunchKernelEx(&config, append_digit, args.inputs[0].as<const uint64_t>(), args.outputs[0].as<uint64_t>(),
-                     static_cast<uint64_t>(args.firing.step));
+                     args.key);
 }
 
 inline TensorView view_of(void* data) {
@@ -33,14 +33,14 @@ inline TensorView view_of(void* data) {
   return view;
 }
 
-inline void append(DeviceQueue& queue, const void* in, void* out, int64_t number) {
+inline void append(DeviceQueue& queue, const void* in, void* out, uint64_t number) {
   const TensorView input = view_of(const_cast<void*>(in));
   const TensorView output = view_of(out);
-  std::string failure;
+  static std::string failure;
   KernelArgs args;
   args.inputs = {&input, 1};
   args.outputs = {&output, 1};
-  args.firing.step = number;
+  args.key = number;
   args.failure = &failure;
   queue.launch(launch_append, args);
 }
