@@ -226,6 +226,17 @@ TEST_F(CudaGraphs, AKernelOfOneThatFailsFailsTheQueue) {
   queue->forget();  // does nothing that a failed device could refuse
 }
 
+// It would be told with what comes later, as if that had failed.
+TEST_F(CudaGraphs, ALaunchThatFailedIsNotPutOff) {
+  begin(13);
+  for (int i = 0; i < 2; ++i) {
+    cuda::fail_call("cudaLaunchKernelExC", cudaErrorInvalidConfiguration, i == 0 ? 3 : 2);  // behind that of the step
+    append(1);
+    contains(fault_of([&] { append(2); }).what, "when a kernel was launched");
+    queue->mark();
+  }
+}
+
 TEST_F(CudaGraphs, AGraphThatCannotBeLaunchedIsAFault) {
   begin(11);
   run({1, 2});

@@ -68,8 +68,7 @@ std::vector<const LaunchNode*> LaunchTree::path() const {
 }
 
 bool LaunchTree::follow(Kernel kernel, const KernelArgs& args) {
-  if (has_grown_) return false;
-  LaunchNode* next = at_->find(kernel, args);
+  LaunchNode* next = at_->find(kernel, args);  // none after one that has just been added
   if (next == nullptr) return false;
   at_ = next;
   ++length_;
