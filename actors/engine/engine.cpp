@@ -334,7 +334,13 @@ void Engine::observe(PlanHandle handle, const Observe& what) {
   for (int e = own_.first; e < own_.first + own_.count; ++e) {
     Share& share = loaded.share(e);
     share.observer.reset();
-    if (what.any()) share.observer = std::make_unique<Observer>(loaded.plan(), what, clock_, live, options_.backend);
+    if (!what.any()) continue;
+    std::vector<DeviceQueue*> queues;
+    if (queues_ != nullptr) {
+      queues.resize(loaded.plan().streams.size());
+      for (const auto& stream : share.streams) queues[stream->id.index()] = stream->device_stream.queue();
+    }
+    share.observer = std::make_unique<Observer>(loaded.plan(), what, clock_, live, options_.backend, std::move(queues));
   }
   // Which slots are live is known from the first firing on only.
   if (what.live_bytes) {

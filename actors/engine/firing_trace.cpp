@@ -27,7 +27,7 @@ void FiringTrace::goes_on(StreamId stream, WaitsFor what, RegisterId reg, double
 
 void FiringTrace::add(StreamId stream, TracedFiring firing) {
   const Waiting waited = std::exchange(waiting_[stream.index()], {});
-  if (firing.step < from_ || firing.step >= until_) return;
+  if (!keeps(firing.step)) return;
   if (waited.begun && waited.end_s - waited.begin_s >= kShortestWait) {
     firing.waited_for = waited.what;
     firing.waited_reg = waited.reg;

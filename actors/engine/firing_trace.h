@@ -20,6 +20,8 @@ class FiringTrace {
   void waits(StreamId stream, double now);
   // It can: what it lacked has come. It may wait again before it fires, for something else; the last one counts.
   void goes_on(StreamId stream, WaitsFor what, RegisterId reg, double now);
+  // Whether firings of the step are kept.
+  bool keeps(int64_t step) const { return step >= from_ && step < until_; }
   // It has fired; `firing` says all but the wait.
   void add(StreamId stream, TracedFiring firing);
 

@@ -56,7 +56,7 @@ int64_t LiveBytes::Count::add(int64_t bytes) {
 }
 
 Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live,
-                   DeviceBackend* backend)
+                   DeviceBackend* backend, std::vector<DeviceQueue*> queues)
     : plan_(plan),
       what_(what),
       clock_(clock),
@@ -65,6 +65,7 @@ Observer::Observer(const Plan& plan, const Observe& what, const Clock& clock, st
       live_(std::move(live)),
       most_live_(plan.devices.size(), 0),
       backend_(backend) {
+  if (trace_.any() && !queues.empty()) device_times_.emplace(std::move(queues), clock);
   for (const PlanTask& task : plan.tasks) of_task_.push_back({task.device, task.stream, 0});
   if (!what.live_bytes) return;
   for (size_t t = 0; t < plan.tasks.size(); ++t) {
@@ -124,6 +125,7 @@ void Observer::begin(const TaskActor& task) {
     count_scratch(task, 1);
   }
   if (what_.times || trace_.any()) begin_s_ = clock_.now();
+  if (device_times_ && trace_.keeps(task.firing().step)) device_times_->begin(of_task_[task.id().index()].stream);
 }
 
 void Observer::end(const TaskActor& task, int64_t position) {
@@ -153,7 +155,9 @@ void Observer::trace(const TaskActor& task, double end_s) {
     firing.live_after = live_->of[device.index()].workspace.now.load();
     firing.live_most = std::max(std::exchange(most_live_[device.index()], 0), firing.live_after);
   }
-  trace_.add(of_task_[task.id().index()].stream, firing);
+  const StreamId stream = of_task_[task.id().index()].stream;
+  trace_.add(stream, firing);
+  if (device_times_ && trace_.keeps(firing.step)) device_times_->end(stream);
 }
 
 void Observer::add_live(Place& place, int64_t bytes) {
@@ -273,7 +277,9 @@ void Observer::report(Observations& into) const {
   }
   into.messages += messages_;
   into.crossing += crossing_;
-  into.trace.insert(into.trace.end(), trace_.firings().begin(), trace_.firings().end());
+  const std::vector<TracedFiring> firings =
+      device_times_ ? device_times_->put_into(trace_.firings()) : trace_.firings();
+  into.trace.insert(into.trace.end(), firings.begin(), firings.end());
   if (nonfinite_ && (!into.nonfinite || comes_first(*nonfinite_, *into.nonfinite, plan_))) into.nonfinite = nonfinite_;
 }
 

@@ -3,8 +3,10 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "actors/engine/device_times.h"
 #include "actors/engine/firing_trace.h"
 #include "actors/engine/observe.h"
 #include "actors/engine/task_actor.h"
@@ -34,9 +36,10 @@ struct LiveBytes {
 // Used by one executor; read while nothing runs.
 class Observer {
  public:
-  // With a backend tensors may lie on its devices; what is scanned is copied from there.
+  // With a backend tensors may lie on its devices; what is scanned is copied from there. `queues` are those of the plan's
+  // streams, where this executor has them, and empty.
   Observer(const Plan& plan, const Observe& what, const Clock& clock, std::shared_ptr<LiveBytes> live,
-           DeviceBackend* backend = nullptr);
+           DeviceBackend* backend = nullptr, std::vector<DeviceQueue*> queues = {});
 
   // The plan starts afresh; these tasks are the executor's.
   void restart(const std::vector<TaskActor*>& tasks);
@@ -97,6 +100,7 @@ class Observer {
   const Clock& clock_;
   std::vector<TaskObservation> tasks_;
   FiringTrace trace_;
+  std::optional<DeviceTimes> device_times_;  // where there are queues, and something is traced
   std::shared_ptr<LiveBytes> live_;
   std::vector<int64_t> most_live_;        // by device: since the last firing that was traced
   std::vector<std::vector<Slot>> slots_;  // by register; none for control edges, variables and what counts always

@@ -4,10 +4,20 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "runtime/device/kernel.h"
 
 namespace troupe {
+
+// When a queue has come somewhere, by the device's clock.
+class DeviceStamp {
+ public:
+  virtual ~DeviceStamp() = default;
+  // Since one of a queue of the same device. Both queues have come so far. To half a microsecond, and to 2^-24 of the result.
+  // FaultError.
+  virtual double seconds_since(const DeviceStamp& earlier) const = 0;
+};
 
 // A queue is used by one thread at a time, but for `has_passed`, and for being waited for by other queues.
 //
@@ -28,6 +38,8 @@ class DeviceQueue {
   virtual void wait_for(const DeviceQueue& other, uint64_t mark) = 0;
   // By some thread, once everything put so far has run, or never will. Must not block, nor use the queue.
   virtual void call(std::function<void()> what) = 0;
+  // When everything put so far will have run. Null where the device keeps no time.
+  virtual std::unique_ptr<DeviceStamp> stamp() { return nullptr; }
   // Nothing is in the queue, and the attributes that were launched with may be gone: what is launched from now on is new.
   virtual void forget() {}
 };

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -65,6 +68,27 @@ def test_what_comes_again_is_launched_as_graphs_with_the_same_bits(devices, monk
     # A step that is known is a few graphs, and what stands alone between two that the host waits for.
     assert 0 < more_graphs - graphs <= 6 * 6
     assert more_kernels - kernels <= 6 * 10
+
+
+def test_a_timeline_has_the_times_of_the_device(devices, tmp_path):
+    with make_step(tr.mesh("cuda", dp=2, devices=1), recipe=tr.recipes.data_parallel()) as step:
+        step.trace(tmp_path / "trace.json", range(2, 4))
+        for _ in range(5):
+            step(examples(8))
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    tracks = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    slices = defaultdict(list)
+    for event in events:
+        if event["ph"] == "X":
+            kind, begin = event["cat"], round(event["ts"] * 1000)
+            slices[tracks[event["tid"]]].append((begin, begin + round(event["dur"] * 1000), kind))
+    assert set(slices) >= {"steps", "cuda:0.0 compute", "cuda:0.1 compute"}, set(slices)
+    for track in slices.values():
+        assert all(end <= begin for (_, end, _), (begin, _, _) in pairwise(sorted(track)))
+    on_devices = [s for name, track in slices.items() if "compute" in name for s in track if s[2] != "wait"]
+    assert devices.calls("cudaEventElapsedTime") == 2 * len(on_devices)
+    first = min(begin for begin, _, _ in slices["steps"])
+    assert all(begin >= first for begin, _, _ in on_devices)
 
 
 def test_tensor_parallel_devices(devices):

@@ -85,6 +85,7 @@ void Machine::happen(CUstream_st& stream, Lock& lock) {
       break;
     case Command::Kind::record:
       command.record->done = true;
+      command.record->when = std::chrono::steady_clock::now();
       break;
     case Command::Kind::wait:
       break;

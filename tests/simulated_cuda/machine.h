@@ -1,6 +1,7 @@
 // The devices behind the simulated CUDA runtime: streams of commands, events, memory, failures.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -19,6 +20,7 @@ namespace troupe::simulated_cuda {
 // One recording of an event.
 struct Record {
   bool done = false;
+  std::chrono::steady_clock::time_point when{};  // it was
 };
 
 struct Command {
@@ -56,6 +58,7 @@ struct CUstream_st {
 
 struct CUevent_st {
   int device = 0;
+  bool keeps_time = false;
   std::shared_ptr<troupe::simulated_cuda::Record> last{};  // null: never recorded
 };
 

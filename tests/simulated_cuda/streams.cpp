@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "tests/simulated_cuda/calls.h"
 #include "tests/simulated_cuda/grid.h"
@@ -175,10 +176,11 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void*
   });
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int flags) {
   return call_here("cudaEventCreateWithFlags", [&](Machine& machine, Lock&, int device) {
     auto made = std::make_unique<CUevent_st>();
     made->device = device;
+    made->keeps_time = flags == cudaEventDefault;
     *event = made.get();
     machine.events[*event] = std::move(made);
     return cudaSuccess;
@@ -213,5 +215,16 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return call_of("cudaEventSynchronize", event, [&](Machine& machine, Lock& lock, CUevent_st& of) {
     machine.run_until(lock, [&] { return of.last == nullptr || of.last->done; });
     return failure_of(of.device);
+  });
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  return call_of("cudaEventElapsedTime", end, [&](Machine& machine, Lock&, CUevent_st& last) {
+    const CUevent_st* first = machine.find(start);
+    const bool both = first != nullptr && first->device == last.device && first->keeps_time && last.keeps_time;
+    if (!both || first->last == nullptr || last.last == nullptr) return cudaErrorInvalidResourceHandle;
+    if (!first->last->done || !last.last->done) return cudaErrorNotReady;
+    *milliseconds = std::chrono::duration<float, std::milli>(last.last->when - first->last->when).count();
+    return cudaSuccess;
   });
 }

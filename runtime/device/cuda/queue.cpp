@@ -4,6 +4,7 @@
 
 #include "runtime/base/check.h"
 #include "runtime/device/cuda/error.h"
+#include "runtime/device/cuda/stamp.h"
 #include "runtime/device/cuda/step.h"
 #include "runtime/device/cuda/stream.h"
 
@@ -196,6 +197,12 @@ void CudaQueue::call(std::function<void()> what) {
   auto due = std::make_unique<Call>(calls_, std::move(what));
   check(cudaStreamAddCallback(stream_, callback, due.get(), 0), device_, "cudaStreamAddCallback", kEarlierFailure);
   due.release();
+}
+
+std::unique_ptr<DeviceStamp> CudaQueue::stamp() {
+  put_run();
+  check(cudaSetDevice(device_), device_, "cudaSetDevice", kEarlierFailure);
+  return std::make_unique<CudaStamp>(device_, stream_);
 }
 
 void CudaQueue::forget() {

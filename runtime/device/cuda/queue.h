@@ -30,6 +30,7 @@ class CudaQueue final : public DeviceQueue {
   bool has_passed(uint64_t mark) const override;
   void wait_for(const DeviceQueue& other, uint64_t mark) override;
   void call(std::function<void()> what) override;
+  std::unique_ptr<DeviceStamp> stamp() override;
   void forget() override;
 
   int device() const { return device_; }

@@ -190,6 +190,45 @@ TEST(CudaQueue, ALaunchThatFailsIsAFaultAndTheQueueGoesOn) {
   EXPECT_EQ(have, 31u + 3u);
 }
 
+TEST(CudaQueue, StampsTellWhenItCameSoFar) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    cuda::reset(seed);
+    CudaBackend backend(no_kernels);
+    const DeviceMemory cell = backend.allocate(0, 8);
+    CudaQueue queue(0);
+    CudaQueue other(0);
+    const auto first = queue.stamp();
+    append(queue, cell.get(), cell.get(), 1);
+    const uint64_t early = queue.mark();
+    const auto second = queue.stamp();
+    wait_until_passed(queue, early);
+    append(queue, cell.get(), cell.get(), 2);  // before it is put the stamp behind it must be
+    const auto third = queue.stamp();
+    other.wait_for(queue, queue.mark());
+    const auto last = other.stamp();
+    wait_until_passed(other, other.mark());
+    EXPECT_GE(second->seconds_since(*first), 0);
+    EXPECT_GE(third->seconds_since(*second), 0);
+    EXPECT_GE(last->seconds_since(*third), 0);
+    EXPECT_FLOAT_EQ(static_cast<float>(second->seconds_since(*third)),
+                    -static_cast<float>(third->seconds_since(*second)));
+  }
+}
+
+TEST(CudaQueue, AStampThatIsNotPassedIsAFault) {
+  cuda::reset(9);
+  CudaQueue queue(0);
+  const auto first = queue.stamp();
+  CudaBackend backend(no_kernels);
+  const DeviceMemory cell = backend.allocate(0, 8);
+  wait_until_passed(queue, queue.mark());
+  for (int i = 0; i < 50; ++i) append(queue, cell.get(), cell.get(), static_cast<uint64_t>(i));
+  const auto second = queue.stamp();
+  contains(fault_of([&] { second->seconds_since(*first); }).what, "cudaEventElapsedTime: cudaErrorNotReady");
+  cuda::fail_call("cudaEventRecord", cudaErrorUnknown);
+  contains(fault_of([&] { queue.stamp(); }).what, "cudaEventRecord");
+}
+
 // A device on which a kernel has failed, or that fell off.
 class FailedDevice : public testing::TestWithParam<bool> {
  protected:
