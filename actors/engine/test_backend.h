@@ -54,6 +54,7 @@ class TestBackend final : public DeviceBackend {
     ++queues;
     return std::make_unique<Queue>(*this);
   }
+  int64_t queue_bytes() const override { return 0; }
   void add_kernels(KernelTable&) const override {}
 
   int64_t bytes_on_devices = 0;

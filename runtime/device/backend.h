@@ -28,7 +28,7 @@ class DeviceBackend {
 
   // Those that can be used, by index. Empty without a driver, or with one that is too old.
   virtual std::vector<DeviceInfo> devices() const = 0;
-  // What was found: "2 CUDA devices: NVIDIA H200, ...; driver 13.0, runtime 13.0", or why there are none and what helps.
+  // What was found: "2 CUDA devices: NVIDIA H200, ...; driver 13.0, runtime 13.0, cuBLASLt 13.1.0", or why there are none and what helps.
   virtual std::string description() const = 0;
 
   // Zeroed. FaultError that names the device, what was wanted and what is free.
@@ -40,6 +40,8 @@ class DeviceBackend {
   virtual void fill_zero(void* to, int64_t bytes) = 0;
 
   virtual std::unique_ptr<DeviceQueue> make_queue(int device) = 0;
+  // Of a device's memory, that each of its queues takes.
+  virtual int64_t queue_bytes() const = 0;
   virtual void add_kernels(KernelTable& table) const = 0;
 };
 

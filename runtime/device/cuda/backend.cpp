@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "runtime/base/check.h"
 #include "runtime/base/text.h"
@@ -53,7 +54,8 @@ void finish(int device, const std::string& doing) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(AddKernels kernels) : add_kernels_(kernels) {
+CudaBackend::CudaBackend(AddKernels kernels, KernelLibrary library)
+    : add_kernels_(kernels), library_(std::move(library)) {
   int driver = 0;
   int runtime = 0;
   cudaDriverGetVersion(&driver);
@@ -73,7 +75,8 @@ CudaBackend::CudaBackend(AddKernels kernels) : add_kernels_(kernels) {
   description_ =
       std::to_string(count) + (count == 1 ? " CUDA device: " : " CUDA devices: ") +
       join(found_, ", ", [](const DeviceInfo& d) { return d.name + " (" + bytes_text(d.memory_bytes) + ")"; }) +
-      "; driver " + version_text(driver) + ", runtime " + version_text(runtime);
+      "; driver " + version_text(driver) + ", runtime " + version_text(runtime) +
+      (library_.description.empty() ? "" : ", " + library_.description);
 }
 
 std::vector<DeviceInfo> CudaBackend::devices() const {
@@ -177,7 +180,9 @@ std::unique_ptr<DeviceQueue> CudaBackend::make_queue(int device) {
   use(device);
   const char* graphs = std::getenv("TROUPE_CUDA_GRAPHS");
   const bool no = graphs != nullptr && std::strcmp(graphs, "0") == 0;
-  return std::make_unique<CudaQueue>(device, no ? CudaQueue::Graphs::no : CudaQueue::Graphs::yes);
+  std::unique_ptr<QueueState> state;
+  if (library_.make_state) state = library_.make_state(device, allocate(device, library_.queue_bytes));
+  return std::make_unique<CudaQueue>(device, no ? CudaQueue::Graphs::no : CudaQueue::Graphs::yes, std::move(state));
 }
 
 }  // namespace troupe

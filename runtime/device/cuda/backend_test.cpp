@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "runtime/device/cuda/queue.h"
 #include "runtime/device/cuda/test_kernels.h"
 #include "tests/simulated_cuda/control.h"
 
@@ -218,6 +219,48 @@ TEST(CudaBackend, AccessThatIsThereAlreadyIsFine) {
   backend.allocate(0, 8);
   backend.allocate(1, 8);
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
+// What it was given for a queue of which device.
+struct StateOf final : QueueState {
+  StateOf(int of, DeviceMemory given) : device(of), memory(std::move(given)) {}
+  int device;
+  DeviceMemory memory;
+};
+
+TEST(CudaBackend, QueuesHaveTheStateOfALibraryAndItsMemory) {
+  cuda::reset(0, setup_of({{"First", 1 << 20}, {"Second", 1 << 20}}));
+  CudaBackend backend(no_kernels, {.description = "a library 1.2",
+                                   .queue_bytes = 8192,
+                                   .make_state = [](int device, DeviceMemory memory) -> std::unique_ptr<QueueState> {
+                                     int current = -1;
+                                     cudaGetDevice(&current);
+                                     EXPECT_EQ(current, device);
+                                     return std::make_unique<StateOf>(device, std::move(memory));
+                                   }});
+  contains(backend.description(), "runtime 13.0, a library 1.2");
+  EXPECT_EQ(backend.queue_bytes(), 8192);
+  const auto first = backend.make_queue(1);
+  const int64_t of_first = cuda::bytes_in_use();
+  EXPECT_GE(of_first, 8192);
+  const auto second = backend.make_queue(1);
+  EXPECT_EQ(cuda::bytes_in_use(), 2 * of_first);
+  EXPECT_EQ(static_cast<StateOf*>(static_cast<CudaQueue&>(*first).state())->device, 1);
+  EXPECT_NE(static_cast<CudaQueue&>(*first).state(), static_cast<CudaQueue&>(*second).state());
+  const Fault fault = fault_of([&] {
+    std::vector<std::unique_ptr<DeviceQueue>> queues;
+    while (true) queues.push_back(backend.make_queue(0));
+  });
+  contains(fault.what, "allocating 8.0 KiB");
+}
+
+TEST(CudaBackend, WithoutALibraryQueuesHaveNoState) {
+  cuda::reset(0);
+  CudaBackend backend(no_kernels);
+  EXPECT_EQ(backend.queue_bytes(), 0);
+  const auto queue = backend.make_queue(0);
+  EXPECT_EQ(static_cast<CudaQueue&>(*queue).state(), nullptr);
+  EXPECT_LT(cuda::bytes_in_use(), 8192);
 }
 
 TEST(CudaBackend, AddsTheKernelsThatItWasMadeWith) {

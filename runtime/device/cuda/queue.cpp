@@ -24,7 +24,8 @@ struct CudaQueue::Calls {
   bool closed = false;
 };
 
-CudaQueue::CudaQueue(int device, Graphs graphs) : device_(device), graphs_(graphs), calls_(std::make_shared<Calls>()) {
+CudaQueue::CudaQueue(int device, Graphs graphs, std::unique_ptr<QueueState> state)
+    : device_(device), graphs_(graphs), state_(std::move(state)), calls_(std::make_shared<Calls>()) {
   check(cudaSetDevice(device), device, "cudaSetDevice");
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), device, "cudaStreamCreateWithFlags");
   void* step = nullptr;
@@ -210,14 +211,10 @@ void CudaQueue::forget() {
   launches_.forget();
 }
 
-namespace {
-
 const CudaQueue& queue_of(const Stream& stream) {
   CHECK(stream.kind() == DeviceKind::cuda && stream.queue() != nullptr, "a CUDA kernel needs a queue of its device");
   return static_cast<const CudaQueue&>(*stream.queue());
 }
-
-}  // namespace
 
 cudaStream_t stream_of(const Stream& stream) { return queue_of(stream).stream(); }
 const int64_t* step_of(const Stream& stream) { return queue_of(stream).step(); }

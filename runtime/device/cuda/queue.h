@@ -15,13 +15,19 @@
 
 namespace troupe {
 
+// What kernels keep for a queue from one launch to the next, such as handles of libraries. Used by the queue's launches alone.
+class QueueState {
+ public:
+  virtual ~QueueState() = default;
+};
+
 // Thread-safe as any DeviceQueue. One that fails does so for good: an error of a device stays.
 class CudaQueue final : public DeviceQueue {
  public:
   enum class Graphs { no, yes };
 
-  explicit CudaQueue(int device, Graphs graphs = Graphs::yes);
-  // Does not wait: what is in it still runs, but for calls.
+  explicit CudaQueue(int device, Graphs graphs = Graphs::yes, std::unique_ptr<QueueState> state = nullptr);
+  // Does not wait: what is in it still runs, but for calls. (The driver may, where its state frees memory.)
   ~CudaQueue() override;
   CudaQueue(const CudaQueue&) = delete;
 
@@ -36,6 +42,7 @@ class CudaQueue final : public DeviceQueue {
   int device() const { return device_; }
   cudaStream_t stream() const { return stream_; }
   const int64_t* step() const { return step_; }
+  QueueState* state() const { return state_.get(); }  // null: it was made without
 
  private:
   struct Calls;
@@ -51,6 +58,7 @@ class CudaQueue final : public DeviceQueue {
 
   const int device_;
   const Graphs graphs_;
+  const std::unique_ptr<QueueState> state_;
   cudaStream_t stream_ = nullptr;
   int64_t* step_ = nullptr;  // on the device; null when a stream could not be made
   int64_t step_there_ = -1;  // that it was set to last

@@ -9,7 +9,11 @@
 
 namespace troupe {
 
-// The CUDA stream of a stream with a CudaQueue. Its device is the current one while a kernel function runs.
+class CudaQueue;
+
+// The queue of a stream that has a CudaQueue, and that queue's CUDA stream. Its device is the current one while a kernel
+// function runs.
+const CudaQueue& queue_of(const Stream& stream);
 cudaStream_t stream_of(const Stream& stream);
 
 // Where its kernels read the step of the firing, on its device. It is not in `Firing`, where it is -1, nor known when a kernel
