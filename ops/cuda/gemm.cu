@@ -1,3 +1,4 @@
+#include "ops/cuda/cublas_products.h"
 #include "ops/cuda/gemm.h"
 #include "ops/cuda/launch.h"
 #include "ops/cuda/numbers.h"
@@ -93,6 +94,10 @@ void run(const Gemm& g, Stream& stream) {
 
 void gemm(const Gemm& g, Stream& stream) {
   if (g.batch * g.m * g.n == 0) return;
+  const CudaQueue& queue = queue_of(stream);
+  // Queues have no other state than this (cublas_products).
+  auto* library = static_cast<CublasProducts*>(queue.state());
+  if (library != nullptr && library->run(g, queue.stream())) return;
   with_any_float(g.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (g.out_dtype == g.dtype) return run<T, T>(g, stream);

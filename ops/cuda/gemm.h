@@ -1,5 +1,7 @@
-// Matrix products on a CUDA device. Every sum goes over k in order, in the type that the operands are computed with, and is
-// rounded once; so the bits of a result depend on its row of a, its column of b and the bias alone.
+// Matrix products on a CUDA device: by cuBLASLt where the stream's queue has it and it takes the product (cublas_products.h),
+// and otherwise by a kernel of our own. Sums are made in the type that the operands are computed with, and rounded once. Our
+// kernel's go over k in order, so that the bits of a result depend on its row of a, its column of b and the bias alone; the
+// library's depend on the shapes too.
 #pragma once
 
 #include "runtime/device/kernel.h"

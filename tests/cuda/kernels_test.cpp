@@ -42,7 +42,8 @@ std::vector<HostTensor> right_of(const UseCase& use, const std::vector<HostTenso
 }
 
 // Runs the op with `output` in the memory of `input`, all other outputs in memory that is not zero.
-std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::pair<int, int>>& shared) {
+std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::pair<int, int>>& shared,
+                                    Products products) {
   std::vector<HostTensor> tensors = use.inputs();
   std::vector<TensorView> inputs, outputs;
   const size_t count = tensors.size();
@@ -55,7 +56,7 @@ std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::p
   for (size_t i = 0; i < tensors.size(); ++i) (i < count ? inputs : outputs).push_back(tensors[i].view());
   for (auto [output, input] : shared)
     outputs[static_cast<size_t>(output)].data = inputs[static_cast<size_t>(input)].data;
-  run_kernel(use.def(), use.attrs, inputs, outputs, on_cuda(kCudaContext));
+  run_kernel(use.def(), use.attrs, inputs, outputs, on_cuda(kCudaContext, products));
   std::vector<HostTensor> result;
   for (size_t i = 0; i < outputs.size(); ++i) {
     result.emplace_back(use.output_types()[i]);
@@ -66,37 +67,42 @@ std::vector<HostTensor> run_sharing(const UseCase& use, const std::vector<std::p
   return result;
 }
 
-TEST(CudaKernels, EqualFloat64WithinTheirPrecision) {
-  for (const auto& [use, found] : cuda_results()) {
+using CudaKernels = ForProducts;
+INSTANTIATE_TEST_SUITE_P(Products, CudaKernels, kAllProducts, name_of_products);
+
+TEST_P(CudaKernels, EqualFloat64WithinTheirPrecision) {
+  for (const auto& [use, found] : cuda_results(GetParam())) {
     const std::vector<HostTensor> right = right_of(use, use.inputs());
     for (size_t i = 0; i < right.size(); ++i) {
       EXPECT_EQ(difference(found[i].numbers(), right[i].numbers(), tolerance_of(use, found[i].type().dtype)), "")
           << use.str() << " output " << i;
     }
   }
-  EXPECT_GT(cuda_results().size(), 700u);
+  EXPECT_GT(cuda_results(GetParam()).size(), GetParam() == Products::own ? 700u : 50u);
 }
 
-TEST(CudaKernels, WriteEveryElementOfTheirOutputs) {
-  for (const auto& [use, found] : cuda_results()) EXPECT_EQ(run_sharing(use, {}), found) << use.str();
+TEST_P(CudaKernels, WriteEveryElementOfTheirOutputs) {
+  for (const auto& [use, found] : cuda_results(GetParam()))
+    EXPECT_EQ(run_sharing(use, {}, GetParam()), found) << use.str();
 }
 
-TEST(CudaKernels, GiveTheSameBitsInPlace) {
+TEST_P(CudaKernels, GiveTheSameBitsInPlace) {
   int shared = 0;
-  for (const auto& [use, found] : cuda_results()) {
+  for (const auto& [use, found] : cuda_results(GetParam())) {
     for (auto [output, input] : use.def().in_place) {
       if (!(use.types()[static_cast<size_t>(input)] == use.output_types()[static_cast<size_t>(output)])) continue;
-      EXPECT_EQ(run_sharing(use, {{output, input}}), found) << use.str() << ": output " << output << " in " << input;
+      EXPECT_EQ(run_sharing(use, {{output, input}}, GetParam()), found)
+          << use.str() << ": output " << output << " in " << input;
       ++shared;
     }
     std::vector<std::pair<int, int>> updates = use.def().updates;
     const size_t operands = use.operands.size();
     std::erase_if(updates, [&](auto pair) { return static_cast<size_t>(pair.second) >= operands; });
     if (updates.empty()) continue;
-    EXPECT_EQ(run_sharing(use, updates), found) << use.str();
+    EXPECT_EQ(run_sharing(use, updates, GetParam()), found) << use.str();
     ++shared;
   }
-  EXPECT_GT(shared, 200);
+  EXPECT_GT(shared, GetParam() == Products::own ? 200 : -1);  // products share none
 }
 
 // A mean over nothing is NaN, which equals nothing.
@@ -105,8 +111,8 @@ std::vector<double> marked(std::vector<double> numbers) {
   return numbers;
 }
 
-TEST(CudaKernels, RunOnTensorsWithoutElements) {
-  for (const UseCase& use : cuda_uses()) {
+TEST_P(CudaKernels, RunOnTensorsWithoutElements) {
+  for (const UseCase& use : cuda_uses(GetParam())) {
     UseCase empty = use;
     for (Operand& operand : empty.operands) {
       Shape& shape = operand.values.shape;
@@ -117,7 +123,7 @@ TEST(CudaKernels, RunOnTensorsWithoutElements) {
       fixed = fixed || use.attrs.has(name);
     }
     if (fixed) continue;
-    const auto found = run_on_cuda(empty, empty.inputs(), kCudaContext);
+    const auto found = run_on_cuda(empty, empty.inputs(), kCudaContext, GetParam());
     const auto right = run_op(empty.def(), empty.attrs, empty.inputs(), kCudaContext);
     for (size_t i = 0; i < right.size(); ++i) {
       // Those of rank 0 have an element all the same.
@@ -126,7 +132,7 @@ TEST(CudaKernels, RunOnTensorsWithoutElements) {
   }
 }
 
-TEST(CudaKernels, AreThereForAllOps) {
+TEST(CudaKernelTable, HasAllOps) {
   for (const OpDef& op : all_ops()) {
     if (op.cpu == nullptr) continue;
     EXPECT_TRUE(has_cuda_kernel(op.name)) << op.name;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "tests/cublas/simulated_cublas_lt.h"
 #include "tests/simulated_cuda/control.h"
 
 namespace {
@@ -17,8 +18,8 @@ std::optional<troupe::simulated_cuda::RunningByItself>& running() {
 
 extern "C" {
 
-// So many devices of so many bytes, with a driver for this version of CUDA (13000), or none for 0.
-void troupe_simulated_cuda_setup(int devices, int64_t bytes, int driver) {
+// So many devices of so many bytes, with a driver for this version of CUDA (13000), or none for 0; with cuBLASLt, or without.
+void troupe_simulated_cuda_setup(int devices, int64_t bytes, int driver, bool cublas_lt) {
   using namespace troupe::simulated_cuda;
   running().reset();
   Setup setup;
@@ -26,6 +27,7 @@ void troupe_simulated_cuda_setup(int devices, int64_t bytes, int driver) {
   setup.driver = driver;
   reset(1, std::move(setup));
   running().emplace();
+  troupe::simulated_cublas_lt::install(cublas_lt);
 }
 
 void troupe_simulated_cuda_end() { running().reset(); }

@@ -15,7 +15,7 @@ namespace {
 
 const RunContext kContext{.key = 7, .firing = {.step = 2, .seed = 3}};
 
-void check(const UseCase& use, double tolerance = 2e-5) {
+void check(const UseCase& use, double tolerance = 2e-5, Products products = Products::own) {
   for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     if (is_low(dtype) && !use.takes_low()) continue;
     const UseCase tried = is_low(dtype) ? use.in_low(dtype) : use.in_f32();
@@ -23,7 +23,7 @@ void check(const UseCase& use, double tolerance = 2e-5) {
     std::vector<HostTensor> wide = use.inputs();
     for (size_t i = 0; i < wide.size(); ++i) wide[i].set_numbers(given[i].numbers());
     const std::vector<HostTensor> right = run_op(use.def(), use.attrs, wide, kContext);
-    const std::vector<HostTensor> found = run_on_cuda(tried, given, kContext);
+    const std::vector<HostTensor> found = run_on_cuda(tried, given, kContext, products);
     for (size_t i = 0; i < right.size(); ++i) {
       const DType stored = found[i].type().dtype;
       const double half = stored == DType::bf16 ? 1.0 / 256 : stored == DType::f16 ? 1.0 / 2048 : 0;
@@ -204,24 +204,36 @@ TEST(CudaSizes, Convolutions) {
   }
 }
 
+using CudaProductSizes = ForProducts;
+INSTANTIATE_TEST_SUITE_P(Products, CudaProductSizes, kAllProducts, name_of_products);
+
 // Inner products of up to 200 terms below 4.
-TEST(CudaSizes, Products) {
+TEST_P(CudaProductSizes, InAndBeyondTiles) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {33, 65, 17}, {64, 32, 16}, {100, 3, 200}}) {
     for (int64_t trans_a : {no, yes}) {
       for (int64_t trans_b : {no, yes}) {
         const Operand a = real(trans_a ? Shape{k, m} : Shape{m, k});
         const Operand b = real(trans_b ? Shape{n, k} : Shape{k, n});
-        check({"matmul", {a, b}, {{"trans_a", trans_a}, {"trans_b", trans_b}}}, 2e-4);
+        check({"matmul", {a, b}, {{"trans_a", trans_a}, {"trans_b", trans_b}}}, 2e-4, GetParam());
       }
     }
-    check({"linear", {real({m, k}), real({n, k}), real({n})}}, 2e-4);
+    check({"linear", {real({m, k}), real({n, k}), real({n})}}, 2e-4, GetParam());
+  }
+}
+
+// Of terms below 4.
+TEST_P(CudaProductSizes, OfLongSums) {
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{64, 48, 1024}, {63, 47, 1023}}) {
+    check({"matmul", {real({m, k}), real({k, n})}}, 1e-3, GetParam());
+    check({"linear_weight_gradient", {real({k, m}), real({k, n})}}, 1e-3, GetParam());
+    check({"linear", {real({m, k}), real({n, k}), real({n})}}, 1e-3, GetParam());
   }
 }
 
 // Tiles of 128, which are taken where there are 64 of them.
-TEST(CudaSizes, LargeProducts) {
+TEST_P(CudaProductSizes, OfLargeTiles) {
   const UseCase use = UseCase{"matmul", {real({64, 130, 9}), real({64, 9, 129})}}.in_f32();
-  const std::vector<HostTensor> found = run_on_cuda(use, use.inputs());
+  const std::vector<HostTensor> found = run_on_cuda(use, use.inputs(), {}, GetParam());
   const std::vector<HostTensor> right = run_op(use.def(), use.attrs, use.inputs());
   EXPECT_EQ(difference(found[0].numbers(), right[0].numbers(), 2e-5), "");
 }

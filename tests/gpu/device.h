@@ -5,9 +5,12 @@
 
 namespace troupe {
 
-// With Troupe's kernels. Lives as long as the process.
+// With Troupe's kernels, which do without libraries, and with those and the libraries that are installed. Live as long as the
+// process.
 CudaBackend& gpus();
+CudaBackend& gpus_with_libraries();
 
 inline bool has_gpu() { return !gpus().devices().empty(); }
+inline bool has_libraries() { return gpus_with_libraries().queue_bytes() > 0; }
 
 }  // namespace troupe

@@ -61,6 +61,8 @@ std::vector<Range> ranges_of(const std::string& op, const KernelArgs& args) {
 // One block of the first device, which grows, and a queue.
 class Gpu {
  public:
+  explicit Gpu(CudaBackend& backend) : queue_(backend.make_queue(0)) {}
+
   void run(const std::string& op, const KernelArgs& args) {
     ranges_ = ranges_of(op, args);
     const Range last = ranges_.empty() ? Range{} : ranges_.back();
@@ -105,14 +107,18 @@ class Gpu {
   std::vector<Range> ranges_;
   size_t bytes_ = 0;
   DeviceMemory block_;
-  std::unique_ptr<DeviceQueue> queue_ = gpus().make_queue(0);
+  const std::unique_ptr<DeviceQueue> queue_;
 };
 
 }  // namespace
 
-void run_cuda_kernel(const std::string& op, const KernelArgs& args) {
-  static Gpu gpu;
-  gpu.run(op, args);
+bool has(Products products) { return products == Products::own || has_libraries(); }
+
+void run_cuda_kernel(const std::string& op, const KernelArgs& args, Products products) {
+  static Gpu own(gpus());
+  if (products == Products::own) return own.run(op, args);
+  static Gpu with_libraries(gpus_with_libraries());
+  with_libraries.run(op, args);
 }
 
 }  // namespace troupe

@@ -98,18 +98,19 @@ def start(tmp_path):
 @pytest.fixture
 def devices(monkeypatch):
     """Sets up CUDA devices on a simulated runtime that needs no GPU: how many, of how many bytes, with a driver for which
-    version of CUDA (0: none). `devices.calls` says how often a CUDA function has been called since."""
+    version of CUDA (0: none), and whether cuBLASLt is there. `devices.calls` says how often a CUDA function has been called
+    since."""
     library = ROOT / "build" / "libtroupe_cuda_simulated.so"
     if not library.exists():
         pytest.skip("the simulated CUDA runtime is built with the C++ tests")
     monkeypatch.setenv(cuda.LIBRARY, str(library))
     control = ctypes.CDLL(str(library))
     setup = control.troupe_simulated_cuda_setup
-    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int]
+    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_bool]
 
-    def make(count: int = 1, memory: int = 64 << 20, driver: int = 13000) -> None:
+    def make(count: int = 1, memory: int = 64 << 20, driver: int = 13000, cublas_lt: bool = False) -> None:
         cuda.backend.cache_clear()
-        setup(count, memory, driver)
+        setup(count, memory, driver, cublas_lt)
 
     def calls(function: str) -> int:
         return count_calls(function.encode())
