@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,9 @@ from troupe._troupe import FaultError
 
 LIBRARY = "TROUPE_CUDA_LIBRARY"
 """The environment variable that names another library than the package's own."""
+
+CUBLASLT = "TROUPE_CUBLASLT"
+"""The environment variable that lists folders, separated by colons, in which that library looks for cuBLASLt first."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,22 @@ class CudaDevice:
 def backend() -> Any:
     """The library. Raises FaultError where this package was built without it, or it cannot be loaded."""
     own = Path(_troupe.__file__).parent / "libtroupe_cuda.so"
+    if CUBLASLT not in os.environ and (folders := cublaslt_folders()):
+        os.environ[CUBLASLT] = ":".join(folders)
     return _troupe.Backend.load(os.environ.get(LIBRARY, str(own)))
+
+
+def cublaslt_folders() -> list[str]:
+    """Where NVIDIA's packages for Python have cuBLASLt, if they are installed: nvidia-cublas, then nvidia-cublas-cu12."""
+    spec = importlib.util.find_spec("nvidia")
+    places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec is not None else []
+    folders = [place / folder for folder in ("cu13/lib", "cublas/lib") for place in places]
+    return [str(folder) for folder in folders if any(folder.glob("libcublasLt.so.*"))]
+
+
+def queue_bytes() -> int:
+    """Bytes of a device's memory that each of its queues of kernels takes."""
+    return backend().queue_bytes
 
 
 def devices() -> list[CudaDevice]:

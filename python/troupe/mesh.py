@@ -10,6 +10,7 @@ from troupe import cuda
 from troupe._troupe import FaultError, PlanError
 
 _FOR_PLANS = 0.97  # of a CUDA device's free memory; the code and the stacks of kernels take some
+_QUEUES = 2  # of a mesh's device: it computes in one, and copies to and from host memory in another
 
 _UNITS = {
     "": 1,
@@ -110,7 +111,11 @@ def _on_cuda(wanted: Mesh, devices: int | None) -> Mesh:
             f"devices can have any size" + (f", and devices={len(found)} lets its devices share those" if found else "")
         )
     shared = wanted.size // used
-    free = int(min(device.free for device in found[:used]) * _FOR_PLANS) // shared
+    of_queues = _QUEUES * cuda.queue_bytes()
+    free = int(min(device.free for device in found[:used]) * _FOR_PLANS) // shared - of_queues
+    if free <= 0 and not wanted.memory:
+        mib = of_queues * shared / 2**20
+        raise PlanError(f"{needs} with memory for its queues, {mib:.1f} MiB: {cuda.description()}")
     return replace(wanted, memory=wanted.memory or free, shared=shared)
 
 

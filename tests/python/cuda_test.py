@@ -232,10 +232,47 @@ def test_a_device_limits_a_mesh_to_the_memory_that_is_free(devices):
     assert tr.mesh("cuda", memory="8MiB").memory == 8 << 20
 
 
+def test_products_by_cublaslt(devices):
+    devices(memory=512 << 20, cublas_lt=True)
+    one = losses_of(tr.mesh("cuda"))
+    assert one == pytest.approx(losses_of(tr.mesh("cpu")), rel=1e-5)
+    assert losses_of(tr.mesh("cuda")) == one
+    assert losses_of(tr.mesh("cuda", dp=2, devices=1), recipe=tr.recipes.zero(3)) == one
+
+
+def test_a_mesh_leaves_its_queues_their_memory(devices):
+    devices(memory=256 << 20, cublas_lt=True)
+    free = int((256 << 20) * 0.97)
+    assert cuda.queue_bytes() == 32 << 20
+    assert tr.mesh("cuda").memory == free - (64 << 20)
+    assert tr.mesh("cuda", dp=2, devices=1).memory == free // 2 - (64 << 20)
+    devices(memory=64 << 20, cublas_lt=True)
+    with pytest.raises(tr.PlanError, match=r"needs 1 CUDA device with memory for its queues, 64\.0 MiB: 1 CUDA device"):
+        tr.mesh("cuda")
+    assert tr.mesh("cuda", memory="8MiB").memory == 8 << 20
+
+
+def test_cublaslt_of_python_packages_is_looked_for(devices, monkeypatch, tmp_path):
+    monkeypatch.setenv(cuda.CUBLASLT, "/of/the/user")
+    cuda.backend()
+    assert os.environ[cuda.CUBLASLT] == "/of/the/user"
+    monkeypatch.delenv(cuda.CUBLASLT)
+    for folder in ("cublas/lib", "cu13/lib"):
+        (tmp_path / "nvidia" / folder).mkdir(parents=True)
+        (tmp_path / "nvidia" / folder / "libcublasLt.so.13").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    folders = [str(tmp_path / "nvidia" / folder) for folder in ("cu13/lib", "cublas/lib")]
+    assert [folder for folder in cuda.cublaslt_folders() if folder in folders] == folders
+    devices()
+    cuda.backend()
+    assert os.environ[cuda.CUBLASLT] == ":".join(cuda.cublaslt_folders())
+
+
 def test_the_command_says_what_was_found(devices):
     command = [sys.executable, "-m", "troupe", "env"]
     found = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=60)
     assert "cuda devices" in found.stdout and "Simulated GPU" in found.stdout
+    assert "cuBLASLt 13.1.0" in found.stdout
 
 
 def test_a_library_that_is_not_there(monkeypatch):
