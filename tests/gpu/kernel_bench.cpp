@@ -2,7 +2,8 @@
 //
 //   ops_cuda_gpu_bench [FILE]    the results as JSON; otherwise to $OUT/kernels.json when OUT is set
 //
-// A line per kernel: the median of its times by the GPU's clock.
+// A line per kernel: the median of its times by the GPU's clock. Matrix products have two where there is cuBLASLt: by our own
+// kernel, and by the library.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -96,6 +97,7 @@ std::vector<double> times_of(const UseCase& use, CudaQueue& queue) {
     Moment end;
     begin.record(queue);
     queue.launch(kernel, args);
+    queue.mark();  // a launch that comes again is put into the stream no earlier
     end.record(queue);
     wait_until_passed(queue, queue.mark());
     if (i >= kWarmUp) times.push_back(end.milliseconds_since(begin));
@@ -103,36 +105,56 @@ std::vector<double> times_of(const UseCase& use, CudaQueue& queue) {
   return times;
 }
 
+// A use and who multiplies matrices in it.
+struct Row {
+  UseCase use;
+  Products products = Products::own;
+  std::string name() const { return use.op + (products == Products::own ? "" : " (" + name_of(products) + ")"); }
+};
+
+std::vector<Row> rows() {
+  std::vector<Row> all;
+  for (const UseCase& use : gpt2_kernels()) {
+    all.push_back({use, Products::own});
+    if (is_product(use.op) && has(Products::cublas_lt)) all.push_back({use, Products::cublas_lt});
+  }
+  return all;
+}
+
 // Prints a line, and returns it as JSON.
-std::string measure(const UseCase& use, CudaQueue& queue) {
+std::string measure(const Row& row, CudaQueue& queue) {
+  const UseCase& use = row.use;
   const Work work = work_of(use);
   char line[300];
   if (const DeviceInfo gpu = gpus().devices()[0]; work.bytes > 0.95 * static_cast<double>(gpu.free_bytes)) {
-    std::printf("%-24s skipped: it needs %s\n", use.op.c_str(), bytes_text(static_cast<int64_t>(work.bytes)).c_str());
-    return R"({"kernel": ")" + use.op + R"(", "skipped": "memory"})";
+    std::printf("%-36s skipped: it needs %s\n", row.name().c_str(),
+                bytes_text(static_cast<int64_t>(work.bytes)).c_str());
+    return R"({"kernel": ")" + row.name() + R"(", "skipped": "memory"})";
   }
   const std::vector<double> times = times_of(use, queue);
   const double milliseconds = median(times);
   const Rate rate = rate_of(work, milliseconds);
   const bool counts_flops = work.flops > 0;
-  std::printf("%-24s %9.3f ms  %8.2f %-6s %8.2f %-7s %5.1f %%\n", use.op.c_str(), milliseconds,
+  std::printf("%-36s %9.3f ms  %8.2f %-6s %8.2f %-7s %5.1f %%\n", row.name().c_str(), milliseconds,
               counts_flops ? work.flops / 1e12 : work.bytes / 1e9, counts_flops ? "TFLOP" : "GB",
               rate.per_second / 1e12, counts_flops ? "TFLOP/s" : "TB/s", 100 * rate.share);
   std::fflush(stdout);
   std::snprintf(line, sizeof(line),
                 R"({"kernel": "%s", "milliseconds": %.6g, "shortest": %.6g, "times": %zu, "bytes": %.15g, )"
                 R"("flops": %.15g, "per_second": %.6g, "share": %.4g})",
-                use.op.c_str(), milliseconds, *std::min_element(times.begin(), times.end()), times.size(), work.bytes,
-                work.flops, rate.per_second, rate.share);
+                row.name().c_str(), milliseconds, *std::min_element(times.begin(), times.end()), times.size(),
+                work.bytes, work.flops, rate.per_second, rate.share);
   return line;
 }
 
 void run(const std::string& file) {
-  std::printf("%s\n", gpus().description().c_str());
+  std::printf("%s\n", gpus_with_libraries().description().c_str());
   if (!has_gpu()) return;
-  CudaQueue queue(0);
-  const std::vector<UseCase> uses = gpt2_kernels();
-  const std::string lines = join(uses, ",\n  ", [&queue](const UseCase& use) { return measure(use, queue); });
+  const auto own = gpus().make_queue(0);
+  const auto with_libraries = gpus_with_libraries().make_queue(0);
+  const std::string lines = join(rows(), ",\n  ", [&](const Row& row) {
+    return measure(row, static_cast<CudaQueue&>(row.products == Products::own ? *own : *with_libraries));
+  });
   if (file.empty()) return;
   std::ofstream out(file);
   out << "{\"device\": \"" << gpus().devices()[0].name << "\", \"kernels\": [\n  " << lines << "\n]}\n";
