@@ -6,7 +6,7 @@ if(TROUPE_CUDA AND NOT TROUPE_CORE_ONLY)
     execute_process(COMMAND ${TROUPE_NVCC} -std=c++20 -arch=sm_${TROUPE_CUDA_ARCH} -ccbin ${CMAKE_CXX_COMPILER}
                             -x cu -c ${CMAKE_SOURCE_DIR}/cmake/cuda_probe.in -o ${CMAKE_BINARY_DIR}/cuda_probe.o
                     RESULT_VARIABLE failed OUTPUT_VARIABLE said ERROR_VARIABLE said)
-    set(why "${TROUPE_NVCC} cannot compile cmake/cuda_probe.in for sm_${TROUPE_CUDA_ARCH} (CUDA 12.1 or newer can): ${said}")
+    set(why "${TROUPE_NVCC} cannot compile cmake/cuda_probe.in for sm_${TROUPE_CUDA_ARCH} (CUDA 12.1 or newer can, for sm_80 or newer): ${said}")
   else()
     set(failed TRUE)
     set(why "there is no nvcc on the PATH or in /usr/local/cuda/bin")

@@ -44,6 +44,18 @@ void wait_at_barrier();
 uint64_t exchange(unsigned mask, uint64_t bits, int source);
 // The lanes of `mask` for which `predicate` holds.
 unsigned ballot(unsigned mask, bool predicate);
+// Waits until all lanes of the warp have come, for the same: the last one does it with what they brought.
+using Together = void (*)(const uint64_t (&brought)[kWarp]);
+void do_together(uint64_t brought, Together what);
+// For what is done together: eight rows of 16 bytes of shared memory that are read at once, in as many cycles as most of
+// them share a bank.
+void read_rows(const unsigned char* const (&rows)[8]);
+
+// Copies into shared memory of which nothing is seen before the thread waits for them. What is read is `given` of the
+// `bytes`; the rest becomes zero.
+void copy_later(void* to, const void* from, int bytes, int given);
+void close_copies();            // those since the last call are a group
+void wait_for_copies(int but);  // for all groups but the last so many
 
 inline int lane() {
   return static_cast<int>((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % kWarp);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -33,8 +35,16 @@ constexpr unsigned char kRubbish = 0xff;  // makes NaN of floats
 constexpr unsigned char kGuardByte = 0xa5;
 
 std::atomic<uint64_t> order_seed{1};
+std::atomic<uint64_t> conflicts{0};
 
 enum class Waits : uint8_t { no, at_barrier, at_exchange };
+
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+  size_t given;
+};
 
 struct Fiber {
   jmp_buf at;
@@ -43,6 +53,7 @@ struct Fiber {
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
   uint3 thread;
   Waits waits = Waits::no;
+  std::deque<std::vector<Copy>> copies{1};  // in groups, of which the last one is open
 };
 
 struct Warp {
@@ -50,6 +61,7 @@ struct Warp {
   uint64_t taken[kWarp] = {};
   unsigned mask = 0;
   unsigned arrived = 0;
+  Together what = nullptr;
 };
 
 // Runs blocks on the thread that owns it.
@@ -58,7 +70,11 @@ class Machine {
   void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
 
   void wait_at_barrier();
-  void exchange(unsigned mask, uint64_t bits, const uint64_t*& taken);
+  void exchange(unsigned mask, uint64_t bits, const uint64_t*& taken, Together what = nullptr);
+  void copy_later(const Copy& copy);
+  void close_copies() { fibers_[running_]->copies.emplace_back(); }
+  void wait_for_copies(size_t but);
+  void fail(std::string text);
 
   // Never returns: a fiber runs one thread of a block after another.
   [[noreturn]] void run_threads();
@@ -67,7 +83,6 @@ class Machine {
   void run_block(size_t shared_bytes);
   void resume(Fiber& fiber);
   void leave();  // the fiber that runs
-  void fail(std::string text);
   std::string what_waits() const;
 
   const std::function<void()>* body_ = nullptr;
@@ -90,6 +105,8 @@ void fiber_main() { current->run_threads(); }
 void Machine::run_threads() {
   for (;;) {
     (*body_)();
+    close_copies();
+    wait_for_copies(0);
     ++returned_;
     leave();
   }
@@ -126,14 +143,16 @@ void Machine::wait_at_barrier() {
   }
 }
 
-void Machine::exchange(unsigned mask, uint64_t bits, const uint64_t*& taken) {
+void Machine::exchange(unsigned mask, uint64_t bits, const uint64_t*& taken, Together what) {
   const size_t first = running_ / kWarp * kWarp;
   const size_t lane = running_ - first;
   Warp& warp = warps_[running_ / kWarp];
   taken = warp.taken;
   if ((mask >> lane & 1) == 0) return fail("lane " + std::to_string(lane) + " is not in its own mask");
   if (warp.arrived != 0 && warp.mask != mask) return fail("lanes of a warp exchange values with different masks");
+  if (warp.arrived != 0 && warp.what != what) return fail("lanes of a warp do different things together");
   warp.mask = mask;
+  warp.what = what;
   warp.arrived |= 1u << lane;
   warp.brought[lane] = bits;
   if (warp.arrived != mask) {
@@ -141,11 +160,28 @@ void Machine::exchange(unsigned mask, uint64_t bits, const uint64_t*& taken) {
     return leave();
   }
   warp.arrived = 0;
+  if (what != nullptr) what(warp.brought);
   std::copy(std::begin(warp.brought), std::end(warp.brought), std::begin(warp.taken));
   for (size_t i = first; i < std::min(first + kWarp, threads_); ++i) {
     if (i == running_ || (mask >> (i - first) & 1) == 0) continue;
     fibers_[i]->waits = Waits::no;
     ready_.push_back(i);
+  }
+}
+
+void Machine::copy_later(const Copy& copy) {
+  const auto is_whole = [&copy](const void* p) { return reinterpret_cast<uintptr_t>(p) % copy.bytes == 0; };
+  if (!is_whole(copy.to) || !is_whole(copy.from)) return fail("a copy of 4, 8 or 16 bytes must be as aligned");
+  fibers_[running_]->copies.back().push_back(copy);
+}
+
+void Machine::wait_for_copies(size_t but) {
+  std::deque<std::vector<Copy>>& copies = fibers_[running_]->copies;
+  for (; copies.size() > but + 1; copies.pop_front()) {
+    for (const Copy& copy : copies.front()) {
+      std::memset(copy.to, 0, copy.bytes);
+      std::memcpy(copy.to, copy.from, copy.given);
+    }
   }
 }
 
@@ -255,5 +291,30 @@ unsigned ballot(unsigned mask, bool predicate) {
   for (int i = 0; i < kWarp; ++i) result |= (mask >> i & 1u) != 0 && taken[i] != 0 ? 1u << i : 0;
   return result;
 }
+
+void do_together(uint64_t brought, Together what) {
+  const uint64_t* taken = nullptr;
+  current->exchange(~0u, brought, taken, what);
+}
+
+void read_rows(const unsigned char* const (&rows)[8]) {
+  int in_bank[8] = {};  // of 16 bytes
+  for (const unsigned char* row : rows) {
+    const ptrdiff_t at = row - dynamic_shared;
+    if (at < 0 || at > static_cast<ptrdiff_t>(kMostSharedBytes) || at % 16 != 0) {
+      return current->fail("ldmatrix reads rows of shared memory at multiples of 16 bytes");
+    }
+    ++in_bank[at / 16 % 8];
+  }
+  conflicts += static_cast<uint64_t>(*std::max_element(std::begin(in_bank), std::end(in_bank)) - 1);
+}
+
+uint64_t bank_conflicts() { return conflicts; }
+
+void copy_later(void* to, const void* from, int bytes, int given) {
+  current->copy_later({to, from, static_cast<size_t>(bytes), static_cast<size_t>(given)});
+}
+void close_copies() { current->close_copies(); }
+void wait_for_copies(int but) { current->wait_for_copies(static_cast<size_t>(but)); }
 
 }  // namespace troupe::simulated

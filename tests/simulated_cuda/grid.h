@@ -29,6 +29,9 @@ constexpr size_t kMostSharedBytes = 227 * 1024;
 // not from within a body.
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
 
+// Cycles that reading rows for ldmatrix took because they shared banks, in all grids so far.
+uint64_t bank_conflicts();
+
 // The seed of the orders in which later grids of all threads run.
 void set_order(uint64_t seed);
 

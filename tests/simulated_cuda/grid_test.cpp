@@ -93,6 +93,68 @@ TEST(Grid, LanesExchangeValues) {
   }
 }
 
+TEST(Grid, TheLastLaneDoesWhatAWarpDoesTogether) {
+  std::vector<int> sum(64);
+  run_grid(1, 64, 0, [&] {
+    int own = static_cast<int>(threadIdx.x);
+    do_together(reinterpret_cast<uint64_t>(&own), [](const uint64_t(&brought)[kWarp]) {
+      int total = 0;
+      for (const uint64_t lane : brought) total += *reinterpret_cast<const int*>(lane);
+      for (const uint64_t lane : brought) *reinterpret_cast<int*>(lane) = total;
+    });
+    sum[threadIdx.x] = own;
+  });
+  for (size_t i = 0; i < 64; ++i) EXPECT_EQ(sum[i], i < 32 ? 496 : 1520);
+}
+
+// Of 32 threads, each copies four bytes for its neighbour, in two groups; the second half of them copies zeros.
+std::vector<int> copied(int but, bool waits_for_others) {
+  std::vector<int> given(64), found(64);
+  std::iota(given.begin(), given.end(), 1);
+  run_grid(1, 32, 64 * sizeof(int), [&] {
+    const unsigned i = threadIdx.x;
+    for (unsigned group = 0; group < 2; ++group) {
+      copy_later(shared<int>() + group * 32 + i, &given[group * 32 + i], sizeof(int), i < 16 ? sizeof(int) : 0);
+      close_copies();
+    }
+    wait_for_copies(but);
+    if (waits_for_others) __syncthreads();
+    for (unsigned group = 0; group < 2; ++group) found[group * 32 + i] = shared<int>()[group * 32 + (i + 1) % 32];
+  });
+  return found;
+}
+
+TEST(Grid, CopiesComeWhenTheirThreadHasWaitedForThem) {
+  const std::vector<int> all = copied(0, true);
+  const std::vector<int> first = copied(1, true);
+  for (int i = 0; i < 64; ++i) {
+    const int from = i / 32 * 32 + (i + 1) % 32;
+    EXPECT_EQ(all[static_cast<size_t>(i)], from % 32 < 16 ? from + 1 : 0) << i;
+    if (i < 32) {
+      EXPECT_EQ(first[static_cast<size_t>(i)], all[static_cast<size_t>(i)]) << i;
+    }
+  }
+  EXPECT_NE(first, all);
+  EXPECT_NE(copied(0, false), all);
+}
+
+TEST(Grid, CountsRowsThatShareBanks) {
+  const auto conflicts = [](int step) {
+    const uint64_t before = bank_conflicts();
+    run_grid(1, 1, 4096, [&] {
+      const unsigned char* rows[8];
+      for (int i = 0; i < 8; ++i) rows[i] = shared<unsigned char>() + i * step;
+      read_rows(rows);
+    });
+    return bank_conflicts() - before;
+  };
+  EXPECT_EQ(conflicts(16), 0u);
+  EXPECT_EQ(conflicts(144), 0u);
+  EXPECT_EQ(conflicts(32), 1u);
+  EXPECT_EQ(conflicts(64), 3u);
+  EXPECT_EQ(conflicts(128), 7u);
+}
+
 TEST(Grid, SharedMemoryStartsAsRubbish) {
   int numbers = 0;
   run_grid(4, 32, 32 * sizeof(float), [&] {
@@ -128,6 +190,27 @@ TEST(Grid, NamesAnExchangeThatNotAllReach) {
   EXPECT_EQ(error_of(1, 32, 0, [] { __syncwarp(threadIdx.x < 16 ? 0xffffu : 0xffffffffu); }).substr(0, 15),
             "block (0,0,0): ");
   EXPECT_EQ(error_of(1, 32, 0, [] { __syncwarp(1); }).find("block (0,0,0): lane "), 0u);
+}
+
+TEST(Grid, NamesWhatLanesDoNotDoTogether) {
+  EXPECT_EQ(error_of(1, 32, 0,
+                     [] {
+                       if (threadIdx.x < 16) __syncwarp();
+                       do_together(0, [](const uint64_t(&)[kWarp]) {});
+                     }),
+            "block (0,0,0): lanes of a warp do different things together");
+}
+
+TEST(Grid, RefusesRowsAndCopiesThatAreNotAligned) {
+  EXPECT_EQ(error_of(1, 1, 64, [] { copy_later(shared<int>() + 1, &threadIdx, 8, 0); }),
+            "block (0,0,0): a copy of 4, 8 or 16 bytes must be as aligned");
+  EXPECT_EQ(error_of(1, 1, 1024,
+                     [] {
+                       const unsigned char* rows[8];
+                       for (int i = 0; i < 8; ++i) rows[i] = shared<unsigned char>() + 16 * i + 8;
+                       read_rows(rows);
+                     }),
+            "block (0,0,0): ldmatrix reads rows of shared memory at multiples of 16 bytes");
 }
 
 TEST(Grid, RunsOnAfterAnError) {
