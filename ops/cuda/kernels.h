@@ -132,8 +132,9 @@ void linear_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
 void expert_linear_cuda(const KernelArgs& args, Stream& stream);
 void expert_linear_weight_gradient_cuda(const KernelArgs& args, Stream& stream);
 void newton_schulz_cuda(const KernelArgs& args, Stream& stream);
-// attention.cu
+// attention_forward.cu
 void attention_cuda(const KernelArgs& args, Stream& stream);
+// attention_backward.cu
 void attention_gradient_cuda(const KernelArgs& args, Stream& stream);
 // sequence.cu
 void rope_cuda(const KernelArgs& args, Stream& stream);
