@@ -2,6 +2,7 @@
 
 #include "ops/cuda/attention_tiles.h"
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/tensor_attention_backward.h"
 
 namespace troupe::cuda {
 namespace {
@@ -143,6 +144,10 @@ __global__ void __launch_bounds__(kSide* kSide)
 void attention_gradient_cuda(const KernelArgs& args, Stream& stream) {
   const AttentionShapes s = attention_shapes(args, 1, 2, 6);
   with_any_float(args.inputs[1].dtype, [&](auto zero) {
+    using Stored = decltype(zero);
+    if constexpr (kIsLow<Stored>) {
+      if (takes_tensor_cores<Stored>(s, args)) return tensor_attention_gradient<Stored>(s, args, stream);
+    }
     with_dims(args, s.dims, [&]<int kDims>(std::integral_constant<int, kDims>) {
       using T = decltype(zero);
       using C = Compute<T>;

@@ -2,6 +2,7 @@
 
 #include "ops/cuda/attention_tiles.h"
 #include "ops/cuda/kernels.h"
+#include "ops/cuda/tensor_attention.h"
 
 namespace troupe::cuda {
 namespace {
@@ -77,6 +78,10 @@ void attention_cuda(const KernelArgs& args, Stream& stream) {
   const AttentionShapes s = attention_shapes(args, 0, 1, 3);
   if (s.batch * s.heads * s.queries == 0) return;
   with_any_float(args.inputs[0].dtype, [&](auto zero) {
+    using Stored = decltype(zero);
+    if constexpr (kIsLow<Stored>) {
+      if (takes_tensor_cores<Stored>(s, args)) return tensor_attention<Stored>(s, args, stream);
+    }
     with_dims(args, s.dims, [&]<int kDims>(std::integral_constant<int, kDims>) {
       using T = decltype(zero);
       using C = Compute<T>;

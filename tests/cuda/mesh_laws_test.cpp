@@ -6,6 +6,7 @@
 
 #include "ops/test_mesh_run.h"
 #include "ops/test_use_cases.h"
+#include "tests/cuda/attention_uses.h"
 #include "tests/cuda/run.h"
 
 namespace troupe {
@@ -57,25 +58,34 @@ TEST_P(CudaMeshLaws, SignaturesHoldWherePartsAreEmpty) {
   for (const UseCase& use : cuda_use_cases(GetParam())) check(use, 9, GetParam());
 }
 
+// Where neither inputs nor outputs are partial sums.
+void check_bits(const UseCase& use, Products products) {
+  const auto is_partial = [](Sbp sbp) { return sbp.is_partial(); };
+  const std::vector<HostTensor> whole = run_on_cuda(use, use.inputs(), kContext, products);
+  for (const Signature& signature : use.signatures(3)) {
+    if (std::any_of(signature.inputs.begin(), signature.inputs.end(), is_partial) ||
+        std::any_of(signature.outputs.begin(), signature.outputs.end(), is_partial)) {
+      continue;
+    }
+    const auto outputs = on_mesh(use, mesh_of(3), signature, products);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      EXPECT_EQ(difference(outputs[i], whole[i].numbers(), 0), "") << use.str() << ": " << signature.str();
+    }
+  }
+}
+
 // What keeps the loss the same with and without sharded optimizers. The bits of cuBLASLt's products depend on their shapes,
 // which only those of the optimizers have whole in every part.
 TEST_P(CudaMeshLaws, SplitsGiveTheBitsOfTheWhole) {
-  const auto is_partial = [](Sbp sbp) { return sbp.is_partial(); };
-  for (const UseCase& double_use : cuda_use_cases(GetParam())) {
-    if (GetParam() == Products::cublas_lt && double_use.op != "newton_schulz") continue;
-    const UseCase use = double_use.in_f32();
-    const std::vector<HostTensor> whole = run_on_cuda(use, use.inputs(), kContext, GetParam());
-    for (const Signature& signature : use.signatures(3)) {
-      if (std::any_of(signature.inputs.begin(), signature.inputs.end(), is_partial) ||
-          std::any_of(signature.outputs.begin(), signature.outputs.end(), is_partial)) {
-        continue;
-      }
-      const auto outputs = on_mesh(use, mesh_of(3), signature, GetParam());
-      for (size_t i = 0; i < outputs.size(); ++i) {
-        EXPECT_EQ(difference(outputs[i], whole[i].numbers(), 0), "") << use.str() << ": " << signature.str();
-      }
-    }
+  for (const UseCase& use : cuda_use_cases(GetParam())) {
+    if (GetParam() == Products::cublas_lt && use.op != "newton_schulz") continue;
+    check_bits(use.in_f32(), GetParam());
   }
+}
+
+// In f16, whose last place shows more of the order of sums than that of bf16.
+TEST(CudaMeshLawsOfAttention, SplitsOnTensorCoresGiveTheBitsOfTheWhole) {
+  for (const UseCase& use : tensor_attention_uses()) check_bits(use.in_low(DType::f16), Products::own);
 }
 
 }  // namespace

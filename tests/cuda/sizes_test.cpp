@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "ops/test_operands.h"
+#include "tests/cuda/attention_uses.h"
 #include "tests/cuda/run.h"
 
 namespace troupe {
@@ -251,6 +252,10 @@ TEST(CudaSizes, Attention) {
     const Operand k = real({1, 130, 1, 20});
     check({"attention_gradient", {q, q, k, k, q, between({1, 2, 70}, 6, 8)}, attrs}, 1e-3);
   }
+}
+
+TEST(CudaSizes, AttentionOnTensorCores) {
+  for (const UseCase& use : tensor_attention_uses()) check(use, use.op == "attention" ? 1e-4 : 1e-3);
 }
 
 }  // namespace
