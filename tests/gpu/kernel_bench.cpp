@@ -60,9 +60,12 @@ std::vector<double> drawn(const LawInput& values, int64_t n) {
 class Operands {
  public:
   TensorView add(const TensorType& type) {
-    const int64_t bytes = type.shape.elements() * size_of(type.dtype);
+    return {add_bytes(type.shape.elements() * size_of(type.dtype)).data(), type.dtype, type.shape,
+            Dims::filled(type.shape.rank(), 0), type.shape};
+  }
+  std::span<std::byte> add_bytes(int64_t bytes) {
     blocks_.push_back(gpus().allocate(0, bytes));
-    return {blocks_.back().get(), type.dtype, type.shape, Dims::filled(type.shape.rank(), 0), type.shape};
+    return {blocks_.back().get(), static_cast<size_t>(bytes)};
   }
   TensorView add_drawn(const Operand& operand) {
     const TensorView view = add({operand.dtype, operand.values.shape});
@@ -88,8 +91,13 @@ std::vector<double> times_of(const UseCase& use, CudaQueue& queue) {
   for (const TensorType& type : use.output_types()) outputs.push_back(operands.add(type));
   for (auto [output, input] : use.def().updates)
     outputs[static_cast<size_t>(output)].data = inputs[static_cast<size_t>(input)].data;
+  std::span<std::byte> scratch;
+  if (use.def().scratch_bytes != nullptr) {
+    const std::vector<TensorType> types = use.types();
+    scratch = operands.add_bytes(use.def().scratch_bytes({types, use.attrs}));
+  }
   std::string failure;
-  const KernelArgs args{inputs, outputs, {}, &use.attrs, 7, {}, &failure};
+  const KernelArgs args{inputs, outputs, scratch, &use.attrs, 7, {}, &failure};
   const Kernel kernel = cuda_kernels().find(use.op, DeviceKind::cuda);
   std::vector<double> times;
   for (int i = 0; i < kWarmUp + kTimes; ++i) {
@@ -109,7 +117,10 @@ std::vector<double> times_of(const UseCase& use, CudaQueue& queue) {
 struct Row {
   UseCase use;
   Products products = Products::own;
-  std::string name() const { return use.op + (products == Products::own ? "" : " (" + name_of(products) + ")"); }
+  std::string model{};  // whose size it has, where that is not GPT-2
+  std::string name() const {
+    return model + use.op + (products == Products::own ? "" : " (" + name_of(products) + ")");
+  }
 };
 
 std::vector<Row> rows() {
@@ -118,6 +129,7 @@ std::vector<Row> rows() {
     all.push_back({use, Products::own});
     if (is_product(use.op) && has(Products::cublas_lt)) all.push_back({use, Products::cublas_lt});
   }
+  for (const UseCase& use : llama_attention()) all.push_back({use, Products::own, "llama_"});
   return all;
 }
 

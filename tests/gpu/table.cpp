@@ -16,6 +16,11 @@ constexpr int64_t kHidden = 4 * kModel;
 constexpr int64_t kClasses = 50304;
 constexpr int64_t kParameters = 124'475'904;
 
+constexpr int64_t kLlamaTokens = 8192;
+constexpr int64_t kLlamaHeads = 32;
+constexpr int64_t kLlamaKeyHeads = 8;
+constexpr int64_t kLlamaHeadDim = 128;
+
 double bytes_of(const std::vector<TensorType>& types) {
   double bytes = 0;
   for (const TensorType& type : types) bytes += static_cast<double>(type.shape.elements() * size_of(type.dtype));
@@ -73,6 +78,15 @@ std::vector<UseCase> gpt2_kernels() {
   };
   for (UseCase& use : uses) use = use.takes_low() ? use.in_low(DType::bf16) : use.in_f32();
   return uses;
+}
+
+std::vector<UseCase> llama_attention() {
+  const Operand q = real({1, kLlamaTokens, kLlamaHeads, kLlamaHeadDim});
+  const Operand k = real({1, kLlamaTokens, kLlamaKeyHeads, kLlamaHeadDim});
+  const Attrs causal = {{"causal", yes}, {"scale", 0.088}, {"seq_dim", int64_t{1}}};
+  return {UseCase{"attention", {q, k, k}, causal}.in_low(DType::bf16),
+          UseCase{"attention_gradient", {q, q, k, k, q, between({1, kLlamaHeads, kLlamaTokens}, 8, 10)}, causal}.in_low(
+              DType::bf16)};
 }
 
 }  // namespace troupe

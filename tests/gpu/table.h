@@ -34,4 +34,7 @@ double median(std::vector<double> numbers);
 // Kernels of a step of GPT-2 124M on 64 sequences of 1,024 tokens in bf16, or in float32 where their ops take nothing less.
 std::vector<UseCase> gpt2_kernels();
 
+// Attention of a layer of Llama 3 8B on a sequence of 8,192 tokens in bf16, forward and backward.
+std::vector<UseCase> llama_attention();
+
 }  // namespace troupe

@@ -34,6 +34,14 @@ TEST(GpuTable, CountsOperationsOfProducts) {
   EXPECT_EQ(work_of_kernel("attention_gradient").flops, 5 * 2.0 * (1024 * 1025 / 2) * 64 * 12 * 64);
 }
 
+TEST(GpuTable, CountsOperationsOfAttentionWithSharedKeys) {
+  const double pairs = 8192.0 * 8193 / 2;
+  EXPECT_EQ(work_of(llama_attention()[0]).flops, 2 * 2 * pairs * 128 * 32);
+  EXPECT_EQ(work_of(llama_attention()[1]).flops, 5 * 2 * pairs * 128 * 32);
+  // q and out, k and v; the logarithm of the sum per row.
+  EXPECT_EQ(work_of(llama_attention()[0]).bytes, 8192.0 * 128 * 2 * (2 * 32 + 2 * 8) + 8192 * 32 * 4);
+}
+
 TEST(GpuTable, SaysWhatATimeMeans) {
   EXPECT_DOUBLE_EQ(rate_of({.bytes = 4.8e9}, 2).per_second, 2.4e12);
   EXPECT_DOUBLE_EQ(rate_of({.bytes = 4.8e9}, 2).share, 0.5);
