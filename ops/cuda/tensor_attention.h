@@ -62,12 +62,10 @@ struct TensorPlan {
 };
 
 struct TensorShapes {
-  int heads, kv_heads, queries, keys, dims;
+  int heads, kv_heads, group, queries, keys, dims;
   Steps q, k;
   const uint8_t* mask;
   float scale;
-
-  __device__ int group() const { return heads / kv_heads; }
 };
 
 // An AttentionRun. Query i sees the first `keys_of(i)` of its keys, but those that the mask hides.
@@ -83,11 +81,13 @@ struct TensorRun {
 inline TensorShapes tensor_shapes(const AttentionShapes& s) {
   constexpr int64_t kMost = 1 << 30;
   CHECK(s.heads < kMost && s.queries < kMost && s.keys < kMost, s.heads, s.queries, s.keys);
-  return {static_cast<int>(s.heads),
-          static_cast<int>(s.kv_heads),
-          static_cast<int>(s.queries),
-          static_cast<int>(s.keys),
-          static_cast<int>(s.dims),
+  const auto whole = [](int64_t n) { return static_cast<int>(n); };
+  return {whole(s.heads),
+          whole(s.kv_heads),
+          whole(s.group()),
+          whole(s.queries),
+          whole(s.keys),
+          whole(s.dims),
           s.q,
           s.k,
           s.mask,
@@ -96,8 +96,8 @@ inline TensorShapes tensor_shapes(const AttentionShapes& s) {
 
 inline TensorRun tensor_run(const AttentionShapes& s, const AttentionRun& run) {
   const int64_t offset = s.causal ? std::clamp(run.query_offset, -run.queries, run.keys) : run.keys;
-  return {static_cast<int>(run.first_query), static_cast<int>(run.queries), static_cast<int>(run.first_key),
-          static_cast<int>(run.keys), static_cast<int>(offset)};
+  const auto whole = [](int64_t n) { return static_cast<int>(n); };
+  return {whole(run.first_query), whole(run.queries), whole(run.first_key), whole(run.keys), whole(offset)};
 }
 
 // Starts a block per tile of `tile_rows` of the rows of each head.

@@ -79,8 +79,9 @@ __global__ void __launch_bounds__(Plan::kThreads)
   // Behind a causal mask the last queries see the most keys: they start first.
   const int first = (place.tiles - 1 - place.tile) * Plan::kRows;
   const int64_t at = place.batch * s.q.batch + place.head * s.q.head + run.first_query * s.q.row;
-  const int64_t at_k = place.batch * s.k.batch + place.head / s.group() * s.k.head + run.first_key * s.k.row;
+  const int64_t at_k = place.batch * s.k.batch + place.head / s.group * s.k.head + run.first_key * s.k.row;
   const uint8_t* mask = s.mask == nullptr ? nullptr : s.mask + int64_t{place.batch} * s.keys + run.first_key;
+  const int keys = run.keys_of(smaller(first + Plan::kRows, run.queries) - 1);
   const auto copy_keys = [&](int key) {
     auto& stage = shared.stages[key / Plan::kOthers % 2];
     copy_rows<Plan::kThreads>(stage.k, k + at_k, s.k.row, key, run.keys, s.dims);
@@ -88,7 +89,8 @@ __global__ void __launch_bounds__(Plan::kThreads)
     close_copies();
   };
   copy_rows<Plan::kThreads>(shared.q, q + at, s.q.row, first, run.queries, s.dims);
-  copy_keys(0);
+  close_copies();
+  if (keys > 0) copy_keys(0);
   wait_for_copies<0>();
   __syncthreads();
   const int row = warp_of_block() * Plan::kWarpRows;
@@ -96,7 +98,6 @@ __global__ void __launch_bounds__(Plan::kThreads)
   const float scale = s.scale * kLog2E;
   RunningSoftmax<Plan> softmax;
   typename Plan::Outputs sums = {};
-  const int keys = run.keys_of(smaller(first + Plan::kRows, run.queries) - 1);
   const int keys_of_warp = first + row < run.queries ? run.keys_of(first + row + Plan::kWarpRows - 1) : 0;
   for (int key = 0; key < keys; key += Plan::kOthers) {
     if (key > 0) {

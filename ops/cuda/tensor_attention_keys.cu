@@ -19,17 +19,18 @@ struct KeyShared {
   } stages[2];
 };
 
-// The tiles of queries that see keys of a tile, in the order in which they are summed.
+// The tiles of kSize queries that see some of the keys from `first` on, `count` of them, in the order in which they are
+// summed.
+template <int kSize>
 class QueryTiles {
  public:
-  // Of keys `first` and on, `count` of them; `size` queries are a tile.
-  __device__ QueryTiles(const TensorRuns& runs, int group, int first, int count, int size)
-      : runs_(runs), group_(group), first_(first), count_(count), size_(size) {
+  __device__ QueryTiles(const TensorRuns& runs, int group, int first, int count)
+      : runs_(runs), group_(group), first_(first), count_(count) {
     enter_run();
   }
   __device__ bool is_over() const { return run_ == runs_.count; }
   __device__ void next() {
-    query_ += size_;
+    query_ += kSize;
     if (query_ < run().queries) return;
     query_ = first_query();
     if (++head_ < group_) return;
@@ -45,7 +46,7 @@ class QueryTiles {
  private:
   __device__ int first_query() const {
     const int unseen = larger(key(), 0) - run().query_offset;
-    return unseen > 0 ? unseen / size_ * size_ : 0;
+    return unseen > 0 ? unseen / kSize * kSize : 0;
   }
   __device__ void enter_run() {
     head_ = 0;
@@ -56,7 +57,7 @@ class QueryTiles {
   }
 
   const TensorRuns& runs_;
-  int group_, first_, count_, size_;
+  int group_, first_, count_;
   int run_ = 0;
   int head_ = 0;
   int query_ = 0;
@@ -73,10 +74,10 @@ __global__ void __launch_bounds__(Plan::kThreads)
   copy_rows<Plan::kThreads>(shared.k, b.k + at_k, s.k.row, first, s.keys, s.dims);
   copy_rows<Plan::kThreads>(shared.v, b.v + at_k, s.k.row, first, s.keys, s.dims);
   close_copies();
-  const auto copy_queries = [&](const QueryTiles& tiles, int number) {
+  const auto copy_queries = [&](const QueryTiles<Plan::kOthers>& tiles, int number) {
     auto& stage = shared.stages[number];
     const TensorRun& run = tiles.run();
-    const int head = place.head * s.group() + tiles.head();
+    const int head = place.head * s.group + tiles.head();
     const int64_t at = place.batch * s.q.batch + head * s.q.head + run.first_query * s.q.row;
     copy_rows<Plan::kThreads>(stage.q, b.q + at, s.q.row, tiles.query(), run.queries, s.dims);
     copy_rows<Plan::kThreads>(stage.dout, b.dout + at, s.q.row, tiles.query(), run.queries, s.dims);
@@ -88,13 +89,14 @@ __global__ void __launch_bounds__(Plan::kThreads)
     close_copies();
   };
   const int row = warp_of_block() * Plan::kWarpRows;
-  bool is_masked[Plan::kM][2];
+  unsigned masked = 0;  // of the keys that a lane has, a bit for each
 #pragma unroll
   for (int m = 0; m < Plan::kM; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int key = first + row + own_row(m, half);
-      is_masked[m][half] = s.mask != nullptr && key < s.keys && s.mask[int64_t{place.batch} * s.keys + key] == 0;
+      const bool is_seen = s.mask == nullptr || key >= s.keys || s.mask[int64_t{place.batch} * s.keys + key] != 0;
+      masked |= is_seen ? 0u : 1u << (m * 2 + half);
     }
   }
   const LeftInTile<T, Plan::kRows, Plan::kDims> k_left(shared.k, row);
@@ -102,7 +104,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
   const float scale = s.scale * kLog2E;
   typename Plan::Outputs dk_sums = {};
   typename Plan::Outputs dv_sums = {};
-  QueryTiles tiles(runs, s.group(), first, smaller(Plan::kRows, s.keys - first), Plan::kOthers);
+  QueryTiles<Plan::kOthers> tiles(runs, s.group, first, smaller(Plan::kRows, s.keys - first));
   int number = 0;
   if (!tiles.is_over()) copy_queries(tiles, number);
   while (!tiles.is_over()) {
@@ -135,7 +137,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
             float& weight = weights[m][n][half * 2 + e];
             float& slope = slopes[m][n][half * 2 + e];
             const int own_key = own_row(m, half);
-            if (hides && (is_masked[m][half] || own_key < -key || own_key >= seen)) {
+            if (hides && ((masked >> (m * 2 + half) & 1u) != 0 || own_key < -key || own_key >= seen)) {
               weight = -infinity<float>();
               slope = 0;
             }

@@ -41,9 +41,10 @@ __global__ void __launch_bounds__(Plan::kThreads)
   // Behind a causal mask the last queries see the most keys: they start first.
   const int first = (place.tiles - 1 - place.tile) * Plan::kRows;
   const int64_t at = place.batch * s.q.batch + place.head * s.q.head + run.first_query * s.q.row;
-  const int64_t at_k = place.batch * s.k.batch + place.head / s.group() * s.k.head + run.first_key * s.k.row;
+  const int64_t at_k = place.batch * s.k.batch + place.head / s.group * s.k.head + run.first_key * s.k.row;
   const int64_t at_row = (int64_t{place.batch} * s.heads + place.head) * s.queries + run.first_query;
   const uint8_t* mask = s.mask == nullptr ? nullptr : s.mask + int64_t{place.batch} * s.keys + run.first_key;
+  const int keys = run.keys_of(smaller(first + Plan::kRows, run.queries) - 1);
   const auto copy_keys = [&](int key) {
     auto& stage = shared.stages[key / Plan::kOthers % 2];
     copy_rows<Plan::kThreads>(stage.k, b.k + at_k, s.k.row, key, run.keys, s.dims);
@@ -52,7 +53,8 @@ __global__ void __launch_bounds__(Plan::kThreads)
   };
   copy_rows<Plan::kThreads>(shared.q, b.q + at, s.q.row, first, run.queries, s.dims);
   copy_rows<Plan::kThreads>(shared.dout, b.dout + at, s.q.row, first, run.queries, s.dims);
-  copy_keys(0);
+  close_copies();
+  if (keys > 0) copy_keys(0);
   const int row = warp_of_block() * Plan::kWarpRows;
   TensorStatistics own[Plan::kM][2];
 #pragma unroll
@@ -74,7 +76,6 @@ __global__ void __launch_bounds__(Plan::kThreads)
   const typename Plan::template Left<T> dout_left(shared.dout, row);
   const float scale = s.scale * kLog2E;
   typename Plan::Outputs sums = {};
-  const int keys = run.keys_of(smaller(first + Plan::kRows, run.queries) - 1);
   const int keys_of_warp = first + row < run.queries ? run.keys_of(first + row + Plan::kWarpRows - 1) : 0;
   for (int key = 0; key < keys; key += Plan::kOthers) {
     if (key > 0) {

@@ -34,14 +34,17 @@ template <int kBlock, class T, int kRows, int kDims>
 __device__ __forceinline__ void copy_rows(TensorTile<T, kRows, kDims>& to, const T* from, int64_t step, int first,
                                           int rows, int dims) {
   constexpr int kPieces = TensorTile<T, kRows, kDims>::kPieces;
-  static_assert(kRows * kPieces % kBlock == 0 && kBlock % kPieces == 0);
+  constexpr int kStep = kBlock / kPieces;  // rows between those of a thread
+  static_assert(kRows % kStep == 0 && kStep % 8 == 0);
   const int number = static_cast<int>(threadIdx.x) % kPieces;
+  const int row = static_cast<int>(threadIdx.x) / kPieces;
+  const int rows_there = number * kPack<T> < dims ? rows - first - row : 0;
+  const T* piece = from + (first + row) * step + number * kPack<T>;
+  T* own = to.piece(row, number);
 #pragma unroll
-  for (int i = 0; i < kRows * kPieces / kBlock; ++i) {
-    const int row = static_cast<int>(threadIdx.x) / kPieces + i * (kBlock / kPieces);
-    const bool is_there = first + row < rows && number * kPack<T> < dims;
-    const T* piece = from + (is_there ? (first + row) * step + number * kPack<T> : 0);
-    copy_async<kPackBytes>(to.piece(row, number), piece, is_there);
+  for (int i = 0; i < kRows / kStep; ++i) {
+    copy_async<kPackBytes>(own + i * kStep * kDims, piece, i * kStep < rows_there);
+    piece += kStep * step;
   }
 }
 

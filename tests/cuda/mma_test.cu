@@ -128,7 +128,7 @@ TEST(CudaMma, LoadsMatricesAsItSays) {
 }
 
 // out[16][16] of the product of rows first .. of a tile with all rows of another, and of that with its rows: x y^T y.
-constexpr int kTestRows = 32;
+constexpr int kTestRows = 64;
 template <class T, int kDims>
 struct TestTiles {
   TensorTile<T, kTestRows, kDims> x, y, out;
@@ -136,8 +136,8 @@ struct TestTiles {
 template <class T, int kDims>
 __global__ void tiles_kernel(T* products, const T* x, const T* y, int rows, int dims) {
   auto& shared = shared_memory<TestTiles<T, kDims>>();
-  copy_rows<64>(shared.x, x, dims, 0, rows, dims);
-  copy_rows<64>(shared.y, y, dims, 0, rows, dims);
+  copy_rows<kTestRows * 2>(shared.x, x, dims, 0, rows, dims);
+  copy_rows<kTestRows * 2>(shared.y, y, dims, 0, rows, dims);
   close_copies();
   wait_for_copies<0>();
   __syncthreads();
@@ -166,7 +166,7 @@ void check_tiles(int rows, int dims) {
     y.push_back(narrowed<T>(number(2, i)));
   }
   const DeviceArray<T> left(x), right(y), products(std::vector<T>(static_cast<size_t>(rows * dims)));
-  run(64, sizeof(TestTiles<T, kDims>), tiles_kernel<T, kDims>, products.data(), left.data(), right.data(), rows, dims);
+  run(kTestRows * 2, sizeof(TestTiles<T, kDims>), tiles_kernel<T, kDims>, products.data(), left.data(), right.data(), rows, dims);
   const std::vector<T> found = products.values();
   for (int row = 0; row < rows; ++row) {
     for (int d = 0; d < dims; ++d) {
@@ -182,10 +182,10 @@ void check_tiles(int rows, int dims) {
 }
 
 TEST(CudaMma, MultipliesTilesAndTheirParts) {
-  check_tiles<__half, 64>(32, 64);
-  check_tiles<__half, 64>(21, 40);
-  check_tiles<__half, 128>(32, 128);
-  check_tiles<__nv_bfloat16, 128>(19, 104);
+  check_tiles<__half, 64>(64, 64);
+  check_tiles<__half, 64>(41, 40);
+  check_tiles<__half, 128>(64, 128);
+  check_tiles<__nv_bfloat16, 128>(23, 104);
 }
 
 __global__ void exp2_kernel(float* x) { x[threadIdx.x] = exp2_approximately(x[threadIdx.x]); }
