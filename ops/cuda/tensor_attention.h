@@ -145,10 +145,12 @@ __device__ __forceinline__ int own_row(int m, int half) { return m * 16 + half *
 __device__ __forceinline__ int own_column(int n) { return n * 8 + lane_of_warp() % 4 * 2; }
 
 // Calls hide(m, n, i) for the sums [m][n][i] of a lane whose query does not see their key. The warp has queries from `query`
-// on; the tile, keys from `key` on; `mask` is null or the run's.
+// on; the tile, keys from `key` on.
 template <int kM, int kN, class Hide>
-__device__ __forceinline__ void for_hidden(const TensorRun& run, const uint8_t* mask, int query, int key, Hide hide) {
-  if (mask == nullptr && key + kN * 8 <= run.keys_of(query)) return;
+__device__ __forceinline__ void for_hidden(const TensorShapes& s, const TensorRun& run, int batch, int query, int key,
+                                           Hide hide) {
+  if (s.mask == nullptr && key + kN * 8 <= run.keys_of(query)) return;
+  const uint8_t* mask = s.mask == nullptr ? nullptr : s.mask + int64_t{batch} * s.keys + run.first_key + key;
   int seen[kM][2];
 #pragma unroll
   for (int m = 0; m < kM; ++m) {
@@ -160,7 +162,7 @@ __device__ __forceinline__ void for_hidden(const TensorRun& run, const uint8_t* 
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       const int column = own_column(n) + e;
-      const bool is_masked = mask != nullptr && key + column < run.keys && mask[key + column] == 0;
+      const bool is_masked = mask != nullptr && key + column < run.keys && mask[column] == 0;
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
 #pragma unroll

@@ -80,7 +80,6 @@ __global__ void __launch_bounds__(Plan::kThreads)
   const int first = (place.tiles - 1 - place.tile) * Plan::kRows;
   const int64_t at = place.batch * s.q.batch + place.head * s.q.head + run.first_query * s.q.row;
   const int64_t at_k = place.batch * s.k.batch + place.head / s.group * s.k.head + run.first_key * s.k.row;
-  const uint8_t* mask = s.mask == nullptr ? nullptr : s.mask + int64_t{place.batch} * s.keys + run.first_key;
   const int keys = run.keys_of(smaller(first + Plan::kRows, run.queries) - 1);
   const auto copy_keys = [&](int key) {
     auto& stage = shared.stages[key / Plan::kOthers % 2];
@@ -109,7 +108,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
     auto& stage = shared.stages[key / Plan::kOthers % 2];
     typename Plan::Scores scores = {};
     add_row_products<T>(scores, left, stage.k);
-    for_hidden<Plan::kM, Plan::kOthers / 8>(run, mask, first + row, key,
+    for_hidden<Plan::kM, Plan::kOthers / 8>(s, run, place.batch, first + row, key,
                                             [&](int m, int n, int i) { scores[m][n][i] = -infinity<float>(); });
     softmax.add(scores, sums, scale);
     add_weighted_rows<T>(sums, scores, stage.v);

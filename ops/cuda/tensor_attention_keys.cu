@@ -63,6 +63,46 @@ class QueryTiles {
   int query_ = 0;
 };
 
+// Where the query of a column, from `query` on, does not see the key of a row, from `key` on.
+template <class Plan>
+__device__ __forceinline__ void hide(typename Plan::Scores& weights, typename Plan::Scores& slopes,
+                                     const TensorRun& run, int query, int key) {
+#pragma unroll
+  for (int n = 0; n < Plan::kOthers / 8; ++n) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int seen = run.keys_of(query + own_column(n) + e) - key;
+#pragma unroll
+      for (int m = 0; m < Plan::kM; ++m) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          if (own_row(m, half) >= -key && own_row(m, half) < seen) continue;
+          weights[m][n][half * 2 + e] = -infinity<float>();
+          slopes[m][n][half * 2 + e] = 0;
+        }
+      }
+    }
+  }
+}
+
+// The gradients of keys that the mask hides: what a row has summed up is of its own key alone.
+template <class Plan>
+__device__ __forceinline__ void clear_masked(typename Plan::Outputs& sums, const uint8_t* mask, int key, int keys) {
+#pragma unroll
+  for (int m = 0; m < Plan::kM; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int own = key + own_row(m, half);
+      if (own >= keys || mask[own] != 0) continue;
+#pragma unroll
+      for (int n = 0; n < Plan::kDims / 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) sums[m][n][half * 2 + e] = 0;
+      }
+    }
+  }
+}
+
 template <class T, class Plan>
 __global__ void __launch_bounds__(Plan::kThreads)
     tensor_key_gradient_kernel(TensorShapes s, const __grid_constant__ TensorRuns runs, AttentionBackward<T> b,
@@ -89,16 +129,6 @@ __global__ void __launch_bounds__(Plan::kThreads)
     close_copies();
   };
   const int row = warp_of_block() * Plan::kWarpRows;
-  unsigned masked = 0;  // of the keys that a lane has, a bit for each
-#pragma unroll
-  for (int m = 0; m < Plan::kM; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int key = first + row + own_row(m, half);
-      const bool is_seen = s.mask == nullptr || key >= s.keys || s.mask[int64_t{place.batch} * s.keys + key] != 0;
-      masked |= is_seen ? 0u : 1u << (m * 2 + half);
-    }
-  }
   const LeftInTile<T, Plan::kRows, Plan::kDims> k_left(shared.k, row);
   const LeftInTile<T, Plan::kRows, Plan::kDims> v_left(shared.v, row);
   const float scale = s.scale * kLog2E;
@@ -122,32 +152,27 @@ __global__ void __launch_bounds__(Plan::kThreads)
     typename Plan::Scores slopes = {};
     add_row_products<T>(weights, k_left, stage.q);
     add_row_products<T>(slopes, v_left, stage.dout);
-    const bool hides = s.mask != nullptr || key < 0 || key + Plan::kWarpRows > run.keys_of(query);
+    if (key < 0 || key + Plan::kWarpRows > run.keys_of(query)) hide<Plan>(weights, slopes, run, query, key);
 #pragma unroll
     for (int n = 0; n < Plan::kOthers / 8; ++n) {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        const int column = own_column(n) + e;
-        const TensorStatistics own = stage.statistics[column];
-        const int seen = run.keys_of(query + column) - key;
+        const TensorStatistics own = stage.statistics[own_column(n) + e];
 #pragma unroll
         for (int m = 0; m < Plan::kM; ++m) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            float& weight = weights[m][n][half * 2 + e];
-            float& slope = slopes[m][n][half * 2 + e];
-            const int own_key = own_row(m, half);
-            if (hides && ((masked >> (m * 2 + half) & 1u) != 0 || own_key < -key || own_key >= seen)) {
-              weight = -infinity<float>();
-              slope = 0;
-            }
-            weigh(weight, slope, own, scale);
+            weigh(weights[m][n][half * 2 + e], slopes[m][n][half * 2 + e], own, scale);
           }
         }
       }
     }
     add_weighted_rows<T>(dv_sums, weights, stage.dout);
     add_weighted_rows<T>(dk_sums, slopes, stage.q);
+  }
+  if (s.mask != nullptr) {
+    clear_masked<Plan>(dk_sums, s.mask + int64_t{place.batch} * s.keys, first + row, s.keys);
+    clear_masked<Plan>(dv_sums, s.mask + int64_t{place.batch} * s.keys, first + row, s.keys);
   }
   wait_for_copies<0>();
   __syncthreads();

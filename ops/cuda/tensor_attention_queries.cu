@@ -43,7 +43,6 @@ __global__ void __launch_bounds__(Plan::kThreads)
   const int64_t at = place.batch * s.q.batch + place.head * s.q.head + run.first_query * s.q.row;
   const int64_t at_k = place.batch * s.k.batch + place.head / s.group * s.k.head + run.first_key * s.k.row;
   const int64_t at_row = (int64_t{place.batch} * s.heads + place.head) * s.queries + run.first_query;
-  const uint8_t* mask = s.mask == nullptr ? nullptr : s.mask + int64_t{place.batch} * s.keys + run.first_key;
   const int keys = run.keys_of(smaller(first + Plan::kRows, run.queries) - 1);
   const auto copy_keys = [&](int key) {
     auto& stage = shared.stages[key / Plan::kOthers % 2];
@@ -89,7 +88,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
     typename Plan::Scores slopes = {};
     add_row_products<T>(weights, q_left, stage.k);
     add_row_products<T>(slopes, dout_left, stage.v);
-    for_hidden<Plan::kM, Plan::kOthers / 8>(run, mask, first + row, key, [&](int m, int n, int i) {
+    for_hidden<Plan::kM, Plan::kOthers / 8>(s, run, place.batch, first + row, key, [&](int m, int n, int i) {
       weights[m][n][i] = -infinity<float>();
       slopes[m][n][i] = 0;
     });
