@@ -36,9 +36,10 @@ inline std::vector<UseCase> tensor_attention_uses() {
   add({1, 3, 70, 64}, {1, 3, 150, 64}, attrs(yes, 2), false);
   add({1, 3, 40, 128}, {1, 1, 150, 128}, attrs(no, 2), true);
   add({1, 140, 1, 72}, {1, 140, 1, 72}, attrs(yes, 1), true);
-  add({3, 5, 2, 8}, {3, 33, 1, 8}, attrs(no, 1), false);
+  add({3, 5, 2, 8}, {3, 65, 1, 8}, attrs(no, 1), false);
   add({1, 100, 2, 64}, {1, 100, 1, 64}, split(yes, -1), false);
   add({1, 100, 1, 64}, {1, 100, 1, 64}, split(yes, 1), true);
+  add({1, 300, 1, 64}, {1, 300, 1, 64}, split(yes, 0), false);
   add({1, 70, 2, 128}, {1, 70, 1, 128}, split(no, 2), false);
   return uses;
 }

@@ -42,10 +42,13 @@ void multiply(const uint64_t (&brought)[kWarp]) {
       sums[i < 2 ? group : group + 8][in_group * 2 + i % 2] = operands.sums[i];
     }
   }
+  // The sixteen terms by themselves, so that it shows which of them are added at once.
   for (int row = 0; row < 16; ++row) {
+    float terms[8] = {};
     for (int k = 0; k < 16; ++k) {
-      for (int column = 0; column < 8; ++column) sums[row][column] += a[row][k] * b[k][column];
+      for (int column = 0; column < 8; ++column) terms[column] += a[row][k] * b[k][column];
     }
+    for (int column = 0; column < 8; ++column) sums[row][column] += terms[column];
   }
   for (int l = 0; l < kWarp; ++l) {
     float* to = reinterpret_cast<const MmaOperands*>(brought[l])->sums;
