@@ -39,13 +39,15 @@ TEST(CudaTensorAttention, QueriesThatSeeNoKeyGiveZeros) {
   }
 }
 
-TEST(CudaTensorAttention, ThereMayBeNoKeys) {
-  const Operand q = real({1, 2, 70, 64});
-  const Operand k = real({1, 2, 0, 64});
-  const UseCase forward = low({"attention", {q, k, k}, attrs_of(yes)});
-  EXPECT_EQ(run_on_cuda(forward, forward.inputs()), run_op(forward.def(), forward.attrs, forward.inputs()));
-  const UseCase backward = low({"attention_gradient", {q, q, k, k, q, real({1, 2, 70})}, attrs_of(yes)});
-  EXPECT_EQ(run_on_cuda(backward, backward.inputs()), run_op(backward.def(), backward.attrs, backward.inputs()));
+TEST(CudaTensorAttention, ThereMayBeNoKeysOrNoQueries) {
+  for (const auto& [queries, keys] : {std::pair<int64_t, int64_t>{70, 0}, {0, 70}}) {
+    const Operand q = real({1, 2, queries, 64});
+    const Operand k = real({1, 2, keys, 64});
+    const UseCase forward = low({"attention", {q, k, k}, attrs_of(yes)});
+    EXPECT_EQ(run_on_cuda(forward, forward.inputs()), run_op(forward.def(), forward.attrs, forward.inputs()));
+    const UseCase backward = low({"attention_gradient", {q, q, k, k, q, real({1, 2, queries})}, attrs_of(yes)});
+    EXPECT_EQ(run_on_cuda(backward, backward.inputs()), run_op(backward.def(), backward.attrs, backward.inputs()));
+  }
 }
 
 // Of a sequence alone and of the same one in the middle of a batch.
