@@ -166,7 +166,8 @@ void check_tiles(int rows, int dims) {
     y.push_back(narrowed<T>(number(2, i)));
   }
   const DeviceArray<T> left(x), right(y), products(std::vector<T>(static_cast<size_t>(rows * dims)));
-  run(kTestRows * 2, sizeof(TestTiles<T, kDims>), tiles_kernel<T, kDims>, products.data(), left.data(), right.data(), rows, dims);
+  run(kTestRows * 2, sizeof(TestTiles<T, kDims>), tiles_kernel<T, kDims>, products.data(), left.data(), right.data(),
+      rows, dims);
   const std::vector<T> found = products.values();
   for (int row = 0; row < rows; ++row) {
     for (int d = 0; d < dims; ++d) {
