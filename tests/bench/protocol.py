@@ -2,7 +2,8 @@
 
 A program calls `serve(block)`. Run by itself it prints one line, {"tokens_per_s": [a number per block]}. Run with
 --alternate it prints {"ready": true} after its warm-up; then, for each line on its input, it runs one timed block and
-prints {"tokens_per_s": [the number]}; it ends with its input. Between blocks it must leave the processor alone.
+prints {"tokens_per_s": [the number]}; it ends with its input. A line may say how many steps: "block 7". Between blocks
+it must leave the processor alone. A program that cannot go on prints {"error": "why"} and ends.
 """
 
 import argparse
@@ -26,12 +27,14 @@ def say(**fields) -> None:
     print(json.dumps(fields), flush=True)
 
 
-def serve(block: Callable[[int], float], options: argparse.Namespace, **about) -> None:
-    """block(steps) trains so many steps and returns tokens/s."""
-    block(WARM_UP)
+def serve(block: Callable[[int], float], options: argparse.Namespace, warm_up: int = WARM_UP, **about) -> None:
+    """block(steps) trains so many steps and returns tokens/s. about: what else is known when it is ready."""
+    if warm_up:
+        block(warm_up)
     if options.alternate:
         say(ready=True, **about)
-        for _ in sys.stdin:
-            say(tokens_per_s=[block(STEPS)])
+        for line in sys.stdin:
+            _, _, steps = line.partition(" ")
+            say(tokens_per_s=[block(int(steps or STEPS))])
     else:
         say(tokens_per_s=[block(STEPS) for _ in range(options.blocks)], **about)

@@ -9,6 +9,7 @@ are data-parallel over so many processes of one thread: DistributedDataParallel 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -30,38 +31,53 @@ PEERS = {
 
 
 class Side:
-    """One program that runs a block when asked to."""
+    """One program that runs a block when asked to: of `steps` steps, or as many as protocol.py says. Before each it
+    waits for pause_s, because the other side's threads may still spin. Raises RuntimeError, with the reason if it gave
+    one, for a program that cannot go on, ends, or takes longer than limit_s for an answer; it is then over."""
 
-    def __init__(self, command: list[str], limit_s: float):
+    def __init__(self, command: list[str], limit_s: float, pause_s: float = 0.5):
         self.process = subprocess.Popen(
             [*command, "--alternate"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE
         )
-        self.limit_s = limit_s
+        self.limit_s, self.pause_s = limit_s, pause_s
+        self.steps: int | None = None
         self.about = self.read()
 
     def read(self) -> dict:
         timer = threading.Timer(self.limit_s, self.process.kill)
         timer.start()
+        why = "ended without an answer"
         try:
             for line in self.process.stdout:
                 if line.startswith("{"):
-                    return json.loads(line)
+                    said = json.loads(line)
+                    if "error" not in said:
+                        return said
+                    why = said["error"]
+            if timer.finished.is_set():
+                why = f"took over {self.limit_s:.0f} s"
         finally:
             timer.cancel()
-        raise RuntimeError(f"{' '.join(self.process.args)} ended or took over {self.limit_s:.0f} s without an answer")
+        self.close()
+        raise RuntimeError(f"{' '.join(self.process.args)}: {why}")
 
     def block(self) -> float:
-        time.sleep(0.5)  # the other side's threads may still spin
-        self.process.stdin.write("block\n")
-        self.process.stdin.flush()
+        time.sleep(self.pause_s)
+        try:
+            self.process.stdin.write("block\n" if self.steps is None else f"block {self.steps}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended, as reading tells
         return self.read()["tokens_per_s"][0]
 
     def close(self) -> None:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
 
 
 def alternate(ours: Side, theirs: Side, rounds: int, names: tuple[str, str]) -> list[tuple[float, float]]:
