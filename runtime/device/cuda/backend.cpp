@@ -155,7 +155,12 @@ DeviceMemory CudaBackend::allocate_pinned(int64_t bytes) {
 void CudaBackend::copy(void* to, const void* from, int64_t bytes) {
   if (bytes == 0) return;
   const int target = device_of(to);
-  const int device = target >= 0 ? target : std::max(device_of(from), 0);
+  const int source = device_of(from);
+  if (target < 0 && source < 0) {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+    return;
+  }
+  const int device = target >= 0 ? target : source;
   set_device(device);
   const std::string doing = "copying " + bytes_text(bytes);
   check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, cudaStream_t()), device,
