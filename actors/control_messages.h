@@ -31,7 +31,7 @@ auto inspect(Inspector& f, WorkerShare& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, DeviceInfo& x) {
-  return f(caf::meta::type_name("DeviceInfo"), x.name, x.memory_bytes, x.free_bytes);
+  return f(caf::meta::type_name("DeviceInfo"), x.name, x.memory_bytes, x.free_bytes, x.queue_bytes);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Join& x) {

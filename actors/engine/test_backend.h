@@ -74,7 +74,6 @@ class TestBackend final : public DeviceBackend {
     ++queues;
     return std::make_unique<Queue>(*this);
   }
-  int64_t queue_bytes() const override { return 0; }
   Kernel copy_kernel() const override {
     return [](const KernelArgs& args, Stream&) {
       std::memcpy(args.outputs[0].data, args.inputs[0].data, static_cast<size_t>(args.inputs[0].bytes()));

@@ -16,6 +16,7 @@ struct DeviceInfo {
   std::string name;          // "NVIDIA H200"
   int64_t memory_bytes = 0;  // in all
   int64_t free_bytes = 0;    // when asked
+  int64_t queue_bytes = 0;   // of its memory, that each of its queues takes
 };
 
 // A block of memory that frees itself.
@@ -43,8 +44,6 @@ class DeviceBackend {
   virtual void fill_zero(void* to, int64_t bytes) = 0;
 
   virtual std::unique_ptr<DeviceQueue> make_queue(int device) = 0;
-  // Of a device's memory, that each of its queues takes.
-  virtual int64_t queue_bytes() const = 0;
   // A kernel that copies its first input, on its device or in host memory that this reaches, to its first output, likewise.
   virtual Kernel copy_kernel() const = 0;
   virtual void add_kernels(KernelTable& table) const = 0;

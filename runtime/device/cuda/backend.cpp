@@ -70,7 +70,7 @@ CudaBackend::CudaBackend(AddKernels kernels, KernelLibrary library)
   for (int device = 0; device < count; ++device) {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, device), device, "cudaGetDeviceProperties");
-    found_.push_back({properties.name, static_cast<int64_t>(properties.totalGlobalMem), 0});
+    found_.push_back({properties.name, static_cast<int64_t>(properties.totalGlobalMem), 0, library_.queue_bytes});
   }
   description_ =
       std::to_string(count) + (count == 1 ? " CUDA device: " : " CUDA devices: ") +

@@ -34,7 +34,6 @@ class CudaBackend final : public DeviceBackend {
   void copy(void* to, const void* from, int64_t bytes) override;
   void fill_zero(void* to, int64_t bytes) override;
   std::unique_ptr<DeviceQueue> make_queue(int device) override;
-  int64_t queue_bytes() const override { return library_.queue_bytes; }
   Kernel copy_kernel() const override;
   void add_kernels(KernelTable& table) const override { add_kernels_(table); }
 

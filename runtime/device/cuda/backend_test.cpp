@@ -279,7 +279,7 @@ TEST(CudaBackend, QueuesHaveTheStateOfALibraryAndItsMemory) {
                                      return std::make_unique<StateOf>(device, std::move(memory));
                                    }});
   contains(backend.description(), "runtime 13.0, a library 1.2");
-  EXPECT_EQ(backend.queue_bytes(), 8192);
+  EXPECT_EQ(backend.devices()[0].queue_bytes, 8192);
   const auto first = backend.make_queue(1);
   const int64_t of_first = cuda::bytes_in_use();
   EXPECT_GE(of_first, 8192);
@@ -297,7 +297,7 @@ TEST(CudaBackend, QueuesHaveTheStateOfALibraryAndItsMemory) {
 TEST(CudaBackend, WithoutALibraryQueuesHaveNoState) {
   cuda::reset(0);
   CudaBackend backend(no_kernels);
-  EXPECT_EQ(backend.queue_bytes(), 0);
+  EXPECT_EQ(backend.devices()[0].queue_bytes, 0);
   const auto queue = backend.make_queue(0);
   EXPECT_EQ(static_cast<CudaQueue&>(*queue).state(), nullptr);
   EXPECT_LT(cuda::bytes_in_use(), 8192);
