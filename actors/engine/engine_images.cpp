@@ -19,6 +19,7 @@ TensorView bytes_at(std::byte* begin, int64_t bytes) { return {begin, DType::u8,
 void Engine::pin_memory() {
   pins_.clear();
   if (options_.backend == nullptr || !options_.process_of) return;
+  queues_->forget();  // what reaches memory that is no longer pinned
   std::vector<Region> regions;
   for (const auto& loaded : plans_) {
     if (loaded == nullptr) continue;
