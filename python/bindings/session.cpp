@@ -62,8 +62,8 @@ class Workers {
     nb::list result;
     for (const Driver::Offered& offered : driver_.offered()) {
       const DeviceInfo& device = offered.device;
-      result.append(nb::make_tuple(offered.worker, device.name, device.memory_bytes, device.free_bytes,
-                                     device.queue_bytes));
+      result.append(
+          nb::make_tuple(offered.worker, device.name, device.memory_bytes, device.free_bytes, device.queue_bytes));
     }
     return result;
   }
