@@ -57,11 +57,11 @@ def make_step(workload: workloads.Workload, mesh: tr.mesh) -> tr.TrainStep:
 
 
 def simulate(library: str) -> None:
-    """From now on CUDA is this simulated runtime, with one device."""
+    """From now on CUDA is this simulated runtime, with one device and cuBLASLt."""
     os.environ[tr.cuda.LIBRARY] = library
     setup = ctypes.CDLL(library).troupe_simulated_cuda_setup
-    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int]
-    setup(1, 1 << 30, 13000)
+    setup.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int, ctypes.c_bool]
+    setup(1, 1 << 30, 13000, True)
 
 
 def main() -> None:
@@ -107,7 +107,8 @@ def main() -> None:
         step_s=step_s,
         host_s=host_s,
         peak_bytes=used,
-        predicted_bytes=sum(size for kind, size in plan.memory[0].items() if kind != "io"),  # that is the host's
+        # "io" is the host's. All of these plans compute in one queue and copy nothing to the host in another.
+        predicted_bytes=sum(size for kind, size in plan.memory[0].items() if kind != "io") + device.queue,
         predicted_step_s=plan.predicted_step_s,
         model_s=made - began,
         planning_s=planned - made,
