@@ -1,6 +1,7 @@
 // How the messages of control.h cross the wire: what CAF has to know of each.
 #pragma once
 
+#include <bit>
 #include <caf/actor_system_config.hpp>
 #include <caf/meta/load_callback.hpp>
 #include <caf/meta/type_name.hpp>
@@ -77,8 +78,13 @@ auto inspect(Inspector& f, TracedFiring& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, NonFinite& x) {
+  auto bits = std::bit_cast<uint64_t>(x.value);  // as a number CAF makes something finite of it
+  const auto loaded = [&]() -> caf::error {
+    x.value = std::bit_cast<double>(bits);
+    return caf::none;
+  };
   return f(caf::meta::type_name("NonFinite"), x.born, x.step, x.round, x.shard, x.piece, x.position, x.task, x.reg,
-           x.element, x.value, x.input);
+           x.element, bits, x.input, caf::meta::load_callback(loaded));
 }
 template <class Inspector>
 auto inspect(Inspector& f, ObservedPart& x) {
