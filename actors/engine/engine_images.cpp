@@ -71,7 +71,7 @@ void Engine::copy_shared(PlanHandle handle, Direction direction,
   for (const auto& [id, slot] : slots) {
     const PlanRegister& reg = loaded.plan().reg(id);
     const std::string& device = loaded.plan().devices[loaded.device_of(id).index()].name;
-    if (!memory_.has_image(device, reg.arena)) continue;
+    if (reg.bytes == 0 || !memory_.has_image(device, reg.arena)) continue;
     const std::span<std::byte> there = registers.bytes(id, static_cast<size_t>(slot));
     const std::span<std::byte> image = registers.shared_bytes(id, static_cast<size_t>(slot));
     staged.resize(there.size());
