@@ -18,8 +18,10 @@ void wait_until_passed(DeviceQueue& queue) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (!queue.has_passed(mark)) {
     if (std::chrono::steady_clock::now() > deadline) {
-      throw FaultError({.what = "an empty queue of a device does not come to its end",
-                        .deadline = std::chrono::duration<double>(kPatience).count()});
+      Fault fault;
+      fault.what = "an empty queue of a device does not come to its end";
+      fault.deadline = std::chrono::duration<double>(kPatience).count();
+      throw FaultError(std::move(fault));
     }
     std::this_thread::yield();
   }
