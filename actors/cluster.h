@@ -45,7 +45,7 @@ class Cluster final : public Runner {
   void stop() override;
   void wake() override { engine_->wake(); }
   void shutdown() override;
-  Registers registers(PlanHandle handle) override { return engine_->registers(handle); }
+  Registers registers(PlanHandle handle) const override { return engine_->registers(handle); }
   void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) override {
     engine_->write(handle, variable, from);
   }

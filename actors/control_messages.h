@@ -28,16 +28,11 @@ auto inspect(Inspector& f, Memory::Block& x) {
 }
 template <class Inspector>
 auto inspect(Inspector& f, WorkerShare& x) {
-  return f(caf::meta::type_name("WorkerShare"), x.devices, x.executors, x.kind);
-}
-template <class Inspector>
-auto inspect(Inspector& f, DeviceInfo& x) {
-  return f(caf::meta::type_name("DeviceInfo"), x.name, x.memory_bytes, x.free_bytes, x.queue_bytes);
+  return f(caf::meta::type_name("WorkerShare"), x.devices, x.executors);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Join& x) {
-  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share, x.memory, x.rank, x.devices,
-           x.lack);
+  return f(caf::meta::type_name("Join"), x.version, x.token, x.host, x.process, x.share, x.memory, x.rank);
 }
 template <class Inspector>
 auto inspect(Inspector& f, LinkAddress& x) {
@@ -162,14 +157,6 @@ auto inspect(Inspector& f, HandOver& x) {
 template <class Inspector>
 auto inspect(Inspector& f, DropFeed& x) {
   return f(caf::meta::type_name("DropFeed"), x.feed);
-}
-template <class Inspector>
-auto inspect(Inspector& f, CopyShared::Slot& x) {
-  return f(caf::meta::type_name("Slot"), x.reg, x.slot);
-}
-template <class Inspector>
-auto inspect(Inspector& f, CopyShared& x) {
-  return f(caf::meta::type_name("CopyShared"), x.handle, x.to_device, x.slots);
 }
 template <class Inspector>
 auto inspect(Inspector& f, Restart& x) {

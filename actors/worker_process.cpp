@@ -19,7 +19,6 @@
 #include "actors/engine/thread_runner.h"
 #include "actors/engine/worker.h"
 #include "actors/network_config.h"
-#include "runtime/base/check.h"
 #include "runtime/comm/host.h"
 #include "runtime/comm/ucx_network.h"
 
@@ -157,7 +156,7 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   const SteadyClock clock;
   const Address driver = parse(options.driver);
   const auto network = [driver] { return std::make_unique<UcxNetwork>(network_devices(driver.host, driver.port)); };
-  Process process{Worker(kernels, clock, network, options.backend), {}, nullptr, {}};
+  Process process{Worker(kernels, clock, network), {}, nullptr, {}};
   process.join.token = options.token;
   process.join.host = options.host.empty() ? host_name() : options.host;
   process.join.process = getpid();
@@ -165,13 +164,7 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   process.join.memory = options.memory.empty() ? host_identity() : options.memory;
   const int cores = static_cast<int>(std::thread::hardware_concurrency());
   const int executors = options.executors > 0 ? options.executors : std::max(1, std::min(cores, options.devices));
-  process.join.share = {options.devices, executors, options.backend == nullptr ? DeviceKind::cpu : DeviceKind::cuda};
-  process.join.lack = options.lack;
-  if (options.backend != nullptr) {
-    process.join.devices = options.backend->devices();
-    CHECK(process.join.devices.size() >= static_cast<size_t>(options.devices), process.join.devices.size());
-    process.join.devices.resize(static_cast<size_t>(options.devices));
-  }
+  process.join.share = {options.devices, executors};
 
   NetworkConfig config;
   caf::actor_system system(config);
@@ -188,7 +181,6 @@ void serve(const KernelTable& kernels, const WorkerOptions& options) {
   process.beat = nullptr;
   worker = nullptr;
   const std::string& refused = process.worker.refused();
-  if (!options.lack.empty() && refused == options.lack) fail(options.lack);
   if (!refused.empty()) fail("the driver at " + options.driver + " refuses this worker: " + refused);
   if (!process.lost && !process.worker.over()) fail("the worker has ended unasked");
   if (process.lost) fail("the driver at " + options.driver + " is gone: its connection was closed");

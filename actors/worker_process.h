@@ -5,7 +5,6 @@
 #include <string>
 
 #include "actors/tls_identity.h"
-#include "runtime/device/backend.h"
 #include "runtime/device/kernel.h"
 
 namespace troupe {
@@ -15,17 +14,15 @@ struct WorkerOptions {
   std::string token;   // of the run
   std::string host;    // what errors call this host; empty: by its own name
   int devices = 1;
-  DeviceBackend* backend = nullptr;  // of CUDA devices: it offers the first so many of these; outlives `serve`
-  std::string lack;                  // why it has not got what it is to offer: all it does is to tell the driver
-  int rank = -1;                     // its number among the run's workers; -1: any that is left
-  std::string memory;                // as in Join; by default what this process can map
-  int executors = 0;                 // threads; 0: as many as cores or devices, whichever is less
-  double patience_s = 30;            // for a driver that does not listen yet
-  std::optional<TlsIdentity> tls;    // the run's, when its connections are encrypted
+  int rank = -1;                   // its number among the run's workers; -1: any that is left
+  std::string memory;              // as in Join; by default what this process can map
+  int executors = 0;               // threads; 0: as many as cores or devices, whichever is less
+  double patience_s = 30;          // for a driver that does not listen yet
+  std::optional<TlsIdentity> tls;  // the run's, when its connections are encrypted
 };
 
 // Serves a run until its driver says that it is over. FaultError when the driver cannot be reached, refuses this worker
-// or goes away, or with what it lacks; PlanError for options that cannot be used.
+// or goes away; PlanError for options that cannot be used.
 void serve(const KernelTable& kernels, const WorkerOptions& options);
 
 }  // namespace troupe

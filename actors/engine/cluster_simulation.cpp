@@ -33,9 +33,7 @@ bool is_one_of(const Variant& variant) {
 
 // For kernels that run, of the thread that carries it out.
 double patience_of(const Command& command) {
-  if (is_one_of<Hold, LoadPlan, UnloadPlan, SetSources, CopyShared, Restart, Stop, SetObserved, GetObserved>(command)) {
-    return 1e9;
-  }
+  if (is_one_of<Hold, LoadPlan, UnloadPlan, SetSources, Restart, Stop, SetObserved, GetObserved>(command)) return 1e9;
   return is_one_of<GetStall>(command) ? kStandingsPatience : 0;
 }
 

@@ -5,7 +5,6 @@
 //   join -> welcome                     a worker offers devices, and learns which part of the run it has
 //   connect                             processes that share no memory connect
 //   hold, load, resume                  a plan, and memory that all map
-//   copy shared                         registers on devices, from or to where other processes find them
 //   hold, restart, resume, go           a life of a plan begins; all have restarted before one goes
 //   hold, fence                         what was under way between processes that share no memory has arrived
 //   go -> reached                       later steps, when a life goes on
@@ -26,18 +25,16 @@
 #include "actors/engine/standing.h"
 #include "actors/engine/token_source.h"
 #include "runtime/base/error.h"
-#include "runtime/device/backend.h"
 
 namespace troupe {
 
 // Raised with every change of what follows; processes of different versions do not work together.
-constexpr int32_t kControlVersion = 4;
+constexpr int32_t kControlVersion = 3;
 
 // What one worker has of a run.
 struct WorkerShare {
   int32_t devices = 0;
   int32_t executors = 0;
-  DeviceKind kind = DeviceKind::cpu;  // of the devices; all workers of a run offer the same
 };
 
 // ---- from a worker ----
@@ -48,10 +45,8 @@ struct Join {
   std::string host;
   int32_t process = 0;
   WorkerShare share;
-  std::string memory;               // processes that say the same here as the driver can map its memory (host_identity)
-  int32_t rank = -1;                // its number among the run's workers; -1: any that is left
-  std::vector<DeviceInfo> devices;  // those that it offers, where they are no CPU devices
-  std::string lack;                 // why it has not got what it was to offer; then the run cannot be
+  std::string memory;  // processes that say the same here as the driver can map its memory (host_identity)
+  int32_t rank = -1;   // its number among the run's workers; -1: any that is left
 };
 
 // How to connect to a worker; empty when it shares memory with all others.
@@ -159,16 +154,6 @@ struct HandOver {
 struct DropFeed {  // nobody puts batches into it any more
   int64_t feed = 0;
 };
-// Slots of registers on devices: to these, from where other processes find them, or back.
-struct CopyShared {
-  struct Slot {
-    int64_t reg = 0;
-    int32_t slot = 0;
-  };
-  int32_t handle = 0;
-  bool to_device = false;
-  std::vector<Slot> slots;
-};
 struct Restart {
   int32_t handle = 0;
   uint32_t epoch = 0;
@@ -192,14 +177,13 @@ struct GetTime {};
 struct GetStall {};
 struct Leave {};
 
-using Command =
-    std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed, CopyShared,
-                 Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetTime, GetStall, Leave>;
+using Command = std::variant<Welcome, Refused, Connect, Fence, LoadPlan, UnloadPlan, SetSources, HandOver, DropFeed,
+                             Restart, Go, Hold, Resume, Stop, SetObserved, GetObserved, GetTime, GetStall, Leave>;
 // What the driver calls it when it is not answered.
-inline constexpr const char* kCommandNames[] = {"welcome",      "refused",      "connect",   "fence",     "load",
-                                                "unload",       "set sources",  "hand over", "drop feed", "copy shared",
-                                                "restart",      "go",           "hold",      "resume",    "stop",
-                                                "set observed", "get observed", "get time",  "get stall", "leave"};
+inline constexpr const char* kCommandNames[] = {"welcome",      "refused",     "connect",   "fence",     "load",
+                                                "unload",       "set sources", "hand over", "drop feed", "restart",
+                                                "go",           "hold",        "resume",    "stop",      "set observed",
+                                                "get observed", "get time",    "get stall", "leave"};
 static_assert(std::size(kCommandNames) == std::variant_size_v<Command>);
 using Reply = std::variant<Join, LinkAddress, Answer, Reached, Fault, StallPart, ObservedPart, TimeIs, Beat>;
 

@@ -15,13 +15,6 @@ constexpr double kLateTick = 0.5;
 constexpr double kMissingPatience = 5;  // seconds for a message that others sent after it have overtaken
 constexpr size_t kMostRefused = 5;      // of those who were not let in, so many are named
 
-std::string kind_text(DeviceKind kind) { return kind == DeviceKind::cuda ? "CUDA" : "CPU"; }
-
-std::string name_of(int number, const std::string& host, int process) {
-  const std::string where = " (" + host + ", process " + std::to_string(process) + ")";
-  return number < 0 ? "a worker" + where : "worker " + std::to_string(number) + where;
-}
-
 // Compares all of it, so that the time says nothing about how much was right.
 bool same(const std::string& a, const std::string& b) {
   unsigned differ = a.size() == b.size() ? 0 : 1;
@@ -37,22 +30,10 @@ std::variant<int, std::string> Crew::on(const Join& join, double now) {
     return "it speaks version " + std::to_string(join.version) + " of the protocol, the driver version " +
            std::to_string(kControlVersion) + "; install the same version of Troupe everywhere";
   }
-  if (!join.lack.empty()) {
-    if (!gone_) {  // the run is over before it has begun
-      gone_ = Fault();
-      gone_->what = name_of(join.rank, join.host, join.process) + ": " + join.lack;
-    }
-    return join.lack;
-  }
   if (join.share.devices < 1 || join.share.executors < 1) return "it offers no device";
   if (complete()) return "the run has its " + std::to_string(options_.workers) + " workers already";
   if (const std::optional<std::string> why = taken(join)) return *why;
-  if (!members_.empty() && join.share.kind != kind()) {
-    return "it offers " + kind_text(join.share.kind) + " devices, and " + name(0) + " " + kind_text(kind()) +
-           " devices; all workers of a run offer devices of one kind";
-  }
-  members_.push_back(
-      {join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now, join.rank, join.devices});
+  members_.push_back({join.host, join.process, join.share, join.memory, {}, now, 0, false, now, -1, now, join.rank});
   const int joined_as = static_cast<int>(members_.size()) - 1;
   if (complete()) number();
   return joined_as;
@@ -114,8 +95,10 @@ int32_t Crew::devices() const {
 
 std::string Crew::name(int worker) const {
   const Member& member = members_.at(static_cast<size_t>(worker));
+  const std::string where = " (" + member.host + ", process " + std::to_string(member.process) + ")";
   const bool ranks = std::any_of(members_.begin(), members_.end(), [](const Member& m) { return m.rank >= 0; });
-  return name_of(ranks ? member.rank : worker, member.host, member.process);
+  if (ranks && member.rank < 0) return "a worker" + where;
+  return "worker " + std::to_string(ranks ? member.rank : worker) + where;
 }
 
 uint64_t Crew::ask() {
@@ -206,14 +189,13 @@ void Crew::leave(int worker, const std::string& why, double waited) {
   fault_ = gone_;  // what else is wrong follows from it
 }
 
-// "cuda:2 to cuda:3"
+// "cpu:2 to cpu:3"
 std::string Crew::devices_of(int worker) const {
   if (!complete()) return {};  // its devices come after those of workers that have not joined yet
   int first = 0;
   for (int w = 0; w < worker; ++w) first += members_[static_cast<size_t>(w)].share.devices;
   const int last = first + members_[static_cast<size_t>(worker)].share.devices - 1;
-  const std::string of_kind = kind() == DeviceKind::cuda ? "cuda:" : "cpu:";
-  return of_kind + std::to_string(first) + (last == first ? "" : " to " + of_kind + std::to_string(last));
+  return "cpu:" + std::to_string(first) + (last == first ? "" : " to cpu:" + std::to_string(last));
 }
 
 // What a worker says is wrong, with where.

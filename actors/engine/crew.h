@@ -32,11 +32,10 @@ class Crew {
     double heard = 0;     // last, when
     uint64_t firings = 0;
     bool gone = false;
-    double joined = 0;                  // when
-    int64_t read = -1;                  // see Beat
-    double moved = 0;                   // when its tasks were last heard to have fired
-    int32_t rank = -1;                  // its number, as it said; once all have joined, for all
-    std::vector<DeviceInfo> devices{};  // see Join
+    double joined = 0;  // when
+    int64_t read = -1;  // see Beat
+    double moved = 0;   // when its tasks were last heard to have fired
+    int32_t rank = -1;  // its number, as it said; once all have joined, for all
     InOrder<Reply> said{};
   };
 
@@ -57,7 +56,6 @@ class Crew {
   const std::vector<Member>& members() const { return members_; }
   std::vector<WorkerShare> shares() const;
   int32_t devices() const;
-  DeviceKind kind() const { return members_.empty() ? DeviceKind::cpu : members_.front().share.kind; }
   // "worker 1 (node7, process 4711)"; "a worker (node7, process 4711)" while it depends on those who have not joined which
   // number is left for it.
   std::string name(int worker) const;

@@ -52,30 +52,6 @@ TEST_F(CrewTest, LetsInWhoShowsTheTokenUntilItIsComplete) {
   EXPECT_NE(refusal(join("c")).find("2 workers already"), std::string::npos);
 }
 
-TEST_F(CrewTest, HasDevicesOfOneKind) {
-  Join cuda = join("a", 2);
-  cuda.share.kind = DeviceKind::cuda;
-  crew_.on(cuda, 0);
-  EXPECT_EQ(
-      refusal(join("b")),
-      "it offers CPU devices, and worker 0 (a, process 7) CUDA devices; all workers of a run offer devices of one "
-      "kind");
-  cuda.host = "b";
-  EXPECT_EQ(std::get<int>(crew_.on(cuda, 0)), 1);
-  EXPECT_EQ(crew_.kind(), DeviceKind::cuda);
-  crew_.lost(1);
-  EXPECT_EQ(crew_.gone()->device, "cuda:2 to cuda:3");
-}
-
-TEST_F(CrewTest, IsOverWhenAWorkerLacksWhatItIsToOffer) {
-  Join lacking = join("b", 2);
-  lacking.rank = 1;
-  lacking.lack = "there is no library";
-  EXPECT_EQ(refusal(lacking), "there is no library");
-  EXPECT_TRUE(crew_.members().empty());
-  EXPECT_EQ(crew_.gone()->what, "worker 1 (b, process 7): there is no library");
-}
-
 TEST_F(CrewTest, NumbersWorkersByTheirRanks) {
   Crew crew({4, "right", 1});
   const auto ranked = [](const std::string& host, int32_t devices, int32_t rank) {

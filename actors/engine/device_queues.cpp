@@ -15,7 +15,7 @@ DeviceQueue* DeviceQueues::find(const Plan& plan, StreamId id) {
   }
   const std::string& device = plan.devices[stream.device.index()].name;
   std::unique_ptr<DeviceQueue>& queue = queues_[{device, stream.name}];
-  if (queue == nullptr) queue = backend_.make_queue(number_(device));
+  if (queue == nullptr) queue = backend_.make_queue(number_of(device));
   return queue.get();
 }
 

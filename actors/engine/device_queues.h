@@ -1,7 +1,6 @@
 // The queues into which streams of a backend's devices put their kernels.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,9 +14,7 @@ namespace troupe {
 // Plans run one after another, so streams of the same name on the same device share a queue. Not thread-safe.
 class DeviceQueues {
  public:
-  // `number` says of a device which of the backend's it is.
-  DeviceQueues(DeviceBackend& backend, std::function<int(const std::string&)> number)
-      : backend_(backend), number_(std::move(number)) {}
+  explicit DeviceQueues(DeviceBackend& backend) : backend_(backend) {}
 
   // Null for a stream that runs on the host: sources are read there. FaultError.
   DeviceQueue* find(const Plan& plan, StreamId stream);
@@ -26,7 +23,6 @@ class DeviceQueues {
 
  private:
   DeviceBackend& backend_;
-  std::function<int(const std::string&)> number_;
   std::map<std::pair<std::string, std::string>, std::unique_ptr<DeviceQueue>> queues_;  // by names of device and stream
 };
 

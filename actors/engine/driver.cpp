@@ -148,8 +148,6 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   if (life.fresh || life.next_step != first_step) {
     hold();
     life.fresh = true;  // also when only some have begun it
-    const std::vector<Slot> initial = initial_slots(life.plan());
-    if (const auto copy = copy_shared(life, initial)) ask(*copy, crew_.size() * initial_bytes(life.plan()));
     ask(Restart{handle.value, ++epoch_, first_step}, crew_.size() * initial_bytes(life.plan()));
     life.begin(epoch_, first_step);
     if (crew_.fault()) {  // of a batch: nothing else is under way
@@ -159,8 +157,8 @@ void Driver::start(PlanHandle handle, int64_t first_step, int64_t steps) {
   }
   resume();
   life.next_step = first_step + steps;
-  if (may_be_old() && writes_variables(life.plan())) {
-    // What other plans have read of variables elsewhere is read again when they begin.
+  if (exchange_ != nullptr && writes_variables(life.plan())) {
+    // What other plans have read of variables on other hosts is read again when they begin.
     for (const auto& plan : plans_) {
       if (plan != nullptr && &plan->life != &life) plan->life.fresh = true;
     }

@@ -64,20 +64,12 @@ class Driver final : public Runner, private FarRegisters {
   // Tells the workers that the run is over, and gives them a moment to leave.
   void dismiss();
 
-  Registers registers(PlanHandle handle) override { return {memory_, find(handle).life, this}; }
+  Registers registers(PlanHandle handle) const override { return {memory_, find(handle).life, this}; }
   void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) override;
   void observe(PlanHandle handle, const Observe& what) override;
   // With the times of the driver's clock, whatever clocks the workers have.
   Observations observations(PlanHandle handle) override;
   std::vector<WorkerState> workers() const override;
-  // Of the devices that workers offer, in the order of their numbers: whose, and, where they are no CPU devices, what they
-  // are. Once all have joined.
-  struct Offered {
-    std::string worker;
-    DeviceInfo device;
-  };
-  DeviceKind kind() const { return crew_.kind(); }
-  std::vector<Offered> offered() const;
   RunProgress progress() const override { return {running_ ? clock_.now() - seen_at_ : 0, crew_.read()}; }
   Fault stall() override;
 
@@ -94,18 +86,13 @@ class Driver final : public Runner, private FarRegisters {
 
   void welcome();
   void link();
-  bool is_on_other_host(const std::string& device) const;
-  bool is_far(const std::string& device, ArenaKind kind) const override;
-  void fetch(const PlanLife& life, const std::vector<Slot>& slots) override;
-  void store(const PlanLife& life, const std::vector<Slot>& slots) override;
-  std::optional<CopyShared> copy_shared(const PlanLife& life, const std::vector<Slot>& slots) const;
-  std::vector<Slot> initial_slots(const Plan& plan) const;
+  bool is_far(const std::string& device) const override;
+  void fetch(const PlanLife& life, const std::vector<Slot>& slots) const override;
+  void store(const PlanLife& life, const std::vector<Slot>& slots) const override;
   template <class Ask>
-  void exchange_slots(const PlanLife& life, const std::vector<Slot>& all, Ask&& ask) const;
+  void exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const;
   void wait_for_job(const ExchangeJob& job, double patience_s) const;
   void begin_afresh();
-  // Whether processes have copies of others' variables.
-  bool may_be_old() const { return exchange_ != nullptr || kind() == DeviceKind::cuda; }
   bool add_memory(const PlanLife& life);
   bool is_only(PlanHandle handle) const;
   void forget(PlanHandle handle);
@@ -137,8 +124,7 @@ class Driver final : public Runner, private FarRegisters {
   Courier& courier_;
   const Clock& clock_;
   mutable Crew crew_;  // heard while bytes are waited for
-  Memory memory_{Memory::Kind::shared,
-                 [this](const std::string& device) { return is_far(device, ArenaKind::variables); }};
+  Memory memory_{Memory::Kind::shared, [this](const std::string& device) { return is_far(device); }};
   std::unique_ptr<Exchange> exchange_;  // with workers that share no memory with this process
   std::shared_ptr<void> exchange_runs_;
   uint64_t fences_ = 0;

@@ -1,43 +1,20 @@
-// Registers that the driver's process cannot reach: of workers that share no memory with it, and on workers' devices.
+// Registers of workers that share no memory with the driver's process.
 
-#include <algorithm>
-#include <iterator>
-#include <set>
 #include <utility>
 
-#include "actors/engine/device_names.h"
 #include "actors/engine/driver.h"
 #include "actors/engine/placement.h"
 
 namespace troupe {
 
-bool Driver::is_far(const std::string& device, ArenaKind kind) const {
-  return is_on_other_host(device) || (is_cuda(device) && kind != ArenaKind::io);
-}
-
-bool Driver::is_on_other_host(const std::string& device) const {
+bool Driver::is_far(const std::string& device) const {
   if (exchange_ == nullptr) return false;
   const int process = process_of_device(device, crew_.shares());
   return process >= 0 && exchange_->is_far_process(process);
 }
 
-namespace {
-
-int64_t bytes_of(const PlanLife& life, const std::vector<FarRegisters::Slot>& slots) {
-  int64_t bytes = 0;
-  for (const FarRegisters::Slot& slot : slots) bytes += life.plan().reg(slot.reg).bytes;
-  return bytes;
-}
-
-}  // namespace
-
 template <class Ask>
-void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& all, Ask&& ask) const {
-  std::vector<Slot> slots;
-  std::copy_if(all.begin(), all.end(), std::back_inserter(slots), [&](const Slot& slot) {
-    return is_on_other_host(life.plan().devices[life.device_of(slot.reg).index()].name);
-  });
-  if (slots.empty()) return;
+void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& slots, Ask&& ask) const {
   ExchangeJob job;
   int64_t bytes = 0;
   try {
@@ -60,51 +37,12 @@ void Driver::exchange_slots(const PlanLife& life, const std::vector<Slot>& all, 
   }
 }
 
-// Where devices have them they are copied to where this process, or their worker's exchange, finds them.
-void Driver::fetch(const PlanLife& life, const std::vector<Slot>& slots) {
-  if (const auto copy = copy_shared(life, slots)) ask(*copy, bytes_of(life, slots));
+void Driver::fetch(const PlanLife& life, const std::vector<Slot>& slots) const {
   exchange_slots(life, slots, [&](auto&&... args) { exchange_->fetch(std::forward<decltype(args)>(args)...); });
 }
 
-void Driver::store(const PlanLife& life, const std::vector<Slot>& slots) {
+void Driver::store(const PlanLife& life, const std::vector<Slot>& slots) const {
   exchange_slots(life, slots, [&](auto&&... args) { exchange_->store(std::forward<decltype(args)>(args)...); });
-  std::optional<CopyShared> copy = copy_shared(life, slots);
-  if (!copy) return;
-  copy->to_device = true;
-  ask_or_end(*copy, bytes_of(life, slots), "registers on devices could not be written");
-}
-
-// From devices, of those that lie on one.
-std::optional<CopyShared> Driver::copy_shared(const PlanLife& life, const std::vector<Slot>& slots) const {
-  CopyShared copy{life.handle().value, false, {}};
-  for (const Slot& slot : slots) {
-    const PlanRegister& reg = life.plan().reg(slot.reg);
-    const bool on_device = is_cuda(life.plan().devices[reg.device.index()].name) && reg.arena != ArenaKind::io;
-    if (on_device) copy.slots.push_back({slot.reg.value, static_cast<int32_t>(slot.slot)});
-  }
-  return copy.slots.empty() ? std::nullopt : std::optional(std::move(copy));
-}
-
-// What tasks read of other processes' registers before anything has fired.
-std::vector<FarRegisters::Slot> Driver::initial_slots(const Plan& plan) const {
-  const auto process_of = [&](DeviceId device) {
-    return process_of_device(plan.devices[device.index()].name, crew_.shares());
-  };
-  std::set<RegisterId> found;
-  for (const PlanTask& task : plan.tasks) {
-    for (const PlanRead& read : task.inputs) {
-      const PlanRegister& reg = plan.reg(read.reg);
-      const bool read_first = !reg.is_control() && (!reg.producer.valid() || reg.initial > 0);
-      if (read_first && reg.device.valid() && process_of(reg.device) != process_of(task.device)) found.insert(read.reg);
-    }
-  }
-  std::vector<Slot> slots;
-  for (const RegisterId reg : found) {
-    for (int32_t slot = 0; slot < std::max(plan.reg(reg).initial, 1); ++slot) {
-      slots.push_back({reg, static_cast<size_t>(slot)});
-    }
-  }
-  return slots;
 }
 
 void Driver::wait_for_job(const ExchangeJob& job, double patience_s) const {

@@ -45,18 +45,6 @@ bool Driver::gather(double at_most_s, double patience_s) {
   return true;
 }
 
-std::vector<Driver::Offered> Driver::offered() const {
-  std::vector<Offered> all;
-  for (int w = 0; w < crew_.size(); ++w) {
-    const Crew::Member& member = crew_.members().at(static_cast<size_t>(w));
-    for (int32_t d = 0; d < member.share.devices; ++d) {
-      const auto number = static_cast<size_t>(d);
-      all.push_back({crew_.name(w), number < member.devices.size() ? member.devices[number] : DeviceInfo()});
-    }
-  }
-  return all;
-}
-
 Fault Driver::missing(double waited) const {
   Fault fault;
   fault.what = std::to_string(crew_.members().size()) + " workers have joined";

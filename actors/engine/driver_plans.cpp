@@ -4,7 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "actors/engine/device_names.h"
 #include "actors/engine/driver.h"
 #include "actors/engine/placement.h"
 #include "runtime/base/text.h"
@@ -34,13 +33,6 @@ void Driver::check_devices(const Plan& plan) const {
   std::vector<std::string> devices;  // those that compute: a host arena belongs to one of them
   for (const PlanDevice& device : plan.devices) {
     if (!device.name.starts_with("host")) devices.push_back(device.name);
-  }
-  const bool on_cuda = std::any_of(devices.begin(), devices.end(), is_cuda);
-  if (on_cuda != (crew_.kind() == DeviceKind::cuda)) {
-    throw PlanError("plan", plan.name,
-                    "runs on " + devices.front() + ", but the run's workers offer " + (on_cuda ? "CPU" : "CUDA") +
-                        " devices; start them with --devices " + (on_cuda ? "cuda" : "cpu") + "=COUNT",
-                    {});
   }
   for (const PlanDevice& device : plan.devices) {
     if (executor_of_device(device.name, crew_.shares()) >= 0) continue;
@@ -111,8 +103,9 @@ PlanHandle Driver::load(std::shared_ptr<const Plan> plan, SourceMap sources) {
 bool Driver::add_memory(const PlanLife& life) {
   const auto lock = exchange_ ? std::unique_lock(exchange_->mutex()) : std::unique_lock<std::mutex>();
   const bool grown = memory_.add(life.plan(), life.handle().value);
-  if (exchange_ != nullptr) exchange_->add(life, nullptr, memory_, {});
-  if (grown && may_be_old()) begin_afresh();  // what was read of variables elsewhere has not moved along
+  if (exchange_ == nullptr) return grown;
+  exchange_->add(life, nullptr, memory_, {});
+  if (grown) begin_afresh();  // what was read of other hosts' variables has not moved along
   return grown;
 }
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "actors/engine/agreement.h"
-#include "actors/engine/device_names.h"
 #include "actors/engine/engine_pause.h"
 #include "runtime/base/check.h"
 #include "runtime/plan/validate.h"
@@ -33,14 +32,12 @@ Engine::Engine(const KernelTable& kernels, EngineOptions options, const Clock& c
     doorbells.push_back(far ? &options_.exchange->bell() : &doorbells_[i]);
   }
   if (options_.backend != nullptr) {
-    queues_ = std::make_unique<DeviceQueues>(*options_.backend, options_.process_of ? options_.number_of : number_of);
+    queues_ = std::make_unique<DeviceQueues>(*options_.backend);
     options_.queue_of = [this](const Plan& plan, StreamId stream) { return queues_->find(plan, stream); };
   }
-  if (options_.process_of) {
-    const auto is_own = [this](const std::string& device) { return options_.process_of(device) == options_.process; };
-    memory_ = Memory(
-        Memory::Kind::own, [is_own](const std::string& device) { return !is_own(device); }, options_.backend,
-        [this, is_own](const std::string& device) { return is_own(device) ? options_.number_of(device) : -1; });
+  if (options_.exchange != nullptr) {
+    const int self = options_.exchange->self();
+    memory_ = Memory(Memory::Kind::own, [this, self](const std::string& d) { return options_.process_of(d) != self; });
   }
   for (int i = own_.first; i < own_.first + own_.count; ++i) {
     executors_.push_back(std::make_unique<Executor>(i, shared_, clock_, options_.spin_s, doorbells, options_.exchange));
@@ -96,29 +93,23 @@ PlanHandle Engine::load(std::shared_ptr<const Plan> plan, SourceMap sources, con
       if (plans_[other] != nullptr) check_agree(*plans_.back(), *plans_[other]);
     }
     plans_.back()->set_sources(std::move(sources));
-    if (options_.process_of && (options_.exchange != nullptr || options_.backend != nullptr)) {
+    Crossings crossings;
+    if (options_.exchange != nullptr) {
       const auto process_of = [&](DeviceId device) { return options_.process_of(plan->devices[device.index()].name); };
-      plans_.back()->crossings = Crossings(*plan, kernels_, process_of);
+      crossings = Crossings(*plan, kernels_, process_of);
     }
     const auto lock = lock_exchange();
     const Exchange::MemoryChange change(options_.exchange);
-    pins_.clear();
     if (lent != nullptr) {
       for (const Memory::Block& block : lent->blocks) memory_.put(block);
     }
     memory_.add(*plan, handle.value);
     if (options_.backend != nullptr) plans_.back()->set_report(options_.backend->allocate_pinned(sizeof(KernelReport)));
-    pin_memory();
     if (options_.exchange != nullptr) {
-      options_.exchange->add(*plans_.back(), plans_.back().get(), memory_, plans_.back()->crossings);
+      options_.exchange->add(*plans_.back(), plans_.back().get(), memory_, std::move(crossings));
     }
   } catch (...) {
     plans_.pop_back();
-    try {
-      pin_memory();
-    } catch (const FaultError& error) {
-      shared_.raise(error.fault());  // what other plans need is lost
-    }
     throw;
   }
   bind_all();
@@ -137,11 +128,9 @@ void Engine::unload(PlanHandle handle) {
   const auto lock = lock_exchange();
   const Exchange::MemoryChange change(options_.exchange);
   if (options_.exchange != nullptr) options_.exchange->remove(handle);
-  pins_.clear();
   memory_.remove(handle.value);
   const bool none = std::all_of(plans_.begin(), plans_.end(), [](const auto& plan) { return plan == nullptr; });
   if (none) memory_.clear();
-  pin_memory();
 }
 
 // While it is held, nothing moves between this process and others.
@@ -204,7 +193,6 @@ void Engine::bind_all() {
       if (task.scratch_bytes > 0) scratch = {workspace + task.scratch_offset, static_cast<size_t>(task.scratch_bytes)};
       loaded->actor(id).bind([&](RegisterId reg, size_t slot) { return registers.bytes(reg, slot).data(); }, scratch);
     }
-    bind_copies(*loaded);
   }
 }
 

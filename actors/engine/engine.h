@@ -22,7 +22,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "actors/engine/device_queues.h"
@@ -46,13 +45,10 @@ struct EngineOptions {
   Doorbell* doorbells = nullptr;     // by executor of the run; by default the engine's own
   double spin_s = 50e-6;             // how long an executor without work looks for some before it sleeps
   PlaceOfStream place;
-  DeviceBackend* backend = nullptr;  // of this process's CUDA devices; outlives the engine
+  DeviceBackend* backend = nullptr;  // of CUDA devices; outlives the engine
   QueueOfStream queue_of;            // of devices that compute on their own; by default the backend's
   Exchange* exchange = nullptr;      // where processes of the run share no memory with this one; outlives the engine
-  // Of a run over several processes; by default all devices are this one's.
-  int process = 0;                                    // this one's number
-  std::function<int(const std::string&)> process_of;  // by device
-  std::function<int(const std::string&)> number_of;   // of a device of this process: which of the backend's it is
+  std::function<int(const std::string&)> process_of;  // by device; with an exchange
   std::function<void()> changed;  // from any thread: steps are done, or there is a fault; must not block
 };
 
@@ -118,10 +114,6 @@ class Engine {
   std::span<std::byte> bytes(PlanHandle handle, const Of&... of) const {
     return registers(handle).bytes(of...);
   }
-  // Between the device of a slot, where it is one of this process's, and where other processes find it: from there to
-  // the device, or back. Nothing may run. FaultError.
-  enum class Direction : uint8_t { to_device, from_device };
-  void copy_shared(PlanHandle handle, Direction direction, std::span<const std::pair<RegisterId, int32_t>> slots);
   // Registers::write, when nothing runs; PlanError otherwise.
   void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from);
 
@@ -160,8 +152,6 @@ class Engine {
   bool all_reached() const;
   void connect(Arena lanes = {});
   void bind_all();
-  void bind_copies(LoadedPlan& loaded) const;
-  void pin_memory();
 
   const KernelTable& kernels_;
   EngineOptions options_;
@@ -171,8 +161,7 @@ class Engine {
   std::vector<Doorbell> own_doorbells_;
   Doorbell* doorbells_;
   Memory memory_;
-  std::unique_ptr<DeviceQueues> queues_;     // with a backend
-  std::vector<std::shared_ptr<void>> pins_;  // of memory that devices reach, in a run over several processes
+  std::unique_ptr<DeviceQueues> queues_;  // with a backend
   Arena lane_memory_;
   LaneTable lanes_;
   std::vector<std::unique_ptr<LoadedPlan>> plans_;    // by handle; null when unloaded

@@ -105,8 +105,8 @@ void Exchange::post(const FarLane& lane, const Message& message) {
     if (number >= 0 && loaded.sent[static_cast<size_t>(number)] < message.version) {
       loaded.sent[static_cast<size_t>(number)] = message.version;
       const Registers registers(*loaded.memory, *loaded.life);
-      pieces = pieces_of(loaded.crossings.at(number).runs,
-                         registers.shared_bytes(reg, static_cast<size_t>(message.slot)).data());
+      pieces =
+          pieces_of(loaded.crossings.at(number).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
     }
   }
   Peer& peer = peers_[static_cast<size_t>(process)];

@@ -49,7 +49,6 @@ Hosts::Hosts(const KernelTable& kernels, const HostsOptions& options)
     engine.place = [&shares](const Plan& plan, StreamId stream) {
       return executor_of_device(plan.devices[plan.streams[stream.index()].device.index()].name, shares);
     };
-    engine.process = static_cast<int>(p);
     engine.process_of = [&shares](const std::string& device) { return process_of_device(device, shares); };
     hosts_[p].engine = std::make_unique<Engine>(kernels, std::move(engine), clock_);
     Engine* made = hosts_[p].engine.get();

@@ -1,12 +1,34 @@
 // Which memory the network is told of beforehand.
 
+#include <algorithm>
 #include <utility>
 
 #include "actors/engine/exchange.h"
-#include "actors/engine/regions.h"
 #include "actors/engine/registers.h"
 
 namespace troupe {
+namespace {
+
+constexpr size_t kPage = 4096;  // less than this is copied on its way in any case
+
+using Region = std::span<std::byte>;
+
+// Those that overlap or touch become one.
+std::vector<Region> joined(std::vector<Region> regions) {
+  std::sort(regions.begin(), regions.end(), [](Region a, Region b) { return a.data() < b.data(); });
+  std::vector<Region> all;
+  for (const Region region : regions) {
+    if (all.empty() || region.data() > all.back().data() + all.back().size()) {
+      all.push_back(region);
+    } else {
+      std::byte* const begin = all.back().data();
+      all.back() = Region(begin, std::max(begin + all.back().size(), region.data() + region.size()));
+    }
+  }
+  return all;
+}
+
+}  // namespace
 
 Exchange::MemoryChange::MemoryChange(Exchange* exchange) : exchange_(exchange) {
   if (exchange_ == nullptr) return;
@@ -30,9 +52,12 @@ std::vector<Region> Exchange::crossing_memory() const {
       const size_t slots = loaded.life->plan().reg(crossing.reg).slots.size();
       for (size_t slot = 0; slot < slots; ++slot) {
         const Registers registers(*loaded.memory, *loaded.life);
-        const Pieces pieces = pieces_of(crossing.runs, registers.shared_bytes(crossing.reg, slot).data());
-        if (pieces.size() != 1 || pieces.front().size() < kPage) continue;  // less is copied on its way in any case
-        regions.push_back(whole_pages(pieces.front()));
+        const Pieces pieces = pieces_of(crossing.runs, registers.bytes(crossing.reg, slot).data());
+        if (pieces.size() != 1 || pieces.front().size() < kPage) continue;
+        std::byte* const begin = pieces.front().data();
+        const size_t before = reinterpret_cast<uintptr_t>(begin) % kPage;
+        const size_t pages = (before + pieces.front().size() + kPage - 1) / kPage;
+        regions.emplace_back(begin - before, pages * kPage);
       }
     }
   }

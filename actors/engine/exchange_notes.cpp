@@ -80,8 +80,8 @@ std::optional<Network::User::Into> Exchange::take_bytes(const WireHeader& header
   Arriving arriving;
   arriving.from = header.from;
   arriving.checksum = header.checksum;
-  arriving.pieces = pieces_of(loaded.crossings.at(crossing).runs,
-                              registers.shared_bytes(reg, static_cast<size_t>(message.slot)).data());
+  arriving.pieces =
+      pieces_of(loaded.crossings.at(crossing).runs, registers.bytes(reg, static_cast<size_t>(message.slot)).data());
   arriving.notes = {note};
   arriving.crossing = crossing;
   return expect(std::move(arriving));

@@ -50,7 +50,7 @@ std::variant<Pieces, std::string> Exchange::pieces_at(const WirePlace& place, in
     return std::string("there is no such register");
   }
   const std::span<std::byte> slot =
-      Registers(*loaded.memory, *loaded.life).shared_bytes(RegisterId(place.reg), static_cast<size_t>(place.slot));
+      Registers(*loaded.memory, *loaded.life).bytes(RegisterId(place.reg), static_cast<size_t>(place.slot));
   if (place.reader < 0) return Pieces{slot};
   const int number = loaded.crossings.find(TaskId(place.reader), RegisterId(place.reg));
   if (number < 0 || loaded.crossings.at(number).to != asker) return std::string("nobody there reads it");
@@ -113,7 +113,7 @@ void Exchange::fetch_initial(ExchangeJob& job, PlanHandle handle) {
       place.slot = slot;
       place.reader = static_cast<int32_t>(initial.reader.value);
       const Registers registers(*loaded.memory, *loaded.life);
-      Pieces into = pieces_of(crossing.runs, registers.shared_bytes(crossing.reg, static_cast<size_t>(slot)).data());
+      Pieces into = pieces_of(crossing.runs, registers.bytes(crossing.reg, static_cast<size_t>(slot)).data());
       ask(job, crossing.from, {nullptr, 0, std::move(into), {}, {}}, place, false);
     }
   }

@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "actors/engine/crossings.h"
 #include "actors/engine/device_edges.h"
 #include "actors/engine/observer.h"
 #include "actors/engine/plan_life.h"
@@ -77,7 +76,6 @@ class LoadedPlan : public PlanLife {
   const UnderWay& under_way() const { return under_way_; }
 
   std::atomic<int64_t> limit{0};  // the first step that may not begin
-  Crossings crossings;            // between processes, where there are several that exchange bytes or have devices
 
  private:
   void make_actors(const KernelTable& kernels);

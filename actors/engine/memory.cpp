@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "actors/engine/device_names.h"
-#include "runtime/base/error.h"
 
 namespace troupe {
 
@@ -15,30 +14,25 @@ bool Memory::add(const Plan& plan, int index) {
     OfDevice& made = fresh[device.name];
     const OfDevice& old = devices_[device.name];
     const auto bytes_of = [&](ArenaKind kind) { return device.arena_bytes[static_cast<int>(kind)]; };
-    const auto grow = [&](ArenaKind kind, Arena OfEpoch::*arena) {
-      const int64_t bytes = bytes_of(kind);
-      if (bytes > (old.epoch.*arena).bytes()) made.epoch.*arena = make(device.name, kind, bytes);
-      const bool no_image = !has_image(device.name, kind) || bytes <= (old.image.*arena).bytes();
-      if (!no_image) made.image.*arena = Arena::sparse(bytes);
-    };
-    grow(ArenaKind::variables, &OfEpoch::variables);
-    grow(ArenaKind::workspace, &OfEpoch::workspace);
+    if (bytes_of(ArenaKind::variables) > old.variables.bytes()) {
+      made.variables = make(device.name, ArenaKind::variables, bytes_of(ArenaKind::variables));
+    }
+    if (bytes_of(ArenaKind::workspace) > old.workspace.bytes()) {
+      made.workspace = make(device.name, ArenaKind::workspace, bytes_of(ArenaKind::workspace));
+    }
     if (!old.io.contains(index)) made.io.emplace(index, make(device.name, ArenaKind::io, bytes_of(ArenaKind::io)));
   }
   bool grown = false;
   for (auto& [name, made] : fresh) {
     OfDevice& old = devices_[name];
-    if (made.epoch.variables.bytes() > 0) {
+    if (made.variables.bytes() > 0) {
       grown = true;
-      if (old.epoch.variables.bytes() > 0 && !(is_far_ && is_far_(name))) {
-        copy(made.epoch.variables.data(), old.epoch.variables.data(), old.epoch.variables.bytes());
+      if (old.variables.bytes() > 0 && !(is_far_ && is_far_(name))) {
+        copy(made.variables.data(), old.variables.data(), old.variables.bytes());
       }
+      old.variables = std::move(made.variables);
     }
-    for (const auto of : {&OfDevice::epoch, &OfDevice::image}) {
-      for (const auto arena : {&OfEpoch::variables, &OfEpoch::workspace}) {
-        if ((made.*of.*arena).bytes() > 0) old.*of.*arena = std::move(made.*of.*arena);
-      }
-    }
+    if (made.workspace.bytes() > 0) old.workspace = std::move(made.workspace);
     old.io.merge(made.io);
   }
   return grown;
@@ -62,44 +56,27 @@ std::vector<Memory::Block> Memory::blocks(const Plan& plan, int index) const {
 void Memory::put(const Block& block) {
   OfDevice& device = devices_[block.device];
   Arena opened = Arena::open(block.file);
-  OfEpoch& of = has_image(block.device, block.kind) ? device.image : device.epoch;
   if (block.kind == ArenaKind::variables) {
-    of.variables = std::move(opened);
+    device.variables = std::move(opened);
   } else if (block.kind == ArenaKind::workspace) {
-    of.workspace = std::move(opened);
+    device.workspace = std::move(opened);
   } else {
     device.io[block.index] = std::move(opened);
   }
 }
 
-// Of the backend's; -1 for a device that is not its.
-int Memory::number(const std::string& device) const {
-  if (backend_ == nullptr || !is_cuda(device)) return -1;
-  return number_ ? number_(device) : number_of(device);
-}
-
-bool Memory::is_on_host(const std::string& device, ArenaKind kind) const {
-  return kind == ArenaKind::io || number(device) < 0;
-}
-
-bool Memory::has_image(const std::string& device, ArenaKind kind) const { return number_ && !is_on_host(device, kind); }
-
 Arena Memory::make(const std::string& device, ArenaKind kind, int64_t bytes) const {
-  if (!is_on_host(device, kind)) return make_on_device(device, bytes);
-  if (backend_ != nullptr && !number_) return bytes == 0 ? Arena() : Arena(backend_->allocate_pinned(bytes), bytes);
+  if (backend_ != nullptr) {
+    if (bytes == 0) return Arena();
+    const bool on_host = is_on_host(device, kind);
+    return {on_host ? backend_->allocate_pinned(bytes) : backend_->allocate(number_of(device), bytes), bytes};
+  }
   if (kind_ == Kind::shared) return Arena::shared(bytes);
   return is_far_ && is_far_(device) ? Arena::sparse(bytes) : Arena(bytes);
 }
 
-Arena Memory::make_on_device(const std::string& device, int64_t bytes) const {
-  if (bytes == 0) return Arena();
-  try {
-    return {backend_->allocate(number(device), bytes), bytes};
-  } catch (const FaultError& error) {
-    Fault fault = error.fault();
-    fault.device = device;  // the backend knows another name of it
-    throw FaultError(std::move(fault));
-  }
+bool Memory::is_on_host(const std::string& device, ArenaKind kind) const {
+  return kind == ArenaKind::io || !is_cuda(device);
 }
 
 void Memory::copy(std::byte* to, const std::byte* from, int64_t bytes) const {
@@ -114,19 +91,13 @@ void Memory::clear() { devices_.clear(); }
 
 const Arena& Memory::arena(const std::string& device, ArenaKind kind, int index) const {
   const OfDevice& of = devices_.at(device);
-  return kind == ArenaKind::io ? of.io.at(index) : of_kind(of.epoch, kind);
-}
-
-const Arena& Memory::of_kind(const OfEpoch& epoch, ArenaKind kind) {
-  return kind == ArenaKind::variables ? epoch.variables : epoch.workspace;
+  if (kind == ArenaKind::variables) return of.variables;
+  if (kind == ArenaKind::workspace) return of.workspace;
+  return of.io.at(index);
 }
 
 std::byte* Memory::base(const std::string& device, ArenaKind kind, int index) const {
   return arena(device, kind, index).data();
-}
-
-std::byte* Memory::shared_base(const std::string& device, ArenaKind kind, int index) const {
-  return has_image(device, kind) ? of_kind(devices_.at(device).image, kind).data() : base(device, kind, index);
 }
 
 int64_t Memory::bytes(const std::string& device, ArenaKind kind, int index) const {

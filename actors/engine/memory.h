@@ -4,9 +4,6 @@
 //
 // With a backend, a CUDA device's variables and workspace lie on it, and all else in host memory that its kernels reach
 // directly: what sources have read and what the driver fetches goes without a copy.
-//
-// Where a run has several processes, each arena on a device has an *image*: host memory of the same size, of which few pages
-// are ever touched, in which other processes find the registers that have been copied to their places there (images.h).
 #pragma once
 
 #include <cstdint>
@@ -33,12 +30,11 @@ class Memory {
   };
   enum class Kind { own, shared };
 
-  // Shared: its arenas can be opened by other processes of the host. `is_far` says of a device whether what this process
-  // has of its memory may be old: by default of none. The backend, of plans with CUDA devices, outlives the memory. In a run
-  // of several processes `number` says of a CUDA device which of the backend's it is, -1 of another process's.
+  // Shared: its arenas can be opened by other processes of the host. `is_far` says of a device whether it is another
+  // process's that shares no memory; by default none is. The backend, of plans with CUDA devices, outlives the memory.
   explicit Memory(Kind kind = Kind::own, std::function<bool(const std::string&)> is_far = nullptr,
-                  DeviceBackend* backend = nullptr, std::function<int(const std::string&)> number = nullptr)
-      : kind_(kind), is_far_(std::move(is_far)), backend_(backend), number_(std::move(number)) {}
+                  DeviceBackend* backend = nullptr)
+      : kind_(kind), is_far_(std::move(is_far)), backend_(backend) {}
 
   // Makes room for a plan: variables keep their bytes when their arena grows, but not those of a far device; workspace
   // does not. True when arenas of variables have grown. Throws std::bad_alloc or FaultError with nothing changed.
@@ -48,11 +44,8 @@ class Memory {
   // All of it.
   void clear();
 
-  // Where tasks of this process find it, and where other processes do.
   std::byte* base(const std::string& device, ArenaKind kind, int index) const;
-  std::byte* shared_base(const std::string& device, ArenaKind kind, int index) const;
   int64_t bytes(const std::string& device, ArenaKind kind, int index) const;
-  bool has_image(const std::string& device, ArenaKind kind) const;
   // Whether the host can touch it.
   bool is_on_host(const std::string& device, ArenaKind kind) const;
   // From any of it, or of the host, to any, while nothing runs. FaultError.
@@ -64,25 +57,17 @@ class Memory {
   void put(const Block& block);
 
  private:
-  struct OfEpoch {
+  struct OfDevice {
     Arena variables;
     Arena workspace;
-  };
-  struct OfDevice {
-    OfEpoch epoch;
-    OfEpoch image;
     std::map<int, Arena> io;  // by plan
   };
-  int number(const std::string& device) const;
   Arena make(const std::string& device, ArenaKind kind, int64_t bytes) const;
-  Arena make_on_device(const std::string& device, int64_t bytes) const;
-  static const Arena& of_kind(const OfEpoch& epoch, ArenaKind kind);
   const Arena& arena(const std::string& device, ArenaKind kind, int index) const;
 
   Kind kind_;
   std::function<bool(const std::string&)> is_far_;
   DeviceBackend* backend_;
-  std::function<int(const std::string&)> number_;
   std::map<std::string, OfDevice> devices_;
 };
 

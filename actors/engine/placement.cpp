@@ -40,14 +40,6 @@ int process_of_device(const std::string& device, const std::vector<WorkerShare>&
   return -1;
 }
 
-int number_in_process(const std::string& device, const std::vector<WorkerShare>& workers) {
-  const int process = process_of_device(device, workers);
-  if (process < 0) return -1;
-  int number = number_of(device);
-  for (int w = 0; w < process; ++w) number -= workers[static_cast<size_t>(w)].devices;
-  return number;
-}
-
 int executor_of_device(const std::string& device, const std::vector<WorkerShare>& workers) {
   int index = number_of(device);
   if (index < 0) return -1;

@@ -18,8 +18,6 @@ struct WorkerShare;
 int executor_of_device(const std::string& device, const std::vector<WorkerShare>& workers);
 // The index of that worker; -1 likewise.
 int process_of_device(const std::string& device, const std::vector<WorkerShare>& workers);
-// Which of that worker's devices it is; -1 likewise.
-int number_in_process(const std::string& device, const std::vector<WorkerShare>& workers);
 
 // By stream. A pure function, so that every process of a run finds the same.
 std::vector<int> place_streams(const Plan& plan, int executors, const PlaceOfStream& place);

@@ -26,17 +26,9 @@ struct QueuedTask {
     int32_t port;  // of the credits
     bool of_output;
   };
-  // Of an output, what other processes read, by slot; and where they find it once a version is complete.
-  struct Copy {
-    int32_t output;
-    std::vector<TensorView> from;
-    std::vector<TensorView> to;
-  };
   std::vector<Edge> ready;  // to each reader
   std::vector<Edge> freed;  // to the producer of each input
   std::vector<Awaited> awaited;
-  std::vector<Copy> copies;
-  Kernel copy_kernel = nullptr;
 };
 
 }  // namespace troupe

@@ -10,15 +10,6 @@
 namespace troupe {
 
 std::span<std::byte> Registers::bytes(RegisterId id, size_t slot) const {
-  return {at(id, slot, &Memory::base), static_cast<size_t>(life_.plan().reg(id).bytes)};
-}
-
-std::span<std::byte> Registers::shared_bytes(RegisterId id, size_t slot) const {
-  return {at(id, slot, &Memory::shared_base), static_cast<size_t>(life_.plan().reg(id).bytes)};
-}
-
-std::byte* Registers::at(RegisterId id, size_t slot,
-                         std::byte* (Memory::*base)(const std::string&, ArenaKind, int) const) const {
   const PlanRegister& reg = life_.plan().reg(id);
   CHECK(!reg.is_control(), reg.name);
   const DeviceId device = life_.device_of(id);
@@ -28,15 +19,14 @@ std::byte* Registers::at(RegisterId id, size_t slot,
   const std::string& name = life_.plan().devices[device.index()].name;
   const int64_t offset = reg.slots.at(slot);
   CHECK(offset + reg.bytes <= memory_.bytes(name, reg.arena, life_.handle().value), reg.name, name);
-  return (memory_.*base)(name, reg.arena, life_.handle().value) + offset;
+  return {memory_.base(name, reg.arena, life_.handle().value) + offset, static_cast<size_t>(reg.bytes)};
 }
 
 std::vector<FarRegisters::Slot> Registers::far_slots(const std::vector<PlanPart>& parts) const {
   std::vector<FarRegisters::Slot> slots;
   for (const PlanPart& part : parts) {
     const DeviceId device = life_.device_of(part.reg);
-    if (far_ == nullptr || !device.valid()) continue;
-    if (!far_->is_far(life_.plan().devices[device.index()].name, life_.plan().reg(part.reg).arena)) continue;
+    if (far_ == nullptr || !device.valid() || !far_->is_far(life_.plan().devices[device.index()].name)) continue;
     slots.push_back({part.reg, life_.slot_of(part)});
   }
   return slots;

@@ -10,9 +10,8 @@
 
 namespace troupe {
 
-// Registers whose bytes this process cannot reach: they lie in one that shares no memory with it, or on a device of another
-// one. They are fetched to the same places of this process's own memory before they are read, and sent from there once they
-// are written. Throws FaultError.
+// Registers whose bytes lie in a process that shares no memory with this one. They are fetched to the same places of this
+// process's own memory before they are read, and sent from there once they are written. Throws FaultError.
 class FarRegisters {
  public:
   struct Slot {
@@ -20,16 +19,16 @@ class FarRegisters {
     size_t slot;
   };
   virtual ~FarRegisters() = default;
-  virtual bool is_far(const std::string& device, ArenaKind kind) const = 0;
-  virtual void fetch(const PlanLife& life, const std::vector<Slot>& slots) = 0;
-  virtual void store(const PlanLife& life, const std::vector<Slot>& slots) = 0;
+  virtual bool is_far(const std::string& device) const = 0;
+  virtual void fetch(const PlanLife& life, const std::vector<Slot>& slots) const = 0;
+  virtual void store(const PlanLife& life, const std::vector<Slot>& slots) const = 0;
 };
 
 // A view: memory and plan outlive it. Bytes may be touched between a wait and the next start.
 class Registers {
  public:
   // Without `far` all of it lies in this process's memory.
-  Registers(const Memory& memory, const PlanLife& life, FarRegisters* far = nullptr)
+  Registers(const Memory& memory, const PlanLife& life, const FarRegisters* far = nullptr)
       : memory_(memory), life_(life), far_(far) {}
 
   // The bytes of a slot, of the newest version, of the version of one piece of the last step, as they lie in this
@@ -37,8 +36,6 @@ class Registers {
   std::span<std::byte> bytes(RegisterId reg, size_t slot) const;
   std::span<std::byte> bytes(RegisterId reg) const { return bytes(reg, life_.newest_slot(reg)); }
   std::span<std::byte> bytes(const PlanPart& part) const { return bytes(part.reg, life_.slot_of(part)); }
-  // Where other processes find those of a slot: always in memory of the host.
-  std::span<std::byte> shared_bytes(RegisterId reg, size_t slot) const;
 
   // A logical tensor put together from its parts, and taken apart into every copy. Row-major; sizes must agree.
   void fetch(const PlanOutput& output, std::span<std::byte> into) const;
@@ -48,10 +45,8 @@ class Registers {
  private:
   const Memory& memory_;
   const PlanLife& life_;
-  FarRegisters* far_;
+  const FarRegisters* far_;
 
-  std::byte* at(RegisterId reg, size_t slot,
-                std::byte* (Memory::*base)(const std::string&, ArenaKind, int) const) const;
   bool is_on_host(const PlanPart& part) const;
   void get(const PlanPart& part, DType dtype, const Shape& shape, std::span<std::byte> into) const;
   std::vector<FarRegisters::Slot> far_slots(const std::vector<PlanPart>& parts) const;

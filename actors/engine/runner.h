@@ -46,7 +46,7 @@ class Runner {
   // Ends what runs, and every thread or process that only served this. May be called twice.
   virtual void shutdown() = 0;
 
-  virtual Registers registers(PlanHandle handle) = 0;
+  virtual Registers registers(PlanHandle handle) const = 0;
   virtual void write(PlanHandle handle, const PlanVariable& variable, std::span<const std::byte> from) = 0;
   virtual void observe(PlanHandle handle, const Observe& what) = 0;
   virtual Observations observations(PlanHandle handle) = 0;

@@ -90,16 +90,6 @@ void TaskActor::launch(DeviceQueue& queue) {
     if (mark != 0) queue.wait_for(*awaited.queue, mark);
   }
   if (!empty()) queue.launch(kernel_, args_);
-  for (const QueuedTask::Copy& copy : queued_->copies) {
-    const Credits::Output& output = credits_.outputs()[static_cast<size_t>(copy.output)];
-    if (output.within + 1 != output.every) continue;
-    const auto slot = static_cast<size_t>(output.slot);
-    KernelArgs args = args_;
-    args.inputs = std::span(copy.from).subspan(slot, 1);
-    args.outputs = std::span(copy.to).subspan(slot, 1);
-    args.scratch = {};
-    queue.launch(queued_->copy_kernel, args);
-  }
 }
 
 Refusal TaskActor::on(const Message& message) {

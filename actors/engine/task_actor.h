@@ -106,7 +106,7 @@ class TaskActor {
     }
   }
 
-  // On a queue instead: it waits for those of others, and gets the kernel, and copies for other processes.
+  // On a queue instead: it waits for those of others, and gets the kernel.
   void launch(DeviceQueue& queue);
   // How a message of `finish` goes from there.
   const QueuedTask::Edge& edge(MessageKind kind, const Route& route) const {

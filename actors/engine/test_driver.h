@@ -24,14 +24,13 @@ inline constexpr char kToken[] = "secret";
 // Workers with threads of their own. What they say is kept until the driver receives.
 class Rig final : public Courier {
  public:
-  // `clocks` and `backends`, where given, are the workers'.
+  // `clocks`, where given, are the workers'.
   Rig(const KernelTable& kernels, const Clock& clock, std::vector<WorkerShare> shares,
-      const std::vector<const Clock*>& clocks = {}, const std::vector<DeviceBackend*>& backends = {})
+      const std::vector<const Clock*>& clocks = {})
       : clock_(clock), shares_(std::move(shares)) {
     for (size_t w = 0; w < shares_.size(); ++w) {
-      members_.push_back(std::make_unique<Member>(
-          kernels, clocks.empty() ? clock : *clocks[w], [this] { return networks_.make(); },
-          backends.empty() ? nullptr : backends[w]));
+      members_.push_back(
+          std::make_unique<Member>(kernels, clocks.empty() ? clock : *clocks[w], [this] { return networks_.make(); }));
     }
   }
   std::unique_ptr<Network> make_network() override { return networks_.make(); }
@@ -81,8 +80,8 @@ class Rig final : public Courier {
 
  private:
   struct Member {
-    Member(const KernelTable& kernels, const Clock& clock, Worker::MakeNetwork make_network, DeviceBackend* backend)
-        : worker(kernels, clock, std::move(make_network), backend) {}
+    Member(const KernelTable& kernels, const Clock& clock, Worker::MakeNetwork make_network)
+        : worker(kernels, clock, std::move(make_network)) {}
     Worker worker;
     std::unique_ptr<ThreadRunner> threads;
   };

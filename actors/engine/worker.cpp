@@ -46,10 +46,7 @@ void Worker::carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint
   options.changed = changed_;
   link(welcome, replies, request);
   options.exchange = exchange_.get();
-  options.backend = backend_;
-  options.process = welcome.index;
   options.process_of = [this](const std::string& device) { return process_of_device(device, workers_); };
-  options.number_of = [this](const std::string& device) { return number_in_process(device, workers_); };
   engine_ = std::make_unique<Engine>(kernels_, std::move(options), clock_);
   if (exchange_ == nullptr) return;
   exchange_->changed = changed_;
@@ -99,13 +96,6 @@ void Worker::carry_out(const SetSources& set) {
   started().set_sources(PlanHandle(set.handle), std::move(map));
 }
 
-void Worker::carry_out(const CopyShared& copy) {
-  std::vector<std::pair<RegisterId, int32_t>> slots;
-  for (const CopyShared::Slot& slot : copy.slots) slots.emplace_back(RegisterId(slot.reg), slot.slot);
-  const auto direction = copy.to_device ? Engine::Direction::to_device : Engine::Direction::from_device;
-  started().copy_shared(PlanHandle(copy.handle), direction, slots);
-}
-
 void Worker::carry_out(const Waiting& waiting, const HandOver& given) {
   std::shared_ptr<Feed>& feed = feeds_[given.feed];
   if (feed == nullptr) feed = std::make_shared<Feed>();
@@ -138,7 +128,6 @@ void Worker::carry_out(const Waiting& waiting, std::vector<Reply>& replies) {
                  [&](const SetSources& sources) { carry_out(sources); },
                  [&](const HandOver& batch) { carry_out(waiting, batch); },
                  [&](const DropFeed& drop) { feeds_.erase(drop.feed); },  // a source that still reads it keeps it
-                 [&](const CopyShared& copy) { carry_out(copy); },
                  [&](const Restart& restart) {
                    if (started().fault()) started().forgive();
                    if (exchange_ != nullptr && exchange_->fault()) throw FaultError(*exchange_->fault());

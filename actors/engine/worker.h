@@ -22,11 +22,10 @@ class Worker {
  public:
   using MakeNetwork = std::function<std::unique_ptr<Network>()>;
 
-  // The table, the clock and the backend, of a worker with CUDA devices, outlive it. `make_network` is called when processes
-  // of the run share no memory with this one; without it such a run is refused.
-  Worker(const KernelTable& kernels, const Clock& clock, MakeNetwork make_network = nullptr,
-         DeviceBackend* backend = nullptr)
-      : kernels_(kernels), clock_(clock), make_network_(std::move(make_network)), backend_(backend) {}
+  // The table and the clock outlive the worker. `make_network` is called when processes of the run share no memory with
+  // this one; without it such a run is refused.
+  Worker(const KernelTable& kernels, const Clock& clock, MakeNetwork make_network = nullptr)
+      : kernels_(kernels), clock_(clock), make_network_(std::move(make_network)) {}
 
   ~Worker();
 
@@ -59,7 +58,6 @@ class Worker {
   void carry_out(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request);
   void carry_out(const Waiting& waiting, const LoadPlan& load);
   void carry_out(const SetSources& sources);
-  void carry_out(const CopyShared& copy);
   void carry_out(const Waiting& waiting, const HandOver& batch);
   void carry_out(const Waiting& waiting, std::vector<Reply>& replies);
   void link(const Welcome& welcome, std::vector<Reply>& replies, uint64_t request);
@@ -76,7 +74,6 @@ class Worker {
   const KernelTable& kernels_;
   const Clock& clock_;
   const MakeNetwork make_network_;
-  DeviceBackend* const backend_;
   std::function<void()> changed_;
   InOrder<Order> orders_;
   std::list<Waiting> waiting_;  // commands in order

@@ -55,18 +55,6 @@ class Workers {
   bool gather(double at_most_s, double patience_s) { return driver_.gather(at_most_s, patience_s); }
   void dismiss() { driver_.dismiss(); }
   Driver& driver() { return driver_; }
-  bool have_cuda() const { return driver_.kind() == DeviceKind::cuda; }
-  // Of each device: its worker's name, its own, bytes of memory, bytes that were free when the worker joined, bytes that each
-  // queue takes.
-  nb::list devices() const {
-    nb::list result;
-    for (const Driver::Offered& offered : driver_.offered()) {
-      const DeviceInfo& device = offered.device;
-      result.append(
-          nb::make_tuple(offered.worker, device.name, device.memory_bytes, device.free_bytes, device.queue_bytes));
-    }
-    return result;
-  }
 
   bool in_use = false;
 
@@ -93,8 +81,7 @@ std::optional<TlsIdentity> tls_of(const std::optional<TlsPair>& pair) {
 }
 
 void serve_run(const std::string& driver, const std::string& token, int devices, const std::string& host,
-               std::optional<int> rank, double patience_s, const std::optional<TlsPair>& tls,
-               const std::shared_ptr<Backend>& backend, const std::string& lack) {
+               std::optional<int> rank, double patience_s, const std::optional<TlsPair>& tls) {
   WorkerOptions options;
   options.driver = driver;
   options.token = token;
@@ -103,9 +90,7 @@ void serve_run(const std::string& driver, const std::string& token, int devices,
   options.rank = rank.value_or(options.rank);
   options.patience_s = patience_s;
   options.tls = tls_of(tls);
-  if (backend != nullptr) options.backend = &backend->devices();
-  options.lack = lack;
-  serve(backend != nullptr ? backend->kernels() : kernels(), options);
+  serve(kernels(), options);
 }
 
 class Session {
@@ -259,12 +244,8 @@ void bind_session(nb::module_& module) {
                   })
       .def_prop_ro("address", &Workers::address)
       .def("gather", &Workers::gather, Release())
-      .def_prop_ro("have_cuda", &Workers::have_cuda)
-      .def_prop_ro("devices", &Workers::devices)
       .def("dismiss", &Workers::dismiss, Release());
-  module.def("serve", &serve_run, nb::arg("driver"), nb::arg("token"), nb::arg("devices"), nb::arg("host"),
-             nb::arg("rank").none(), nb::arg("patience_s"), nb::arg("tls").none(), nb::arg("backend").none(),
-             nb::arg("lack"), Release(), "Gives devices to a run until it is over, or says what it lacks for that.");
+  module.def("serve", &serve_run, Release(), "Gives devices to a run until it is over.");
   module.def(
       "new_tls_identity",
       [] {

@@ -59,8 +59,8 @@ def _worker(arguments: argparse.Namespace) -> None:
     kind, _, count = arguments.devices.partition("=")
     if arguments.rank is not None and arguments.rank < 0:
         raise troupe.PlanError(f"--rank {arguments.rank} must be the worker's number, from 0")
-    if kind not in ("cpu", "cuda") or not count.isdigit() or int(count) < 1:
-        raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT or cuda=COUNT, as in cpu=4")
+    if kind != "cpu" or not count.isdigit() or int(count) < 1:
+        raise troupe.PlanError(f"--devices {arguments.devices} must be cpu=COUNT, as in cpu=4")
     if arguments.token_stdin:
         offer = ["--join", arguments.join, "--devices", arguments.devices, "--host", arguments.host]
         offer += [] if arguments.rank is None else ["--rank", str(arguments.rank)]
@@ -73,7 +73,7 @@ def _worker(arguments: argparse.Namespace) -> None:
     if arguments.tls_stdin:
         raise troupe.PlanError("--tls-stdin needs --token-stdin: the certificate and key come after the token")
     identity = tls.read(arguments.tls_cert, arguments.tls_key, ("--tls-cert", "--tls-key"))
-    workers.serve(arguments.join, kind, int(count), arguments.host, arguments.rank, identity)
+    workers.serve(arguments.join, int(count), arguments.host, arguments.rank, identity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     running.set_defaults(run=_status)
     worker = commands.add_parser("worker", help="give this machine's devices to a run")
     worker.add_argument("--join", required=True, metavar="HOST:PORT", help="where the run's driver listens")
-    worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4, cuda=8 (cpu=1 by default)")
+    worker.add_argument("--devices", default="cpu=1", help="how many of which kind: cpu=4 (cpu=1 by default)")
     worker.add_argument("--host", default="", metavar="NAME", help="what errors call this host (default: its name)")
     worker.add_argument(
         "--rank", type=int, metavar="K", help="its number among the run's workers, from 0 (default: one that is left)"

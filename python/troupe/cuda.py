@@ -21,13 +21,11 @@ CUBLASLT = "TROUPE_CUBLASLT"
 
 @dataclass(frozen=True)
 class CudaDevice:
-    """A device that can be used: its name, its memory, what of that is free, and what each of its queues of kernels takes, in
-    bytes."""
+    """A device that can be used: its name, its memory and what of that is free, in bytes."""
 
     name: str
     memory: int
     free: int
-    queue: int
 
 
 @cache
@@ -47,19 +45,14 @@ def cublaslt_folders() -> list[str]:
     return [str(folder) for folder in folders if any(folder.glob("libcublasLt.so.*"))]
 
 
+def queue_bytes() -> int:
+    """Bytes of a device's memory that each of its queues of kernels takes."""
+    return backend().queue_bytes
+
+
 def devices() -> list[CudaDevice]:
     """Those that can be used now; none without a driver. Raises FaultError as `backend` does."""
     return [CudaDevice(*row) for row in backend().devices]
-
-
-def to_offer(count: int) -> tuple[Any, str]:
-    """The library, when so many devices can be used, and nothing; otherwise None, and why not."""
-    wanted = f"it is to offer {count} CUDA device{'' if count == 1 else 's'}"
-    try:
-        found = len(devices())
-    except FaultError as fault:
-        return None, f"{wanted}: {fault}"
-    return (backend(), "") if found >= count else (None, f"{wanted}, but {found} were found ({description()})")
 
 
 def description() -> str:

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices",
         metavar="KIND=COUNT",
-        help="of each worker, where the host file says nothing else: cpu=4, cuda=8 (default: cpu=1; with --slurm, cpu= as many CPUs as "
+        help="of each worker, where the host file says nothing else (default: cpu=1; with --slurm, cpu= as many CPUs as "
         "the job asked for on the node: its tasks times --cpus-per-task)",
     )
     parser.add_argument(
@@ -57,7 +57,7 @@ Runs a script with worker processes. The script runs once, on this host, as the 
 
 A host file has a host a line, with what it offers:
 
-    node1 slots=8                    # eight CPU devices; devices=cpu=8 says the same, devices=cuda=8 means GPUs
+    node1 slots=8                    # eight CPU devices; devices=cpu=8 says the same
     node2 slots=8 user=ada port=2222
 
 The workers are started by ssh, which must not have to ask for anything, in this directory and with this Python, so both

@@ -6,8 +6,8 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from troupe import workers
-from troupe._troupe import PlanError
+from troupe import cuda
+from troupe._troupe import FaultError, PlanError
 
 _FOR_PLANS = 0.97  # of a CUDA device's free memory; the code and the stacks of kernels take some
 _QUEUES = 2  # of a mesh's device: it computes in one, and copies to and from host memory in another
@@ -78,9 +78,8 @@ def mesh(kind: str = "cpu", *, memory: str | int = 0, devices: int | None = None
 
     `mesh("cpu", dp=2, tp=2, memory="2GiB")` is four devices of 2 GiB each; without `memory` nothing is limited. A
     `cpu` device is one sequential executor with its own memory, so a mesh may have more of them than there are cores.
-    A "cuda" mesh has as many devices as it needs CUDA devices, of this process or of the run's workers, each limited to
-    the memory that is free on its own, unless `devices` says on how many it lies: `mesh("cuda", dp=4, devices=1)` shares
-    one among four, to try a plan out.
+    A "cuda" mesh has as many devices as it needs CUDA devices, each limited to the memory that is free on its own, unless
+    `devices` says on how many it lies: `mesh("cuda", dp=4, devices=1)` shares one among four, to try a plan out.
     Raises PlanError for a size below 1, an unknown kind, or more CUDA devices than there are, with what was found.
     """
     for name, size in axes.items():
@@ -102,18 +101,21 @@ def _on_cuda(wanted: Mesh, devices: int | None) -> Mesh:
     if not isinstance(used, int) or isinstance(used, bool) or used < 1 or wanted.size % used != 0:
         raise PlanError(f"{wanted} cannot lie on devices={used!r}; it has {wanted.size}, an equal number for each")
     needs = f"{wanted} needs {used} CUDA device{'' if used == 1 else 's'}"
-    offer = workers.cuda_devices()
-    if used > (count := len(offer.devices)):
+    try:
+        found = cuda.devices()
+    except FaultError as fault:
+        raise PlanError(f"{needs}: {fault}") from None
+    if used > len(found):
         raise PlanError(
-            f"{needs}{offer.no_more}; a mesh of 'cpu' devices can have any size"
-            + (f", and devices={count} lets its devices share those" if count else "")
+            f"{needs}, but {len(found)} were found ({cuda.description()}); a mesh of 'cpu' "
+            f"devices can have any size" + (f", and devices={len(found)} lets its devices share those" if found else "")
         )
     shared = wanted.size // used
-    used_devices = offer.devices[:used]
-    of_queues = _QUEUES * max(device.queue for device in used_devices)
-    free = int(min(device.free for device in used_devices) * _FOR_PLANS) // shared - of_queues
+    of_queues = _QUEUES * cuda.queue_bytes()
+    free = int(min(device.free for device in found[:used]) * _FOR_PLANS) // shared - of_queues
     if free <= 0 and not wanted.memory:
-        raise PlanError(f"{needs} with more than {of_queues * shared / 2**20:.1f} MiB, which its queues take")
+        mib = of_queues * shared / 2**20
+        raise PlanError(f"{needs} with memory for its queues, {mib:.1f} MiB: {cuda.description()}")
     return replace(wanted, memory=wanted.memory or free, shared=shared)
 
 

@@ -7,16 +7,12 @@ import gc
 import json
 import math
 import os
-from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from troupe import _troupe, cuda, tls
-from troupe._troupe import FaultError, PlanError
-
-if TYPE_CHECKING:
-    from troupe.mesh import Mesh
+from troupe._troupe import PlanError
+from troupe.mesh import Mesh
 
 JOIN_PATIENCE_S = 60.0
 """So long a driver waits for its workers to join."""
@@ -33,54 +29,26 @@ _workers: Any = None  # of the run; the connection outlives the models that use 
 def new_devices(mesh: Mesh) -> Any:
     """Devices for a session: of this process, or of the workers that the launcher starts once they can reach this one.
 
-    Raises FaultError when not all of them have joined in time, PlanError while another model uses them.
+    Raises FaultError when not all of them have joined in time, PlanError while another model uses them and for CUDA
+    devices of workers.
     """
-    workers = _joined()
-    if workers is None:
-        return _troupe.Session(mesh.size, backend=cuda.backend() if mesh.kind == "cuda" else None)
-    try:
-        return _troupe.Session(workers)
-    except PlanError:
-        gc.collect()  # a session that nobody refers to any more, but that its plans refer to
-        return _troupe.Session(workers)
-
-
-@dataclass(frozen=True)
-class CudaOffer:
-    """The CUDA devices that a mesh can have, and why not more: the end of a sentence about what is needed."""
-
-    devices: list[cuda.CudaDevice]
-    no_more: str
-
-
-def cuda_devices() -> CudaOffer:
-    """Those of the run's workers, as they found them when they joined; without workers this process's.
-
-    Raises FaultError when not all workers have joined in time, for want of devices or otherwise.
-    """
-    workers = _joined()
-    if workers is None:
-        try:
-            devices = cuda.devices()
-        except FaultError as fault:
-            return CudaOffer([], f": {fault}")
-        return CudaOffer(devices, f", but {len(devices)} were found ({cuda.description()})")
-    if not workers.have_cuda:
-        return CudaOffer([], ", but the run's workers offer CPU devices; start them with --devices cuda=COUNT")
-    rows = workers.devices
-    counts = Counter((worker, name) for worker, name, *_ in rows)
-    said = ", ".join(f"{worker}: {count} {name}" for (worker, name), count in counts.items())
-    return CudaOffer([cuda.CudaDevice(*row[1:]) for row in rows], f", but the run's workers offer {len(rows)} ({said})")
-
-
-def _joined() -> Any:
-    """The run's workers, all of them; None in a script that was not launched with any."""
     global _workers
-    if _workers is None and "TROUPE_RUN_DIR" in os.environ:
+    launched = _workers is not None or "TROUPE_RUN_DIR" in os.environ
+    if mesh.kind == "cuda":
+        if launched:
+            raise PlanError(f"{mesh}: workers offer CPU devices only; run a script for CUDA devices without `troupe launch`")
+        return _troupe.Session(mesh.size, backend=cuda.backend())
+    if _workers is None:
+        if not launched:
+            return _troupe.Session(mesh.size)
         _workers = _gather(Path(os.environ["TROUPE_RUN_DIR"]))
         for name in ("TROUPE_RUN_DIR", "TROUPE_WORKERS", "TROUPE_TOKEN", "TROUPE_LISTEN", *_TLS):
             os.environ.pop(name, None)  # what the script starts is not part of the run
-    return _workers
+    try:
+        return _troupe.Session(_workers)
+    except PlanError:
+        gc.collect()  # a session that nobody refers to any more, but that its plans refer to
+        return _troupe.Session(_workers)
 
 
 def _gather(directory: Path) -> Any:
@@ -127,23 +95,16 @@ def _number(name: str, kind: type) -> Any:
 
 
 def serve(
-    join: str,
-    kind: str,
-    devices: int,
-    host: str = "",
-    rank: int | None = None,
-    identity: tuple[str, str] | None = None,
+    join: str, devices: int, host: str = "", rank: int | None = None, identity: tuple[str, str] | None = None
 ) -> None:
-    """Gives so many devices of this kind ("cpu" or "cuda") to the run whose driver listens at `join` ("HOST:PORT"), until it
-    is over.
+    """Gives so many devices of this process to the run whose driver listens at `join` ("HOST:PORT"), until it is over.
 
     Errors call this host `host`, or by its own name. Its number among the run's workers is `rank`, or one that is left.
     The run's token is in the environment, TROUPE_TOKEN; `identity` is its certificate and key where its connections are
     encrypted. Raises FaultError when the driver cannot be reached,
-    refuses this worker or goes away, or when there are not so many CUDA devices, which the driver is told too.
+    refuses this worker or goes away.
     """
     token = os.environ.get("TROUPE_TOKEN")
     if token is None:
         raise PlanError("TROUPE_TOKEN is not set; it is the token of the run, which `troupe launch` gives its workers")
-    backend, lack = cuda.to_offer(devices) if kind == "cuda" else (None, "")
-    _troupe.serve(join, token, devices, host, rank, JOIN_PATIENCE_S, identity, backend, lack)
+    _troupe.serve(join, token, devices, host, rank, JOIN_PATIENCE_S, identity)

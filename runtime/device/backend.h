@@ -16,7 +16,6 @@ struct DeviceInfo {
   std::string name;          // "NVIDIA H200"
   int64_t memory_bytes = 0;  // in all
   int64_t free_bytes = 0;    // when asked
-  int64_t queue_bytes = 0;   // of its memory, that each of its queues takes
 };
 
 // A block of memory that frees itself.
@@ -36,16 +35,13 @@ class DeviceBackend {
   virtual DeviceMemory allocate(int device, int64_t bytes) = 0;
   // Host memory that copies to and from devices can reach directly. Zeroed.
   virtual DeviceMemory allocate_pinned(int64_t bytes) = 0;
-  // The same of whole pages of memory that there is, as of a file that several processes map, for as long as what this gives
-  // lives. Not of any of it twice. FaultError.
-  virtual std::shared_ptr<void> pin(std::byte* memory, int64_t bytes) = 0;
   // Of any memory to any, once nothing that was put into queues uses it; returns when it is done. FaultError.
   virtual void copy(void* to, const void* from, int64_t bytes) = 0;
   virtual void fill_zero(void* to, int64_t bytes) = 0;
 
   virtual std::unique_ptr<DeviceQueue> make_queue(int device) = 0;
-  // A kernel that copies its first input, on its device or in host memory that this reaches, to its first output, likewise.
-  virtual Kernel copy_kernel() const = 0;
+  // Of a device's memory, that each of its queues takes.
+  virtual int64_t queue_bytes() const = 0;
   virtual void add_kernels(KernelTable& table) const = 0;
 };
 

@@ -108,7 +108,7 @@ def main() -> None:
         host_s=host_s,
         peak_bytes=used,
         # "io" is the host's. All of these plans compute in one queue and copy nothing to the host in another.
-        predicted_bytes=sum(size for kind, size in plan.memory[0].items() if kind != "io") + device.queue,
+        predicted_bytes=sum(size for kind, size in plan.memory[0].items() if kind != "io") + tr.cuda.queue_bytes(),
         predicted_step_s=plan.predicted_step_s,
         model_s=made - began,
         planning_s=planned - made,

@@ -271,7 +271,7 @@ TEST_F(CublasProductsTest, OfADeviceThatHasFailedCudaSaysWhy) {
 
 TEST_F(CublasProductsTest, QueuesOfADeviceShareItsContextAndHaveTheirOwnWorkspace) {
   const int64_t of_one = simulated_cuda::bytes_in_use();
-  EXPECT_GE(of_one, backend_->devices()[0].queue_bytes);
+  EXPECT_GE(of_one, backend_->queue_bytes());
   const auto second = backend_->make_queue(0);
   const auto other = backend_->make_queue(1);
   EXPECT_EQ(lt::calls("cublasLtCreate"), 2);
@@ -341,7 +341,7 @@ TEST_F(CublasProductsTest, ABackendWithoutTheLibrarySaysSoAndMultipliesAllTheSam
   CudaBackend without(add_cuda_kernels, cublas_products({nullptr, "no cuBLASLt: it is not here"}));
   EXPECT_TRUE(without.description().ends_with(", no cuBLASLt: it is not here")) << without.description();
   EXPECT_TRUE(backend_->description().ends_with(", cuBLASLt 13.1.0")) << backend_->description();
-  EXPECT_EQ(without.devices()[0].queue_bytes, 0);
+  EXPECT_EQ(without.queue_bytes(), 0);
   const auto queue = without.make_queue(0);
   const Gemm g = product(5, 6, 7);
   launch(g, *queue);

@@ -11,6 +11,6 @@ CudaBackend& gpus();
 CudaBackend& gpus_with_libraries();
 
 inline bool has_gpu() { return !gpus().devices().empty(); }
-inline bool has_libraries() { return has_gpu() && gpus_with_libraries().devices()[0].queue_bytes > 0; }
+inline bool has_libraries() { return gpus_with_libraries().queue_bytes() > 0; }
 
 }  // namespace troupe

@@ -243,11 +243,11 @@ def test_products_by_cublaslt(devices):
 def test_a_mesh_leaves_its_queues_their_memory(devices):
     devices(memory=256 << 20, cublas_lt=True)
     free = int((256 << 20) * 0.97)
-    assert cuda.devices()[0].queue == 32 << 20
+    assert cuda.queue_bytes() == 32 << 20
     assert tr.mesh("cuda").memory == free - (64 << 20)
     assert tr.mesh("cuda", dp=2, devices=1).memory == free // 2 - (64 << 20)
     devices(memory=64 << 20, cublas_lt=True)
-    with pytest.raises(tr.PlanError, match=r"needs 1 CUDA device with more than 64\.0 MiB, which its queues take"):
+    with pytest.raises(tr.PlanError, match=r"needs 1 CUDA device with memory for its queues, 64\.0 MiB: 1 CUDA device"):
         tr.mesh("cuda")
     assert tr.mesh("cuda", memory="8MiB").memory == 8 << 20
 
@@ -293,3 +293,9 @@ def test_a_mesh_of_a_command_line(devices):
 def test_plans_know_how_fast_the_devices_are(devices):
     assert profile_of(tr.mesh("cuda")).cores == tr._troupe.Profile.h200().cores == 0
     assert profile_of(tr.mesh("cpu")).cores > 0
+
+
+def test_workers_have_no_cuda_devices(devices, monkeypatch, tmp_path):
+    monkeypatch.setenv("TROUPE_RUN_DIR", str(tmp_path))  # as `troupe launch` does
+    with pytest.raises(tr.PlanError, match=r"mesh cuda.*workers offer CPU devices only; run .* without `troupe launch`"):
+        make_step(tr.mesh("cuda"))(examples(8))

@@ -43,7 +43,7 @@ def test_a_host_file(tmp_path):
         ("node2 user=", "'user=' is no name of a user"),
         ("node2 user=-v", "'user=-v' is no name of a user"),
         ("node2 devices=8", "'8' is not KIND=COUNT, as in cpu=4"),
-        ("node2 devices=tpu=8", "'tpu=8': there are no devices of kind 'tpu'; give cpu=COUNT or cuda=COUNT"),
+        ("node2 devices=cuda=8", "'cuda=8': workers offer CPU devices only; give cpu=COUNT"),
         ("node2 slots=2 slots=2", "'slots=2' comes after slots=2; one of them is too many"),
         ("node2 slots=2 devices=cpu=2", "slots=N is short for devices=cpu=N; give one of them"),
     ],

@@ -84,7 +84,7 @@ def test_the_command_starts_the_launcher(tmp_path, how):
         ("-n 2 --devices cpu FILE", "--devices 'cpu' is not KIND=COUNT, as in cpu=4"),
         ("-n 2 --devices cpu=0 FILE", "--devices 'cpu=0' is not KIND=COUNT, as in cpu=4"),
         ("-n 2 --devices =2 FILE", "--devices '=2' is not KIND=COUNT, as in cpu=4"),
-        ("-n 2 --devices tpu=2 FILE", "--devices 'tpu=2': there are no devices of kind 'tpu'; give cpu=COUNT or cuda=COUNT"),
+        ("-n 2 --devices cuda=2 FILE", "--devices 'cuda=2': workers offer CPU devices only; give cpu=COUNT"),
         ("-n 2 --timeout 0 FILE", "--timeout is 0; it must be a number of seconds above 0"),
         ("-n 2 --timeout nan FILE", "--timeout is nan; it must be a number of seconds above 0"),
     ],

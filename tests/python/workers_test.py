@@ -93,7 +93,7 @@ def test_a_worker_offers_devices_that_there_are():
         timeout=DEADLINE_S,
         check=False,
     )
-    assert ended.returncode == 1 and "--devices gpu=1 must be cpu=COUNT or cuda=COUNT" in ended.stderr
+    assert ended.returncode == 1 and "--devices gpu=1 must be cpu=COUNT" in ended.stderr
 
 
 TWO_MODELS = """

@@ -1,4 +1,4 @@
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 
 #include <algorithm>
 #include <array>
@@ -33,10 +33,6 @@ constexpr std::array kTexts = {
     Text{cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     Text{cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
     Text{cudaErrorPeerAccessAlreadyEnabled, "cudaErrorPeerAccessAlreadyEnabled", "peer access is already enabled"},
-    Text{cudaErrorHostMemoryAlreadyRegistered, "cudaErrorHostMemoryAlreadyRegistered",
-         "part or all of the requested memory range is already mapped"},
-    Text{cudaErrorHostMemoryNotRegistered, "cudaErrorHostMemoryNotRegistered",
-         "pointer does not correspond to a registered memory region"},
     Text{cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
     Text{cudaErrorNotPermitted, "cudaErrorNotPermitted", "operation not permitted"},
     Text{cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",

@@ -1,6 +1,5 @@
 #include "tests/simulated_cuda/machine.h"
 
-#include <cuda_runtime_api.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -26,9 +25,7 @@ Machine& Machine::the() {
 }
 
 void Machine::reset(uint64_t seed, Setup with) {
-  for (const auto& [data, block] : blocks) {
-    if (block.mapped > 0) munmap(block.data, block.mapped);
-  }
+  for (const auto& [data, block] : blocks) munmap(block.data, block.mapped);
   blocks.clear();
   streams.clear();
   events.clear();
@@ -191,26 +188,10 @@ cudaError_t Machine::allocate(void** pointer, size_t bytes, int device) {
 cudaError_t Machine::release(void* pointer, bool of_device) {
   if (pointer == nullptr) return cudaSuccess;
   const auto it = blocks.find(static_cast<const std::byte*>(pointer));
-  if (it == blocks.end() || it->second.mapped == 0 || (it->second.device >= 0) != of_device)
-    return cudaErrorInvalidValue;
+  if (it == blocks.end() || (it->second.device >= 0) != of_device) return cudaErrorInvalidValue;
   const Block& block = it->second;
   if (of_device) devices[static_cast<size_t>(block.device)].bytes -= static_cast<int64_t>(block.mapped);
   munmap(block.data, block.mapped);
-  blocks.erase(it);
-  return cudaSuccess;
-}
-
-cudaError_t Machine::take_in(std::byte* data, size_t bytes) {
-  const auto next = blocks.lower_bound(data);
-  const bool overlaps = block_of(data) != nullptr || (next != blocks.end() && next->first < data + bytes);
-  if (overlaps) return cudaErrorHostMemoryAlreadyRegistered;
-  blocks[data] = {data, bytes, 0, -1};
-  return cudaSuccess;
-}
-
-cudaError_t Machine::let_out(const std::byte* data) {
-  const auto it = blocks.find(data);
-  if (it == blocks.end() || it->second.mapped > 0) return cudaErrorHostMemoryNotRegistered;
   blocks.erase(it);
   return cudaSuccess;
 }

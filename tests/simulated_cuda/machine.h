@@ -70,8 +70,8 @@ using Lock = std::unique_lock<std::mutex>;
 struct Block {
   std::byte* data = nullptr;
   size_t bytes = 0;
-  size_t mapped = 0;  // 0: was there before
-  int device = -1;    // -1: of the host
+  size_t mapped = 0;
+  int device = -1;  // -1: of the host
 };
 
 struct Device {
@@ -105,9 +105,6 @@ class Machine {
 
   cudaError_t allocate(void** pointer, size_t bytes, int device);
   cudaError_t release(void* pointer, bool of_device);
-  // Memory of the host that was there before, until it is let out.
-  cudaError_t take_in(std::byte* data, size_t bytes);
-  cudaError_t let_out(const std::byte* data);
   const Block* block_of(const void* pointer) const;  // null: ordinary memory of the host
 
   std::mutex mutex;

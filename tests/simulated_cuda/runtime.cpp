@@ -1,6 +1,6 @@
 // The functions of cuda_runtime.h for devices and memory, on the machine.
 
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 
 #include <algorithm>
 #include <cstring>
@@ -176,28 +176,6 @@ cudaError_t cudaMallocHost(void** pointer, size_t bytes) {
 
 cudaError_t cudaFreeHost(void* pointer) {
   return call_here("cudaFreeHost", [&](Machine& machine, Lock&, int) { return machine.release(pointer, false); });
-}
-
-cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned int flags) {
-  return call_here("cudaHostRegister", [&](Machine& machine, Lock&, int) {
-    if (pointer == nullptr || bytes == 0 || (flags & cudaHostRegisterMapped) == 0) return cudaErrorInvalidValue;
-    return machine.take_in(static_cast<std::byte*>(pointer), bytes);
-  });
-}
-
-cudaError_t cudaHostUnregister(void* pointer) {
-  return call_here("cudaHostUnregister", [&](Machine& machine, Lock&, int) {
-    return machine.let_out(static_cast<const std::byte*>(pointer));
-  });
-}
-
-cudaError_t cudaHostGetDevicePointer(void** there, void* pointer, unsigned int flags) {
-  return call_here("cudaHostGetDevicePointer", [&](Machine& machine, Lock&, int) {
-    const Block* block = machine.block_of(pointer);
-    if (flags != 0 || block == nullptr || block->device >= 0) return cudaErrorInvalidValue;
-    *there = pointer;
-    return cudaSuccess;
-  });
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {

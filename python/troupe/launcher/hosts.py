@@ -17,9 +17,9 @@ def devices_of(text: str) -> str:
     kind, _, count = text.partition("=")
     if not kind or not count.isdecimal() or int(count) < 1:
         raise ValueError(f"'{text}' is not KIND=COUNT, as in cpu=4")
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"'{text}': there are no devices of kind '{kind}'; give cpu=COUNT or cuda=COUNT")
-    return f"{kind}={int(count)}"
+    if kind != "cpu":
+        raise ValueError(f"'{text}': workers offer CPU devices only; give cpu=COUNT")
+    return f"cpu={int(count)}"
 
 
 def read(path: str, devices: str) -> list[Host]:

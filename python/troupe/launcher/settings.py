@@ -12,7 +12,7 @@ class Host:
     """A host that has one worker, and how ssh gets there; None leaves that to ssh's own configuration, or to Slurm."""
 
     name: str
-    devices: str  # KIND=COUNT: cpu=4, cuda=8
+    devices: str  # KIND=COUNT
     user: str | None = None
     port: int | None = None
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .memory import tls_options
 from .settings import Host, Settings
@@ -27,9 +27,6 @@ _SRUN_OPTIONS = ("--ntasks-per-node=1", "--distribution=block", "--cpu-bind=none
 )
 
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
 @dataclass(frozen=True)
 class Start:
     """How a worker is started, or with srun all of them.
@@ -43,7 +40,6 @@ class Start:
     command: list[str]
     hosts: tuple[str, ...] = ()
     labelled: bool = False
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 def starts(settings: Settings, worker: Sequence[str], address: str) -> list[Start]:
@@ -56,21 +52,7 @@ def starts(settings: Settings, worker: Sequence[str], address: str) -> list[Star
     here = [sys.executable, *worker, "--devices", settings.devices]
     if settings.tls is not None:
         here += tls_options(settings.tls)
-    return [
-        Start(f"worker {rank}", [*here, "--rank", str(rank)], environment=_own_devices(settings, rank))
-        for rank in range(settings.workers)
-    ]
-
-
-def _own_devices(settings: Settings, rank: int) -> dict[str, str]:
-    """Several workers of one host have its CUDA devices, or those that are visible here, one after another."""
-    kind, _, count = settings.devices.partition("=")
-    if kind != "cuda" or settings.workers == 1:
-        return {}
-    own = range(rank * int(count), (rank + 1) * int(count))
-    visible = os.environ.get(_VISIBLE)
-    listed = [each for each in (visible or "").split(",") if each]
-    return {_VISIBLE: ",".join(map(str, own) if visible is None else listed[own.start : own.stop])}
+    return [Start(f"worker {rank}", [*here, "--rank", str(rank)]) for rank in range(settings.workers)]
 
 
 def _over_ssh(settings: Settings, worker: Sequence[str], host: Host) -> Start:

@@ -27,7 +27,7 @@ class Worker:
         self.name = how.name
         self.process = start(
             how.command,
-            {"PYTHONUNBUFFERED": "1", **how.environment} | ({} if how.hosts else {"TROUPE_TOKEN": token}),
+            {"PYTHONUNBUFFERED": "1"} | ({} if how.hosts else {"TROUPE_TOKEN": token}),
             mask,
             bufsize=0,
             stdin=subprocess.PIPE if how.hosts else subprocess.DEVNULL,

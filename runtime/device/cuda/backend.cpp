@@ -70,7 +70,7 @@ CudaBackend::CudaBackend(AddKernels kernels, KernelLibrary library)
   for (int device = 0; device < count; ++device) {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, device), device, "cudaGetDeviceProperties");
-    found_.push_back({properties.name, static_cast<int64_t>(properties.totalGlobalMem), 0, library_.queue_bytes});
+    found_.push_back({properties.name, static_cast<int64_t>(properties.totalGlobalMem), 0});
   }
   description_ =
       std::to_string(count) + (count == 1 ? " CUDA device: " : " CUDA devices: ") +
@@ -155,12 +155,7 @@ DeviceMemory CudaBackend::allocate_pinned(int64_t bytes) {
 void CudaBackend::copy(void* to, const void* from, int64_t bytes) {
   if (bytes == 0) return;
   const int target = device_of(to);
-  const int source = device_of(from);
-  if (target < 0 && source < 0) {
-    std::memcpy(to, from, static_cast<size_t>(bytes));
-    return;
-  }
-  const int device = target >= 0 ? target : source;
+  const int device = target >= 0 ? target : std::max(device_of(from), 0);
   set_device(device);
   const std::string doing = "copying " + bytes_text(bytes);
   check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, cudaStream_t()), device,

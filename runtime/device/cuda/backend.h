@@ -30,11 +30,10 @@ class CudaBackend final : public DeviceBackend {
   std::string description() const override { return description_; }
   DeviceMemory allocate(int device, int64_t bytes) override;
   DeviceMemory allocate_pinned(int64_t bytes) override;
-  std::shared_ptr<void> pin(std::byte* memory, int64_t bytes) override;
   void copy(void* to, const void* from, int64_t bytes) override;
   void fill_zero(void* to, int64_t bytes) override;
   std::unique_ptr<DeviceQueue> make_queue(int device) override;
-  Kernel copy_kernel() const override;
+  int64_t queue_bytes() const override { return library_.queue_bytes; }
   void add_kernels(KernelTable& table) const override { add_kernels_(table); }
 
  private:

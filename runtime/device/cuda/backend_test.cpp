@@ -42,46 +42,6 @@ TEST(CudaBackend, CountsWhatIsFreeNow) {
   EXPECT_EQ(backend.devices()[1].free_bytes, (1 << 20) - 4096);
 }
 
-TEST(CudaBackend, PinsMemoryThatThereIsAsLongAsItIsWanted) {
-  cuda::reset(0, setup_of({{"Only", 1 << 20}}));
-  CudaBackend backend(no_kernels);
-  alignas(4096) static std::byte pages[8192];
-  std::shared_ptr<void> pinned = backend.pin(pages, 4096);
-  try {
-    backend.pin(pages, 8192);
-    FAIL() << "pinned twice";
-  } catch (const FaultError& error) {
-    contains(error.what(), "pinning 8.0 KiB of host memory: cudaHostRegister: cudaErrorHostMemoryAlreadyRegistered");
-  }
-  const std::shared_ptr<void> next = backend.pin(pages + 4096, 4096);
-  pinned = nullptr;
-  pinned = backend.pin(pages, 4096);
-}
-
-TEST(CudaBackend, CopiesThroughAQueueBetweenADeviceAndPinnedMemory) {
-  cuda::reset(3, setup_of({{"Only", 1 << 20}}));
-  CudaBackend backend(no_kernels);
-  alignas(4096) static std::byte pages[4096];
-  const std::shared_ptr<void> pinned = backend.pin(pages, 4096);
-  const DeviceMemory memory = backend.allocate(0, 64);
-  const std::byte seven{7};
-  backend.copy(memory.get() + 63, &seven, 1);
-  const std::unique_ptr<DeviceQueue> queue = backend.make_queue(0);
-  const auto view = [](std::byte* data) { return TensorView{data, DType::u8, Shape{64}, Dims{0}, Shape{64}}; };
-  const TensorView from = view(memory.get());
-  const TensorView to = view(pages + 64);
-  KernelArgs args;
-  args.inputs = std::span(&from, 1);
-  args.outputs = std::span(&to, 1);
-  queue->launch(backend.copy_kernel(), args);
-  const uint64_t mark = queue->mark();
-  while (!queue->has_passed(mark)) cuda::step();
-  EXPECT_EQ(pages[127], seven);
-  std::byte found{};
-  backend.copy(&found, pages + 127, 1);  // both of the host
-  EXPECT_EQ(found, seven);
-}
-
 TEST(CudaBackend, WithoutADriverHasNoDeviceAndSaysWhatHelps) {
   cuda::reset(0, setup_of({{}}, 0));
   EXPECT_TRUE(CudaBackend(no_kernels).devices().empty());
@@ -279,7 +239,7 @@ TEST(CudaBackend, QueuesHaveTheStateOfALibraryAndItsMemory) {
                                      return std::make_unique<StateOf>(device, std::move(memory));
                                    }});
   contains(backend.description(), "runtime 13.0, a library 1.2");
-  EXPECT_EQ(backend.devices()[0].queue_bytes, 8192);
+  EXPECT_EQ(backend.queue_bytes(), 8192);
   const auto first = backend.make_queue(1);
   const int64_t of_first = cuda::bytes_in_use();
   EXPECT_GE(of_first, 8192);
@@ -297,7 +257,7 @@ TEST(CudaBackend, QueuesHaveTheStateOfALibraryAndItsMemory) {
 TEST(CudaBackend, WithoutALibraryQueuesHaveNoState) {
   cuda::reset(0);
   CudaBackend backend(no_kernels);
-  EXPECT_EQ(backend.devices()[0].queue_bytes, 0);
+  EXPECT_EQ(backend.queue_bytes(), 0);
   const auto queue = backend.make_queue(0);
   EXPECT_EQ(static_cast<CudaQueue&>(*queue).state(), nullptr);
   EXPECT_LT(cuda::bytes_in_use(), 8192);
