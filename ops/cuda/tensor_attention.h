@@ -144,6 +144,20 @@ __device__ __forceinline__ int own_row(int m, int half) { return m * 16 + half *
 // The columns: two for each n.
 __device__ __forceinline__ int own_column(int n) { return n * 8 + lane_of_warp() % 4 * 2; }
 
+// Goes through the tiles of kOthers keys: use(key) computes with the one from `key` on, while copy(key) copies the next. The
+// first has been copied for all threads; the warp needs none from `keys_of_warp` on.
+template <int kOthers, class Copy, class Use>
+__device__ __forceinline__ void for_key_tiles(int keys, int keys_of_warp, Copy copy, Use use) {
+  for (int key = 0; key < keys; key += kOthers) {
+    if (key > 0) {
+      wait_for_copies<0>();
+      __syncthreads();
+    }
+    if (key + kOthers < keys) copy(key + kOthers);
+    if (key < keys_of_warp) use(key);
+  }
+}
+
 // Calls hide(m, n, i) for the sums [m][n][i] of a lane whose query does not see their key. The warp has queries from `query`
 // on; the tile, keys from `key` on.
 template <int kM, int kN, class Hide>

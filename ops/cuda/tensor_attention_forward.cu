@@ -98,13 +98,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
   RunningSoftmax<Plan> softmax;
   typename Plan::Outputs sums = {};
   const int keys_of_warp = first + row < run.queries ? run.keys_of(first + row + Plan::kWarpRows - 1) : 0;
-  for (int key = 0; key < keys; key += Plan::kOthers) {
-    if (key > 0) {
-      wait_for_copies<0>();
-      __syncthreads();
-    }
-    if (key + Plan::kOthers < keys) copy_keys(key + Plan::kOthers);
-    if (key >= keys_of_warp) continue;
+  for_key_tiles<Plan::kOthers>(keys, keys_of_warp, copy_keys, [&](int key) {
     auto& stage = shared.stages[key / Plan::kOthers % 2];
     typename Plan::Scores scores = {};
     add_row_products<T>(scores, left, stage.k);
@@ -112,7 +106,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
                                             [&](int m, int n, int i) { scores[m][n][i] = -infinity<float>(); });
     softmax.add(scores, sums, scale);
     add_weighted_rows<T>(sums, scores, stage.v);
-  }
+  });
 #pragma unroll
   for (int m = 0; m < Plan::kM; ++m) {
 #pragma unroll

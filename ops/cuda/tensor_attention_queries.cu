@@ -76,13 +76,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
   const float scale = s.scale * kLog2E;
   typename Plan::Outputs sums = {};
   const int keys_of_warp = first + row < run.queries ? run.keys_of(first + row + Plan::kWarpRows - 1) : 0;
-  for (int key = 0; key < keys; key += Plan::kOthers) {
-    if (key > 0) {
-      wait_for_copies<0>();
-      __syncthreads();
-    }
-    if (key + Plan::kOthers < keys) copy_keys(key + Plan::kOthers);
-    if (key >= keys_of_warp) continue;
+  for_key_tiles<Plan::kOthers>(keys, keys_of_warp, copy_keys, [&](int key) {
     auto& stage = shared.stages[key / Plan::kOthers % 2];
     typename Plan::Scores weights = {};
     typename Plan::Scores slopes = {};
@@ -101,7 +95,7 @@ __global__ void __launch_bounds__(Plan::kThreads)
       }
     }
     add_weighted_rows<T>(sums, slopes, stage.k);
-  }
+  });
   store_gradient(dq + at, s.q.row, first + row, run.queries, s, sums, shared.q, row);
 }
 
