@@ -28,7 +28,8 @@ class DeviceBackend {
 
   // Those that can be used, by index. Empty without a driver, or with one that is too old.
   virtual std::vector<DeviceInfo> devices() const = 0;
-  // What was found: "2 CUDA devices: NVIDIA H200, ...; driver 13.0, runtime 13.0, cuBLASLt 13.1.0", or why there are none and what helps.
+  // What was found: "2 CUDA devices: NVIDIA H200, ...; driver 13.0, runtime 13.0, cuBLASLt 13.1.0", or why there are none and
+  // what helps.
   virtual std::string description() const = 0;
 
   // Zeroed. FaultError that names the device, what was wanted and what is free.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "runtime/base/check.h"
+#include "runtime/base/error.h"
 #include "runtime/base/text.h"
 #include "runtime/device/cuda/error.h"
 #include "runtime/device/cuda/queue.h"
@@ -43,6 +44,15 @@ int device_of(const void* pointer) {
   cudaPointerAttributes attributes{};
   check(cudaPointerGetAttributes(&attributes, pointer), 0, "cudaPointerGetAttributes");
   return attributes.type == cudaMemoryTypeDevice ? attributes.device : -1;
+}
+
+CudaQueue::Graphs graphs_of_environment() {
+  const char* set = std::getenv("TROUPE_CUDA_GRAPHS");
+  const std::string value = set == nullptr ? "1" : set;
+  if (value == "0") return CudaQueue::Graphs::no;
+  if (value == "1") return CudaQueue::Graphs::yes;
+  throw PlanError("the environment's TROUPE_CUDA_GRAPHS='" + value +
+                  "' must be 0, which launches each kernel by itself, or 1");
 }
 
 void set_device(int device) { check(cudaSetDevice(device), device, "cudaSetDevice"); }
@@ -178,11 +188,10 @@ void CudaBackend::fill_zero(void* to, int64_t bytes) {
 
 std::unique_ptr<DeviceQueue> CudaBackend::make_queue(int device) {
   use(device);
-  const char* graphs = std::getenv("TROUPE_CUDA_GRAPHS");
-  const bool no = graphs != nullptr && std::strcmp(graphs, "0") == 0;
+  const CudaQueue::Graphs graphs = graphs_of_environment();
   std::unique_ptr<QueueState> state;
   if (library_.make_state) state = library_.make_state(device, allocate(device, library_.queue_bytes));
-  return std::make_unique<CudaQueue>(device, no ? CudaQueue::Graphs::no : CudaQueue::Graphs::yes, std::move(state));
+  return std::make_unique<CudaQueue>(device, graphs, std::move(state));
 }
 
 }  // namespace troupe

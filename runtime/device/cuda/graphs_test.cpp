@@ -176,6 +176,8 @@ TEST_F(CudaGraphs, AreLeftOutByTheEnvironment) {
     }
     EXPECT_EQ(graphs_launched(), std::strcmp(graphs, "0") == 0 ? 0 : 2);
   }
+  setenv("TROUPE_CUDA_GRAPHS", "off", 1);
+  EXPECT_THROW(backend->make_queue(0), PlanError);
   unsetenv("TROUPE_CUDA_GRAPHS");
 }
 
