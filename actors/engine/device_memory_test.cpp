@@ -114,6 +114,31 @@ TEST(DeviceMemory, WhatAKernelReportsIsTheFaultOfItsTask) {
   }
 }
 
+// A queue may launch again what it launched with attributes that go with their plan.
+TEST(DeviceMemory, QueuesForgetWhatAPlanThatGoesHasLaunched) {
+  KernelTable kernels;
+  kernels.add("nothing", DeviceKind::cuda, [](const KernelArgs&, Stream&) {});
+  PlanBuilder builder;
+  for (const char* name : {"cuda:0", "cuda:1"}) {
+    builder.task(builder.stream(builder.device(name), "compute"), name, "nothing");
+  }
+  const auto plan = std::make_shared<Plan>(builder.finish());
+  TestBackend backend(2);
+  EngineOptions options;
+  options.backend = &backend;
+  const SteadyClock clock;
+  Engine engine(kernels, options, clock);
+  const PlanHandle first = engine.load(plan);
+  const PlanHandle second = engine.load(plan);
+  ThreadRunner threads(engine);
+  engine.run(first, 0, 3);
+  EXPECT_EQ(backend.forgotten, 0);
+  engine.unload(first);
+  EXPECT_EQ(backend.forgotten, 2);
+  engine.run(second, 0, 3);
+  EXPECT_EQ(backend.forgotten, 2);
+}
+
 TEST(DeviceMemory, VariablesKeepTheirBytesWhenTheyGrow) {
   TestBackend backend(1);
   Memory memory(Memory::Kind::own, nullptr, &backend);

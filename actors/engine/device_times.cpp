@@ -11,7 +11,7 @@
 namespace troupe {
 namespace {
 
-constexpr std::chrono::seconds kPatience(5);
+constexpr std::chrono::seconds kPatience(1);
 
 void wait_until_passed(DeviceQueue& queue) {
   const uint64_t mark = queue.mark();
@@ -31,7 +31,7 @@ void wait_until_passed(DeviceQueue& queue) {
 
 DeviceTimes::DeviceTimes(std::vector<DeviceQueue*> queues, const Clock& clock) : queues_(std::move(queues)) {
   for (DeviceQueue* queue : queues_) {
-    if (queue == nullptr || bases_.contains(queue)) continue;
+    if (queue == nullptr) continue;
     std::unique_ptr<DeviceStamp> stamp = queue->stamp();
     if (stamp == nullptr) continue;
     wait_until_passed(*queue);

@@ -128,5 +128,11 @@ TEST_F(DeviceTimesTest, SoDoesOneThatHasFailed) {
   EXPECT_DOUBLE_EQ(firings[1].begin_s, 1004.6);
 }
 
+TEST_F(DeviceTimesTest, AQueueThatDoesNotComeToItsEndIsAFault) {
+  queue.times = {3};
+  queue.ends = false;
+  EXPECT_THROW(DeviceTimes({&queue}, clock), FaultError);
+}
+
 }  // namespace
 }  // namespace troupe

@@ -60,6 +60,7 @@ class TestBackend final : public DeviceBackend {
   int64_t bytes_on_devices = 0;
   int64_t pinned_bytes = 0;
   int queues = 0;
+  int forgotten = 0;  // how often a queue was to forget what it has launched
 
  private:
   class Queue final : public DeviceQueue {
@@ -73,6 +74,7 @@ class TestBackend final : public DeviceBackend {
     bool has_passed(uint64_t) const override { return true; }
     void wait_for(const DeviceQueue&, uint64_t) override {}
     void call(std::function<void()> what) override { what(); }
+    void forget() override { ++backend_.forgotten; }
 
    private:
     TestBackend& backend_;
